@@ -1,0 +1,1 @@
+"""A benchmark and regression suite for neural-network pruning, driven by pytest."""

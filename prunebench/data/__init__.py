@@ -1,0 +1,18 @@
+"""Data sets as uint8 tensors held whole, where they come from, and batches of them."""
+
+from prunebench.data.batches import Augmentation, training_batches, whole_batches
+from prunebench.data.cifar10 import CIFAR10_CLASSES, load_cifar10
+from prunebench.data.digits import load_digits
+from prunebench.data.images import Dataset, ImageSet, split_validation
+
+__all__ = [
+    "CIFAR10_CLASSES",
+    "Augmentation",
+    "Dataset",
+    "ImageSet",
+    "load_cifar10",
+    "load_digits",
+    "split_validation",
+    "training_batches",
+    "whole_batches",
+]

@@ -1,0 +1,74 @@
+"""Batches of float images on the model's device, augmented a whole batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from prunebench.data.images import ImageSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What training does to an image; the distributions are torchvision's.
+
+    Attributes:
+        crop_padding: zero pixels added on every side before a crop of the old size at a uniform place
+            (`RandomCrop(size, padding)`).
+        flip: mirror left to right with probability one half (`RandomHorizontalFlip`).
+    """
+
+    crop_padding: int = 4
+    flip: bool = True
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 to float32 in [0, 1], the values of torchvision's `ToTensor`."""
+    return images.float().div_(255)
+
+
+def whole_batches(data: ImageSet, *, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """All of `data` in order as (float images, labels); the last batch may be smaller."""
+    for start in range(0, len(data), batch_size):
+        yield to_float(data.images[start : start + batch_size]), data.labels[start : start + batch_size]
+
+
+def training_batches(
+    data: ImageSet,
+    *,
+    batch_size: int,
+    augmentation: Augmentation | None,
+    generator: torch.Generator,
+    limit: int | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of `data` in random order as (float images, labels); the last batch may be smaller.
+
+    `generator` lives on the CPU and draws everything, so that order and augmentation are the same on every device.
+    With `limit`, only the first `limit` images of the order are used.
+    """
+    order = torch.randperm(len(data), generator=generator)[:limit]
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size].to(data.images.device)
+        images = data.images[chosen]
+        if augmentation is not None:
+            images = augment(images, augmentation, generator)
+        yield to_float(images), data.labels[chosen]
+
+
+def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Crop and flip each image of a batch (n, channels, height, width) on its own, on the batch's device."""
+    n, _, height, width = images.shape
+    pad, device = augmentation.crop_padding, images.device
+    corner = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=generator).to(device)
+    rows = corner[0] + torch.arange(height, device=device)
+    columns = corner[1] + torch.arange(width, device=device)
+    if augmentation.flip:
+        flipped = torch.rand((n, 1), generator=generator).to(device) < 0.5
+        columns = torch.where(flipped, columns.flip(1), columns)
+    padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
+    first = torch.arange(n, device=device)[:, None, None]
+    # Indexing around a slice puts the channels last: (n, height, width, channels), which is channels_last for the model.
+    return padded[first, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

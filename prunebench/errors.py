@@ -1,0 +1,67 @@
+"""What can go wrong, as one tree. Every message names the thing, the value it got and what it would take.
+
+    PrunebenchError
+    ├── UnknownNameError    a run, layer, workload, model, ... that does not exist
+    ├── PlanError           a sparsity plan that cannot be applied: a bad sparsity, a missing layer, NaN weights
+    ├── MaskError           masks that do not fit a model, or a pruned weight that is not zero
+    ├── CheckpointError     a checkpoint that cannot be read, or of another architecture
+    ├── DataError           a data set that cannot be used
+    │   └── DataNotFoundError   no data set at all
+    ├── TrainingError       training that cannot start, or that diverged
+    ├── RecordError         a record that cannot be read
+    └── StorageError        a file that cannot be written or read: full disk, no permission
+
+The command line turns each into one line and exit code 2. A `TypeError` or another exception that is not in this tree is
+a defect of prunebench.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PrunebenchError(Exception):
+    """Base of every error that prunebench raises on purpose."""
+
+
+class UnknownNameError(PrunebenchError):
+    """A name that is not in a list of known names."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        super().__init__(f"unknown {kind} {name!r}: expected one of {', '.join(names)}{hint}")
+
+
+class PlanError(PrunebenchError):
+    """A sparsity plan that cannot be read or applied."""
+
+
+class MaskError(PrunebenchError):
+    """Masks that do not fit a model, or a model that does not keep them."""
+
+
+class CheckpointError(PrunebenchError):
+    """A checkpoint that cannot be read, or that belongs to another architecture."""
+
+
+class DataError(PrunebenchError):
+    """A data set that is incomplete, damaged or not what it says."""
+
+
+class DataNotFoundError(DataError):
+    """No data set where one was looked for."""
+
+
+class TrainingError(PrunebenchError):
+    """Training that cannot start, or whose loss is no longer finite."""
+
+
+class RecordError(PrunebenchError):
+    """A record that cannot be read: damaged, or of a newer schema."""
+
+
+class StorageError(PrunebenchError):
+    """A file that cannot be written or read."""

@@ -1,0 +1,74 @@
+"""Files written whole or not at all, content digests, and where the cache lives. Formats live elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+
+from prunebench.errors import StorageError
+
+CACHE_VARIABLE = "PRUNEBENCH_CACHE"
+
+
+def cache_folder() -> Path:
+    """Where decoded data, dense checkpoints and unfinished training are kept.
+
+    `PRUNEBENCH_CACHE` where it is set, else the platform's user cache (on Linux `~/.cache/prunebench`). Everything in
+    it can be made again; deleting it costs time only.
+    """
+    configured = os.environ.get(CACHE_VARIABLE)
+    return Path(configured) if configured else platformdirs.user_cache_path("prunebench")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path in the folder of `path` that takes its place, flushed to disk, when the block ends well.
+
+    A block that raises, or a process that is killed, leaves what stood at `path` before.
+
+    Raises:
+        StorageError: the folder cannot be made or written (full disk, read-only), naming `path` and the reason.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes it private; a file others are meant to read is not
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write '{path}': {error.strerror or error}; "
+            f"free space there, or choose another folder (the cache moves with {CACHE_VARIABLE})"
+        ) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"cannot read '{path}': {error.strerror or error}") from error

@@ -1,0 +1,29 @@
+"""Multiply-accumulates, counted by torch's own FLOP counter on a model that has shapes and no memory."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from prunebench.models import prunable_parameters
+
+
+def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
+    """Multiply-accumulates of one image (channels, height, width) by the weight that does them.
+
+    Convolution and linear layers only, as is usual; biases, batch norm and pooling are left out. Dense: a pruned
+    weight counts like any other (a layer's MACs times its density is what a perfect sparse kernel would do).
+    """
+    shadow = copy.deepcopy(model).to("meta").eval()
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        shadow(torch.empty(1, *image_shape, device="meta"))
+    by_module = counter.get_flop_counts()
+    root = type(shadow).__name__
+    return {
+        name: sum(by_module.get(f"{root}.{name.rpartition('.')[0]}", {}).values()) // 2
+        for name in prunable_parameters(model)
+    }

@@ -1,0 +1,18 @@
+"""Models: the documented VGG, a registry of builders, prunable parameters, checkpoints in and out."""
+
+from prunebench.models.checkpoints import load_state, load_state_, save_state, state_digest
+from prunebench.models.parameters import prunable_parameters
+from prunebench.models.registry import build_model, model_names, register_model
+from prunebench.models.vgg import VGG
+
+__all__ = [
+    "VGG",
+    "build_model",
+    "load_state",
+    "load_state_",
+    "model_names",
+    "prunable_parameters",
+    "register_model",
+    "save_state",
+    "state_digest",
+]

@@ -1,0 +1,33 @@
+"""One-shot pruning of a model by a sparsity plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from prunebench.models import prunable_parameters
+from prunebench.pruning.criteria import Criterion, magnitude
+from prunebench.pruning.masks import Masks
+from prunebench.pruning.plans import SparsityPlan
+from prunebench.pruning.selection import keep_mask, pruned_count
+
+
+def prune_(model: nn.Module, plan: Mapping[str, float], *, criterion: Criterion = magnitude) -> Masks:
+    """Set the least important elements of each weight to zero, in place, and return the masks.
+
+    Each weight on its own loses exactly `round(sparsity * numel)` elements. Sparsity is absolute: pruning twice by one
+    plan changes nothing, and a higher sparsity keeps every zero there was.
+
+    Raises:
+        PlanError, UnknownNameError: the plan does not fit the model, or a weight holds NaN. The model is unchanged.
+    """
+    plan = SparsityPlan(plan)
+    plan.check_fits(model)
+    weights = prunable_parameters(model)
+    masks = Masks({
+        name: keep_mask(criterion(weight), pruned_count(weight.numel(), plan[name], name=name), name=name)
+        for name, weight in weights.items()
+    })
+    masks.apply_(model)
+    return masks

@@ -1,0 +1,97 @@
+"""Sparsity tables that a user wrote: a TOML file becomes a run like the documented ones.
+
+    name = "mine"                     # optional: the file's name
+    model = "vgg"                     # optional
+    epochs = 5                        # optional, as every claim below
+    size_percent = 29.37              # figures keep the digits they are written with
+    accuracy_by_epoch = [92.79, 92.84]
+
+    [sparsity]
+    "backbone.conv0.weight" = 0
+    "backbone.conv1.weight" = 0.5
+"""
+
+from __future__ import annotations
+
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from prunebench.errors import PlanError
+from prunebench.models import build_model, prunable_parameters
+from prunebench.pruning import SparsityPlan
+from prunebench.runs import RUNS, Cited, DocumentedRun, documented_run
+
+FIGURES = ("size_mib", "size_percent", "accuracy_before", "accuracy_best", "dense_accuracy")
+WHOLE_NUMBERS = ("epochs", "test_images")
+TEXTS = ("name", "model", "source")
+
+
+def find_run(name: str) -> DocumentedRun:
+    """The documented run of that name, or the table in the TOML file at that path.
+
+    Raises:
+        UnknownNameError: neither; also a layer or model in the table that does not exist.
+        PlanError: the table cannot be read, or a sparsity is not in [0, 1].
+    """
+    path = Path(name)
+    if name not in RUNS and (path.suffix == ".toml" or path.is_file()):
+        return read_table(path)
+    return documented_run(name)
+
+
+def read_table(path: Path) -> DocumentedRun:
+    """A run from a TOML file; its sparsities are checked against its model.
+
+    Raises:
+        PlanError: unreadable, a key that is unknown or of the wrong type, a sparsity not in [0, 1], a layer left out.
+        UnknownNameError: a layer or model that does not exist.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except OSError as error:
+        raise PlanError(f"cannot read the table '{path}': {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"the table '{path}' is not TOML: {error}") from error
+    sparsity = content.pop("sparsity", None)
+    if not isinstance(sparsity, dict) or not sparsity:
+        raise PlanError(f"the table '{path}' has no [sparsity] section: expected \"layer name\" = sparsity lines")
+    run = DocumentedRun(sparsity=_sparsities(sparsity), **_claims(path, content))
+    SparsityPlan(run.sparsity).check_fits(build_model(run.model))
+    return run
+
+
+def layers_of(run: DocumentedRun) -> tuple[str, ...]:
+    """Names of the prunable parameters of the run's model, in the model's order."""
+    return tuple(prunable_parameters(build_model(run.model)))
+
+
+def _sparsities(section: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) if isinstance(value, Decimal) else value for name, value in section.items()}
+
+
+def _claims(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    claims: dict[str, Any] = {"name": path.stem, "source": str(path.name)}
+    for key, value in content.items():
+        if key in TEXTS and isinstance(value, str):
+            claims[key] = value
+        elif key in WHOLE_NUMBERS and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            claims[key] = value
+        elif key in FIGURES:
+            claims[key] = _figure(path, key, value)
+        elif key == "accuracy_by_epoch" and isinstance(value, list):
+            claims[key] = tuple(_figure(path, key, entry) for entry in value)
+        elif key in (*TEXTS, *WHOLE_NUMBERS, "accuracy_by_epoch"):
+            expected = "text" if key in TEXTS else "a positive whole number" if key in WHOLE_NUMBERS else "a list"
+            raise PlanError(f"'{key}' in the table '{path}' must be {expected}, got {value!r}")
+        else:
+            known = ", ".join(("sparsity", *TEXTS, *WHOLE_NUMBERS, *FIGURES, "accuracy_by_epoch"))
+            raise PlanError(f"the table '{path}' has an unknown key '{key}': expected one of {known}")
+    return claims
+
+
+def _figure(path: Path, key: str, value: Any) -> Cited:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
+        raise PlanError(f"'{key}' in the table '{path}' must be a number, got {value!r}")
+    return Cited(Decimal(value), path.name)

@@ -1,0 +1,368 @@
+"""The one training loop: dense training, and fine-tuning under masks. Resumable after every epoch.
+
+A stopped training goes on from its last whole epoch and, on the CPU, ends in the same bytes as one that was never
+stopped: order and augmentation are drawn anew for each epoch from (seed, epoch), and everything else is in the state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+
+from prunebench.data import Augmentation, ImageSet, training_batches
+from prunebench.devices import Precision, arithmetic, model_device
+from prunebench.environment import exact_fingerprint
+from prunebench.errors import CheckpointError, TrainingError
+from prunebench.evaluation import Evaluation, evaluate
+from prunebench.files import replacing
+from prunebench.models import prunable_parameters, state_digest
+from prunebench.pruning import Masks
+
+Schedule = Literal["cosine_per_iteration", "cosine", "one_cycle"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How to train. Everything that changes the result, but the seed and the data, is here.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images a step.
+        learning_rate: at the start (cosine schedules) or at the peak (one_cycle).
+        momentum, nesterov: of SGD.
+        weight_decay: L2 penalty; on weights of two or more dimensions only if `decay_weights_only`.
+        schedule: `cosine_per_iteration` is `CosineAnnealingLR(T_max=epochs)` stepped once an iteration, the quirk of
+            the lab's code that the documented figures contain: the rate swings between its start and 0 with a period of
+            2 x epochs iterations. `cosine` falls once, from start to 0. `one_cycle` rises, then falls (Smith 2018).
+        warmup: fraction of the iterations that `one_cycle` rises in.
+        label_smoothing: of the cross-entropy (Szegedy 2016).
+        augmentation: of the training images; None for none.
+        images_per_epoch: use only this many images, drawn afresh each epoch; None for all.
+        averaging: decay, per step, of an exponential moving average of the weights that is evaluated and kept in place
+            of the weights themselves; 0 for none.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    decay_weights_only: bool = False
+    schedule: Schedule = "cosine"
+    warmup: float = 0.2
+    label_smoothing: float = 0.0
+    augmentation: Augmentation | None = Augmentation()
+    images_per_epoch: int | None = None
+    averaging: float = 0.0
+
+    def shortened(self, *, epochs: int, images_per_epoch: int | None = None) -> Protocol:
+        """The same with fewer epochs or images."""
+        return replace(self, epochs=epochs, images_per_epoch=images_per_epoch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One finished epoch.
+
+    Attributes:
+        number: from 1.
+        loss: mean training loss.
+        evaluation: on the images that choose the best epoch, by the weights at the end of this one.
+        seconds: training alone, without the evaluation.
+    """
+
+    number: int
+    loss: float
+    evaluation: Evaluation
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a training made.
+
+    Attributes:
+        epochs: every epoch in order.
+        best: the one with the most images right, the earliest of equals.
+        best_state, last_state: parameters and buffers after the best and the last epoch, on the CPU.
+        resumed_after: the epoch an earlier, stopped process had reached; 0 where none had.
+    """
+
+    epochs: tuple[Epoch, ...]
+    best_state: Mapping[str, Tensor]
+    last_state: Mapping[str, Tensor]
+    resumed_after: int
+
+    @property
+    def best(self) -> Epoch:
+        return max(self.epochs, key=lambda epoch: epoch.evaluation.correct_count)
+
+    @property
+    def last(self) -> Epoch:
+        return self.epochs[-1]
+
+
+class TrainingProgress:
+    """What a training tells whoever watches; every method may be left as it is."""
+
+    def resumed(self, epoch: int, epochs: int) -> None:
+        """`epoch` of `epochs` were done by an earlier process."""
+
+    def step(self, epoch: int, epochs: int, images: int, total: int) -> None:
+        """`images` of `total` of this epoch are done."""
+
+    def epoch_done(self, epoch: Epoch, epochs: int) -> None:
+        """An epoch is trained, evaluated and, where there is a state file, on disk."""
+
+
+def train(
+    model: nn.Module,
+    data: ImageSet,
+    protocol: Protocol,
+    *,
+    selection: ImageSet,
+    seed: int,
+    precision: Precision = "fp32",
+    masks: Masks | None = None,
+    state_folder: Path | None = None,
+    progress: TrainingProgress | None = None,
+) -> Training:
+    """Train `model` in place on the device it is on; leaves it with the weights of the best epoch.
+
+    Args:
+        selection: images the best epoch is chosen on.
+        masks: fine-tune under these: re-applied after every optimizer step, checked after every epoch.
+        state_folder: keep the state after each epoch in a file there, named by everything that determines the result;
+            an earlier, stopped training of the same thing is taken up from it. Removed when the training ends.
+
+    Raises:
+        TrainingError: fewer than one epoch or image, or a loss that is not finite.
+        MaskError: masks that do not fit, or a pruned weight that is not zero after an epoch.
+        StorageError: the state cannot be written.
+    """
+    _check(protocol, data)
+    device, progress = model_device(model), progress or TrainingProgress()
+    masks = masks.to(device) if masks is not None else None
+    resident = data.to(device)
+    optimizer, scheduler = _optimizer(model, protocol, len(data))
+    state = _State(model, optimizer, scheduler, averaging=protocol.averaging)
+    path = None
+    if state_folder is not None:
+        path = state_folder / f"{_key(model, data, selection, protocol, seed, precision, masks)}.pt"
+        state.load_(path)
+    resumed_after = len(state.epochs)
+    if resumed_after:
+        progress.resumed(resumed_after, protocol.epochs)
+    for number in range(resumed_after + 1, protocol.epochs + 1):
+        start = time.perf_counter()
+        loss = _train_epoch(state, resident, protocol, number, seed, precision, masks, progress)
+        seconds = time.perf_counter() - start
+        if masks is not None:
+            masks.check(state.evaluated)
+        evaluation = evaluate(state.evaluated, selection)
+        epoch = Epoch(number=number, loss=loss, evaluation=evaluation, seconds=seconds)
+        state.finish(epoch)
+        if path is not None:
+            state.save(path)
+        progress.epoch_done(epoch, protocol.epochs)
+    last_state = _copy(state.evaluated)
+    model.load_state_dict(state.best_state)
+    if path is not None:
+        path.unlink(missing_ok=True)
+    return Training(
+        epochs=tuple(state.epochs), best_state=state.best_state, last_state=last_state, resumed_after=resumed_after
+    )
+
+
+def _train_epoch(
+    state: _State,
+    data: ImageSet,
+    protocol: Protocol,
+    number: int,
+    seed: int,
+    precision: Precision,
+    masks: Masks | None,
+    progress: TrainingProgress,
+) -> float:
+    """One epoch of SGD; returns the mean loss an image."""
+    model, device = state.model, data.images.device
+    total = min(len(data), protocol.images_per_epoch or len(data))
+    generator = torch.Generator().manual_seed(_epoch_seed(seed, number))
+    batches = training_batches(
+        data,
+        batch_size=protocol.batch_size,
+        augmentation=protocol.augmentation,
+        generator=generator,
+        limit=protocol.images_per_epoch,
+    )
+    summed, done = torch.zeros((), device=device), 0
+    model.train()
+    with torch.random.fork_rng(), arithmetic(device, precision):
+        torch.manual_seed(_epoch_seed(seed, number))  # for models that draw numbers themselves, as dropout does
+        for images, labels in batches:
+            loss = cross_entropy(model(images), labels, label_smoothing=protocol.label_smoothing)
+            loss.backward()
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+            state.scheduler.step()
+            if masks is not None:
+                masks.apply_(model)  # momentum and weight decay move pruned weights away from zero
+            state.average()
+            summed += loss.detach() * len(labels)
+            done += len(labels)
+            progress.step(number, protocol.epochs, done, total)
+    mean = float(summed) / done
+    if not torch.isfinite(torch.tensor(mean)):
+        raise TrainingError(
+            f"training diverged: the loss of epoch {number} is {mean}; "
+            f"expected a finite loss, try a learning rate below {protocol.learning_rate}"
+        )
+    return mean
+
+
+def _check(protocol: Protocol, data: ImageSet) -> None:
+    for name in ("epochs", "batch_size"):
+        if getattr(protocol, name) < 1:
+            raise TrainingError(f"{name} must be at least 1, got {getattr(protocol, name)}")
+    if len(data) == 0:
+        raise TrainingError("no training images: expected at least one")
+
+
+def _optimizer(model: nn.Module, protocol: Protocol, images: int) -> tuple[torch.optim.SGD, LRScheduler]:
+    decayed = prunable_parameters(model) if protocol.decay_weights_only else dict(model.named_parameters())
+    others = [parameter for name, parameter in model.named_parameters() if name not in decayed]
+    groups: Iterable[dict[str, Any]] = [
+        {"params": list(decayed.values()), "weight_decay": protocol.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.SGD(
+        [group for group in groups if group["params"]],
+        lr=protocol.learning_rate,
+        momentum=protocol.momentum,
+        nesterov=protocol.nesterov,
+    )
+    used = min(images, protocol.images_per_epoch or images)
+    steps = protocol.epochs * -(-used // protocol.batch_size)
+    if protocol.schedule == "one_cycle":
+        return optimizer, OneCycleLR(
+            optimizer,
+            max_lr=protocol.learning_rate,
+            total_steps=steps + 1,  # the scheduler is stepped once after the last iteration too
+            pct_start=protocol.warmup,
+            anneal_strategy="linear",
+            cycle_momentum=False,
+        )
+    period = protocol.epochs if protocol.schedule == "cosine_per_iteration" else steps
+    return optimizer, CosineAnnealingLR(optimizer, T_max=period)
+
+
+class _State:
+    """A training between two epochs: all that the next one depends on."""
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.SGD, scheduler: LRScheduler, *, averaging: float
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.epochs: list[Epoch] = []
+        self.best_state: dict[str, Tensor] = {}
+        self._averaged = None
+        if averaging:
+            decay = torch.optim.swa_utils.get_ema_multi_avg_fn(averaging)
+            self._averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=decay, use_buffers=True)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model whose accuracy counts: the average where there is one."""
+        return self._averaged.module if self._averaged is not None else self.model
+
+    def average(self) -> None:
+        if self._averaged is not None:
+            self._averaged.update_parameters(self.model)
+
+    def finish(self, epoch: Epoch) -> None:
+        best = max((earlier.evaluation.correct_count for earlier in self.epochs), default=-1)
+        self.epochs.append(epoch)
+        if epoch.evaluation.correct_count > best:
+            self.best_state = _copy(self.evaluated)
+
+    def save(self, path: Path) -> None:
+        content = {
+            "model": _copy(self.model),
+            "averaged": self._averaged.state_dict() if self._averaged is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "best": self.best_state,
+            "epochs": [
+                {**asdict(epoch), "evaluation": asdict(epoch.evaluation)} for epoch in self.epochs
+            ],
+        }
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
+
+    def load_(self, path: Path) -> None:
+        """Take up the state in `path`; a file that is absent leaves everything at the start."""
+        if not path.exists():
+            return
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise CheckpointError(f"cannot read the unfinished training '{path}' ({error}): delete it") from error
+        self.model.load_state_dict(content["model"])
+        if self._averaged is not None:
+            self._averaged.load_state_dict(content["averaged"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self._match_memory_format()
+        self.scheduler.load_state_dict(content["scheduler"])
+        self.best_state = content["best"]
+        self.epochs = [Epoch(**{**epoch, "evaluation": Evaluation(**epoch["evaluation"])}) for epoch in content["epochs"]]
+
+    def _match_memory_format(self) -> None:
+        """Lay momentum out in memory like its parameter, as in a training never stopped: the bytes may depend on it."""
+        for parameter, buffers in self.optimizer.state.items():
+            if isinstance(momentum := buffers.get("momentum_buffer"), Tensor):
+                buffers["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """Far apart for neighbouring seeds and epochs."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{epoch}".encode()).digest()[:7], "big")
+
+
+def _key(
+    model: nn.Module,
+    data: ImageSet,
+    selection: ImageSet,
+    protocol: Protocol,
+    seed: int,
+    precision: Precision,
+    masks: Masks | None,
+) -> str:
+    """Digest of all that determines the result, bytes included; another machine or build starts afresh."""
+    parts = {
+        "weights": state_digest(model.state_dict()),
+        "masks": masks.digest if masks is not None else None,
+        "data": data.digest,
+        "selection": selection.digest,
+        "protocol": asdict(protocol),
+        "seed": seed,
+        "precision": precision,
+        "environment": exact_fingerprint(model_device(model)),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
