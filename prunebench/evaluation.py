@@ -67,12 +67,12 @@ def evaluate(
 ) -> Evaluation:
     """Top-1 predictions of `model` on `data`, in evaluation mode and fp32, on the device the model is on.
 
-    The model's mode is put back afterwards. Every image counts, also those of a smaller last batch. An image whose
+    The mode of the model and of each of its modules is put back afterwards. Every image counts, also those of a smaller last batch. An image whose
     logits are not all finite counts as wrong.
     """
     device = model_device(model)
     resident = data.to(device)
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     start = time.perf_counter()
     predictions, finite = [], []
@@ -87,6 +87,7 @@ def evaluate(
         answered = torch.cat(predictions).cpu()  # waits for the device
         usable = torch.cat(finite).cpu()
     finally:
-        model.train(was_training)
+        for module, training in modes:
+            module.training = training
     correct = (answered == data.labels.cpu()) & usable
     return Evaluation(predictions=answered, correct=correct, seconds=time.perf_counter() - start)

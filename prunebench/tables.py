@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -52,7 +53,7 @@ def read_table(path: Path) -> DocumentedRun:
         content = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
     except OSError as error:
         raise PlanError(f"cannot read the table '{path}': {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:  # not TOML, not UTF-8, or no number fits
         raise PlanError(f"the table '{path}' is not TOML: {error}") from error
     sparsity = content.pop("sparsity", None)
     if not isinstance(sparsity, dict) or not sparsity:
@@ -92,6 +93,6 @@ def _claims(path: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _figure(path: Path, key: str, value: Any) -> Cited:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not math.isfinite(float(Decimal(value))):
         raise PlanError(f"'{key}' in the table '{path}' must be a number, got {value!r}")
     return Cited(Decimal(value), path.name)

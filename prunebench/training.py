@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -148,10 +149,11 @@ def train(
 
     Raises:
         TrainingError: fewer than one epoch or image, or a loss that is not finite.
+        CheckpointError: the state file is damaged.
         MaskError: masks that do not fit, or a pruned weight that is not zero after an epoch.
         StorageError: the state cannot be written.
     """
-    _check(protocol, data)
+    _check(protocol, data, selection)
     device, progress = model_device(model), progress or TrainingProgress()
     masks = masks.to(device) if masks is not None else None
     resident = data.to(device)
@@ -231,12 +233,14 @@ def _train_epoch(
     return mean
 
 
-def _check(protocol: Protocol, data: ImageSet) -> None:
-    for name in ("epochs", "batch_size"):
-        if getattr(protocol, name) < 1:
-            raise TrainingError(f"{name} must be at least 1, got {getattr(protocol, name)}")
-    if len(data) == 0:
-        raise TrainingError("no training images: expected at least one")
+def _check(protocol: Protocol, data: ImageSet, selection: ImageSet) -> None:
+    for name in ("epochs", "batch_size", "images_per_epoch"):
+        value = getattr(protocol, name)
+        if value is not None and value < 1:
+            raise TrainingError(f"{name} must be at least 1, got {value}")
+    for kind, images in (("training", data), ("selection", selection)):
+        if len(images) == 0:
+            raise TrainingError(f"no {kind} images: expected at least one")
 
 
 def _optimizer(model: nn.Module, protocol: Protocol, images: int) -> tuple[torch.optim.SGD, LRScheduler]:
@@ -255,11 +259,15 @@ def _optimizer(model: nn.Module, protocol: Protocol, images: int) -> tuple[torch
     used = min(images, protocol.images_per_epoch or images)
     steps = protocol.epochs * -(-used // protocol.batch_size)
     if protocol.schedule == "one_cycle":
+        total = steps + 1  # the scheduler is stepped once after the last iteration too
+        warmup = protocol.warmup
+        if warmup * total == 1:  # OneCycleLR divides by the length of this rise, which is exactly zero
+            warmup *= 1 + 1e-9
         return optimizer, OneCycleLR(
             optimizer,
             max_lr=protocol.learning_rate,
-            total_steps=steps + 1,  # the scheduler is stepped once after the last iteration too
-            pct_start=protocol.warmup,
+            total_steps=total,
+            pct_start=warmup,
             anneal_strategy="linear",
             cycle_momentum=False,
         )
@@ -317,9 +325,15 @@ class _State:
         if not path.exists():
             return
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise CheckpointError(f"cannot read the unfinished training '{path}' ({error}): delete it") from error
+            with zipfile.ZipFile(path) as archive:  # torch itself reads changed bytes without a word
+                if (damaged := archive.testzip()) is not None:
+                    raise CheckpointError(f"'{damaged}' is damaged")
+            self._take_up_(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:  # zipfile, torch.load and load_state_dict raise many kinds on damaged files
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(f"cannot read the unfinished training '{path}' ({reason}): delete it") from error
+
+    def _take_up_(self, content: dict[str, Any]) -> None:
         self.model.load_state_dict(content["model"])
         if self._averaged is not None:
             self._averaged.load_state_dict(content["averaged"])

@@ -1,7 +1,7 @@
 """Data sets as uint8 tensors held whole, where they come from, and batches of them."""
 
 from prunebench.data.batches import Augmentation, training_batches, whole_batches
-from prunebench.data.cifar10 import CIFAR10_CLASSES, load_cifar10
+from prunebench.data.cifar10 import CIFAR10_CLASSES, load_cifar10, verify_source
 from prunebench.data.digits import load_digits
 from prunebench.data.images import Dataset, ImageSet, split_validation
 
@@ -14,5 +14,6 @@ __all__ = [
     "load_digits",
     "split_validation",
     "training_batches",
+    "verify_source",
     "whole_batches",
 ]

@@ -52,6 +52,22 @@ def load_cifar10(path: Path | None = None, *, progress: Progress | None = None) 
     return _decoded_once(path, progress)
 
 
+def verify_source(dataset: Dataset, progress: Progress | None = None) -> None:
+    """Decode `dataset` from its origin again, past the cache, and compare digests.
+
+    Torchvision's folder and scikit-learn's digits have no decoded copy: loading them is reading the source.
+
+    Raises:
+        DataError: the source gives other images than `dataset` holds.
+    """
+    origin = Path(dataset.origin)
+    if not is_archive(origin) and not (origin / "train").is_dir():
+        return
+    again = read_class_folders(origin, name=dataset.name, classes=dataset.classes, progress=progress)
+    if again.digest != dataset.digest:
+        raise DataError(f"'{origin}' decodes to digest {again.digest}, the cached copy has {dataset.digest}")
+
+
 def _decoded_once(path: Path, progress: Progress | None) -> Dataset:
     kept = cache_folder() / "data" / f"cifar10-{DECODER}-{source_digest(path)[:32]}.safetensors"
     if (cached := _read_decoded(kept, path)) is not None:
@@ -98,7 +114,7 @@ def _read_decoded(kept: Path, origin: Path) -> Dataset | None:
                 ImageSet(file.get_tensor(f"{split}.images").permute(0, 3, 1, 2), file.get_tensor(f"{split}.labels"))
                 for split in ("train", "test")
             )
-    except (SafetensorError, OSError, DataError):
+    except (SafetensorError, OSError, RuntimeError, DataError):  # RuntimeError: tensors of other dimensions
         return None
     dataset = Dataset(name="cifar10", train=train, test=test, classes=CIFAR10_CLASSES, origin=str(origin))
     return dataset if dataset.digest == metadata.get("digest") else None

@@ -1,6 +1,6 @@
 """Class folders (`train/CLASS/*.jpg`, `test/CLASS/*.jpg`) in a folder or a tar, decoded to tensors in memory.
 
-An archive is read as a stream and never unpacked, so nothing in it can be written anywhere.
+An archive is read from front to back and never unpacked, so nothing in it can be written anywhere.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ def _place(path: Path, member: str, classes: Sequence[str]) -> tuple[str, str, s
     """Split, class and file name of `.../train/CLASS/FILE`."""
     parts = PurePosixPath(member).parts
     if len(parts) < 3 or parts[-3] not in SPLITS:
-        raise DataError(f"'{path}' holds '{member}': expected train/CLASS/IMAGE or test/CLASS/IMAGE")
+        raise DataError(f"'{path}' holds {member!r}: expected train/CLASS/IMAGE or test/CLASS/IMAGE")
     split, label, file = parts[-3:]
     if label not in classes:
-        raise DataError(f"'{path}' holds '{member}' of unknown class {label!r}: expected one of {', '.join(classes)}")
+        raise DataError(f"'{path}' holds {member!r} of unknown class {label!r}: expected one of {', '.join(classes)}")
     return split, label, file
 
 
@@ -92,8 +92,8 @@ def _decode(path: Path, member: str, content: bytes) -> Tensor:
     try:
         with Image.open(io.BytesIO(content)) as image:
             rgb = image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"'{path}' holds '{member}', which cannot be decoded as an image: {error}") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"'{path}' holds {member!r}, which cannot be decoded as an image: {error}") from error
     return torch.frombuffer(bytearray(rgb.tobytes()), dtype=torch.uint8).view(rgb.height, rgb.width, 3)
 
 
@@ -101,26 +101,43 @@ def _folder_images(path: Path) -> Iterator[tuple[str, bytes]]:
     for split in SPLITS:
         for file in sorted((path / split).glob("*/*")):
             if file.suffix.lower() in IMAGE_SUFFIXES:
-                yield file.relative_to(path).as_posix(), file.read_bytes()
+                try:
+                    content = file.read_bytes()
+                except OSError as error:
+                    raise DataError(f"cannot read '{file}': {error.strerror or error}") from error
+                yield file.relative_to(path).as_posix(), content
 
 
 def _archive_images(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
-        with tarfile.open(path, mode="r|*") as archive:
+        with tarfile.open(path, mode="r:*") as archive:
             for member in archive:
                 _refuse_unsafe(path, member)
                 if member.isfile() and PurePosixPath(member.name).suffix.lower() in IMAGE_SUFFIXES:
                     file = archive.extractfile(member)
                     assert file is not None, "a regular member has content"
                     yield member.name, file.read()
+            _check_end(archive)
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
-        raise DataError(f"cannot read '{path}', the archive is damaged or truncated: {error}") from error
+        reason = str(error).partition("\n")[0].rstrip(":")
+        raise DataError(f"cannot read '{path}', the archive is damaged or truncated: {reason}") from error
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """tarfile takes a cut or a bad header after the first member for the end; a whole archive ends in a block of zeros."""
+    file = archive.fileobj
+    assert file is not None, "the archive is open"
+    file.seek(archive.offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("its end is missing")
+    while file.read(1 << 20):  # up to where compressed content is checked against its own sum
+        pass
 
 
 def _refuse_unsafe(path: Path, member: tarfile.TarInfo) -> None:
     """An archive with such members was made to do harm; none of it is believed, though none is ever unpacked."""
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts:
-        raise DataError(f"refused '{path}': its member '{member.name}' climbs out of the archive's folder")
+        raise DataError(f"refused '{path}': its member {member.name!r} climbs out of the archive's folder")
     if not (member.isfile() or member.isdir()):
-        raise DataError(f"refused '{path}': its member '{member.name}' is a link or device, expected files and folders")
+        raise DataError(f"refused '{path}': its member {member.name!r} is a link or device, expected files and folders")

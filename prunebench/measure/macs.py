@@ -24,6 +24,6 @@ def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str,
     by_module = counter.get_flop_counts()
     root = type(shadow).__name__
     return {
-        name: sum(by_module.get(f"{root}.{name.rpartition('.')[0]}", {}).values()) // 2
+        name: sum(by_module.get(".".join((root, *name.split(".")[:-1])), {}).values()) // 2
         for name in prunable_parameters(model)
     }

@@ -60,7 +60,8 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], *, origin: str) -
         more = f" (and {len(problems) - 1} more differences)" if len(problems) > 1 else ""
         raise CheckpointError(f"'{origin}' is a checkpoint of another architecture: it {problems[0]}{more}")
     for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
+        stored = tensor.to(own[name].dtype)  # a finite float64 may overflow here, and a NaN becomes an integer
+        if not (torch.isfinite(tensor) & torch.isfinite(stored)).all():
             raise CheckpointError(f"'{origin}' has values in '{name}' that are not finite: expected finite weights")
     model.load_state_dict(dict(state))
 
@@ -70,7 +71,7 @@ def save_state(state: Mapping[str, Tensor], path: Path, *, metadata: Mapping[str
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with replacing(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata=dict(metadata or {}))
+            save_file(tensors, temporary, metadata=dict(metadata) if metadata else None)
         except SafetensorError as error:  # how the library reports a full disk
             raise StorageError(f"cannot write '{path}': {error}") from error
 

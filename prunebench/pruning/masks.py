@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from prunebench.errors import MaskError
+from prunebench.errors import MaskError, UnknownNameError
 from prunebench.models import load_state, save_state, state_digest
 
 
@@ -28,9 +28,16 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def of_zeros(cls, model: nn.Module, names: Mapping[str, object] | None = None) -> Masks:
-        """The masks that `model` already obeys: False where a weight is exactly zero."""
+        """The masks that `model` already obeys: False where a weight is exactly zero.
+
+        Raises:
+            UnknownNameError: `names` holds one that is no parameter of the model.
+        """
         parameters = dict(model.named_parameters())
         chosen = names if names is not None else {name: p for name, p in parameters.items() if p.dim() >= 2}
+        for name in chosen:
+            if name not in parameters:
+                raise UnknownNameError("parameter", name, parameters)
         return cls({name: parameters[name].detach() != 0 for name in chosen})
 
     @classmethod
@@ -76,7 +83,7 @@ class Masks(Mapping[str, Tensor]):
             MaskError: the model has no such parameter, or one of another shape.
         """
         with torch.no_grad():
-            for _, weight, mask in self._pairs(model):
+            for _, weight, mask in list(self._pairs(model)):  # all are checked before the first is changed
                 weight.masked_fill_(~mask, 0)
 
     def check(self, model: nn.Module) -> None:

@@ -1,0 +1,259 @@
+"""The command line. Thin: parses, calls, prints. Torch is imported inside commands, so that help answers at once.
+
+Exit codes: 0 done; 1 a check failed; 2 bad input, one line says which; 130 interrupted (the same command goes on).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from prunebench.errors import PrunebenchError, StorageError
+
+RECORDS = Path(".prunebench/records")
+FILE = click.Path(path_type=Path)  # prunebench itself says what is wrong with a path
+
+
+class _Group(click.Group):
+    """Errors of prunebench become one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PrunebenchError as error:
+            _fail(str(error))
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted: the same command goes on from the last whole epoch", err=True)
+            sys.exit(130)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            _fail(str(StorageError(f"cannot use '{error.filename}': {error.strerror}")))
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(2)
+
+
+def _options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options that several commands share, in the order given."""
+    shared = {
+        "workload": click.option("--workload", default="digits", show_default=True, help="digits or cifar10."),
+        "data": click.option("--data", type=FILE, help="CIFAR-10: a folder or archive. Default: PRUNEBENCH_DATA."),
+        "device": click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps or auto."),
+        "precision": click.option(
+            "--precision",
+            type=click.Choice(["fp32", "bf16"]),
+            default="fp32",
+            show_default=True,
+            help="Arithmetic of training; evaluation is fp32.",
+        ),
+        "seed": click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+    }
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for name in reversed(names):
+            command = shared[name](command)
+        return command
+
+    return decorate
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="prunebench")
+def main() -> None:
+    """Prune a model by a sparsity table, fine-tune it under masks, and check what came out against what was claimed."""
+
+
+@main.command()
+def runs() -> None:
+    """List the documented runs: sparsities, sizes and accuracies as documented."""
+    from prunebench.report import runs_table
+    from prunebench.runs import REPORT, RUNS
+
+    click.echo(f"Sparsity by layer, then what is documented ('-': not documented). Source: {REPORT}.\n")
+    click.echo(runs_table(RUNS.values()))
+
+
+@main.command()
+@click.argument("run")
+@_options("workload")
+@click.option("--budget", help="quick (default) or full: the documented protocol.")
+@click.option("--checkpoint", type=FILE, help="Dense checkpoint: .safetensors, .pth or .pt.")
+@_options("data", "device", "precision", "seed")
+@click.option("--no-finetune", is_flag=True, help="Stop after evaluating the pruned model.")
+@click.option(
+    "--select-on",
+    type=click.Choice(["test", "validation"]),
+    default="test",
+    show_default=True,
+    help="Images that choose the best epoch: test as documented (optimistic), or a tenth of the training images.",
+)
+@click.option("--json", "output", type=FILE, help=f"Where to write the record. Default: a new file in {RECORDS}/.")
+def run(
+    run: str,
+    workload: str,
+    budget: str | None,
+    checkpoint: Path | None,
+    data: Path | None,
+    device: str,
+    precision: Any,
+    seed: int,
+    no_finetune: bool,
+    select_on: Any,
+    output: Path | None,
+) -> None:
+    """Prune, evaluate, fine-tune and measure RUN: run1 ... run5, or the path of a TOML table of your own.
+
+    Interrupt it any time: the same command goes on from the last whole epoch. Exits with 1 where a size or a floor is
+    missed.
+    """
+    from prunebench.tables import find_run
+    from prunebench.workloads import find_workload
+
+    documented, chosen = find_run(run), find_workload(workload)
+    afford = chosen.budget(budget or "quick")
+
+    from prunebench.devices import resolve_device
+    from prunebench.gate import Status, check_record, worst_first
+    from prunebench.memory import keep_freed_memory
+    from prunebench.pipeline import execute, prepare
+    from prunebench.progress import ProgressBar
+    from prunebench.records import write_record
+    from prunebench.report import accuracy_table, layer_table, verdict_lines
+
+    keep_freed_memory()
+    with ProgressBar() as progress:
+        setting = prepare(
+            chosen,
+            afford,
+            data_path=data,
+            checkpoint=checkpoint,
+            device=resolve_device(device),
+            precision=precision,
+            seed=seed,
+            select_on=select_on,
+            progress=progress,
+        )
+        record = execute(documented, setting, finetune=not no_finetune, progress=progress)
+    output = output or _new_record_path(documented.name)
+    write_record(record, output)
+    click.echo(_heading(record))
+    click.echo(f"\n{layer_table(record)}\n\n{accuracy_table(record, documented)}\n")
+    verdicts = worst_first(check_record(record, documented))
+    failed = [verdict for verdict in verdicts if verdict.status is Status.FAIL]
+    for line in verdict_lines(failed):
+        click.echo(line)
+    click.echo(f"{len(verdicts) - len(failed)} of {len(verdicts)} checks passed. Record: {output}")
+    sys.exit(1 if failed else 0)
+
+
+@main.command()
+@_options("workload", "data", "device", "precision", "seed")
+@click.option("--epochs", type=click.IntRange(min=1), help="Default: the recipe's.")
+@click.option("--output", type=FILE, help="Where to write it. Default: the cache, where 'run' finds it.")
+def train(
+    workload: str, data: Path | None, device: str, precision: Any, seed: int, epochs: int | None, output: Path | None
+) -> None:
+    """Train a dense checkpoint from scratch. Interrupt it any time: the same command goes on."""
+    from prunebench.workloads import find_workload, train_dense
+
+    chosen = find_workload(workload)
+
+    from prunebench.devices import resolve_device
+    from prunebench.memory import keep_freed_memory
+    from prunebench.progress import ProgressBar
+
+    keep_freed_memory()
+    with ProgressBar() as progress:
+        on = resolve_device(device)
+        progress.stage("data")
+        images = chosen.load(data, progress.loading)
+        output = output or chosen.dense_checkpoint(images, seed=seed)
+        progress.stage("dense training")
+        training = train_dense(
+            chosen,
+            images,
+            output=output,
+            epochs=epochs,
+            seed=seed,
+            device=on,
+            precision=precision,
+            progress=progress,
+        )
+    last = training.last.evaluation
+    click.echo(f"accuracy {last.accuracy:.2f} % ({last.correct_count:,} of {last.count:,}) after the last epoch: {output}")
+
+
+@main.command()
+@click.argument("tables", nargs=-1)
+def lint(tables: tuple[str, ...]) -> None:
+    """Recompute what documents claim: sizes, layers, possible accuracies, best epochs.
+
+    TABLES are names of documented runs or paths of TOML tables; without any, all documented runs and the differences
+    drawn between them are checked. Exits with 1 where a claim differs.
+    """
+    from prunebench.claims import lint as lint_run
+    from prunebench.claims import lint_documented
+    from prunebench.report import claims_table
+    from prunebench.tables import find_run
+
+    claims = [claim for table in tables for claim in lint_run(find_run(table))] if tables else lint_documented()
+    click.echo(claims_table(claims))
+    differing = [claim for claim in claims if claim.status == "differs"]
+    slips = [claim for claim in claims if claim.status == "known slip"]
+    click.echo(f"\n{len(claims)} claims: {len(differing)} differ, {len(slips)} known slips of the document.")
+    for claim in (*differing, *slips):
+        click.echo(
+            f"{claim.status}: {claim.run}: {claim.what}: documented {claim.documented}, computed {claim.computed} "
+            f"({claim.source})"
+        )
+    sys.exit(1 if differing else 0)
+
+
+@main.command()
+@_options("workload", "data")
+@click.option("--verify", is_flag=True, help="Decode again from the source and compare with the cached copy.")
+def data(workload: str, data: Path | None, verify: bool) -> None:
+    """Show which data a workload finds: where from, how many images, digests."""
+    from prunebench.progress import ProgressBar
+    from prunebench.report import data_table
+    from prunebench.workloads import find_workload
+
+    chosen = find_workload(workload)
+    with ProgressBar() as progress:
+        found = chosen.load(data, progress.loading)
+        click.echo(data_table(found))
+        if verify:
+            from prunebench.data import verify_source
+
+            verify_source(found, progress.loading)
+            click.echo("verified: decoding the source again gives the same digest")
+
+
+def _new_record_path(name: str) -> Path:
+    """A file that is not there yet: records are never overwritten."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    path, again = RECORDS / f"{stamp}-{name}.json", 1
+    while path.exists():
+        path, again = RECORDS / f"{stamp}-{name}-{again}.json", again + 1
+    return path
+
+
+def _heading(record: Any) -> str:
+    """What was run on what, in two lines."""
+    environment = record.environment
+    protocol = "documented protocol" if record.full_protocol else "SHORTENED fine-tuning, not the documented protocol"
+    if record.finetuning is None:
+        protocol = "no fine-tuning"
+    return (
+        f"{record.run} on {record.workload} {record.budget} ({protocol}), seed {record.seed}, {record.precision}, "
+        f"checkpoint {record.checkpoints.origin}\n"
+        f"torch {environment['torch']}, {environment['device']}, {environment['cpu']}, {environment['threads']} threads"
+    )

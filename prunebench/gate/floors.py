@@ -1,0 +1,136 @@
+"""Floors: limits on sizes and accuracy that live here, in reviewed source, and are never lowered automatically.
+
+Sizes are exact everywhere. Accuracy depends on what the run was executed on:
+
+- `cifar10`, course checkpoint, full protocol: the documented accuracies themselves, within `COURSE_MARGIN`.
+- `cifar10`, another checkpoint, full protocol: each run's documented change after fine-tuning against its own dense
+  model, within `CHANGE_MARGIN`. Before fine-tuning nothing is documented for another checkpoint.
+- `cifar10` quick and `digits`: limits measured with this project, see docs/results.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from prunebench.gate.verdicts import Status, Verdict
+from prunebench.measure import MIB
+from prunebench.pruning import pruned_count
+from prunebench.records import RunRecord
+from prunebench.runs import DocumentedRun
+
+COURSE_MARGIN = 0.5
+"""Points. Two fine-tunings of one checkpoint differ in about 3 % of the answers: twice the standard error of that
+difference on 10,000 images is 0.35 points; the rest allows for seeds."""
+
+CHANGE_MARGIN = 1.0
+"""Points. As above, and a checkpoint trained in another way, on another copy of the data, recovers differently."""
+
+DIGITS_FLOORS: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+"""Percent right after fine-tuning (best epoch), by budget and run."""
+
+QUICK_CHANGE_FLOORS: Mapping[str, float] = MappingProxyType({})
+"""Points against the dense model after the shortened fine-tuning of `cifar10` quick, by run."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least accuracy in percent, and why."""
+
+    percent: float
+    rule: str
+
+
+def check_record(record: RunRecord, run: DocumentedRun) -> list[Verdict]:
+    """Everything that can be checked without a baseline."""
+    return [*check_sizes(record, run), *check_accuracy(record, run)]
+
+
+def check_sizes(record: RunRecord, run: DocumentedRun) -> Iterator[Verdict]:
+    """Nonzeros of every layer and in total, exactly; documented sizes to half of their last printed digit."""
+    hint = f"look closer with 'prunebench lint {run.name}' and 'prunebench run {run.name} --no-finetune'"
+    expected = dict(record.dense_nonzeros)
+    for layer in record.layers:
+        kept = layer.numel - pruned_count(layer.numel, run.sparsity[layer.name], name=layer.name)
+        expected[layer.name] = min(kept, expected[layer.name])  # a zero of the dense model is pruned first
+        yield _exact(run, f"nonzeros of {layer.name}", expected[layer.name], layer.nonzeros, hint)
+    yield _exact(run, "nonzeros of all parameters", sum(expected.values()), sum(record.nonzeros.values()), hint)
+    for what, documented, measured in (
+        ("size, MiB", run.size_mib, record.pruned_size_bits / 8 / MIB),
+        ("size, % of dense", run.size_percent, record.size_percent),
+    ):
+        if documented is not None:
+            miss = abs(measured - float(documented.value)) / float(documented.tolerance)
+            yield Verdict(
+                run=run.name,
+                check=what,
+                status=Status.PASS if documented.agrees_with(measured) else Status.FAIL,
+                expected=str(documented.value),
+                measured=f"{measured:.4f}",
+                shortfall=miss - 1,
+                rule=f"documented, within {documented.tolerance} (half of the last printed digit)",
+                hint=hint,
+            )
+
+
+def check_accuracy(record: RunRecord, run: DocumentedRun) -> Iterator[Verdict]:
+    """The floors that apply to what the record was executed on; none, where nothing is documented or set."""
+    if record.workload == "cifar10" and record.checkpoints.is_course_checkpoint:
+        for what, documented, accuracy in (
+            ("dense accuracy, %", run.dense_accuracy, record.dense_accuracy),
+            ("accuracy before fine-tuning, %", run.accuracy_before, record.pruned_accuracy),
+        ):
+            if documented is not None:
+                floor = Floor(float(documented.value) - COURSE_MARGIN, f"documented {documented.value} - {COURSE_MARGIN}")
+                yield _at_least(run, what, floor, accuracy.percent)
+    if record.finetuning is not None and (after := _floor_after(record, run)):
+        yield _at_least(run, "accuracy after fine-tuning, best epoch, %", after, record.finetuning.best.percent)
+
+
+def _floor_after(record: RunRecord, run: DocumentedRun) -> Floor | None:
+    dense = record.dense_accuracy.percent
+    if record.workload == "digits":
+        digits = DIGITS_FLOORS.get(record.budget, {}).get(run.name)
+        return None if digits is None else Floor(digits, f"floor of {run.name} on digits {record.budget}")
+    if record.workload != "cifar10":
+        return None
+    if not record.full_protocol:
+        change = QUICK_CHANGE_FLOORS.get(run.name)
+        return None if change is None else Floor(dense + change, f"dense {dense:.2f} {change:+}, floor of {record.budget}")
+    if record.checkpoints.is_course_checkpoint:
+        if run.accuracy_best is None:
+            return None
+        documented = run.accuracy_best.value
+        return Floor(float(documented) - COURSE_MARGIN, f"documented {documented} - {COURSE_MARGIN}")
+    if run.change_after_finetuning is None:
+        return None
+    points = float(run.change_after_finetuning)
+    rule = f"dense {dense:.2f}, documented change {points:+.2f}, margin {CHANGE_MARGIN}"
+    return Floor(dense + points - CHANGE_MARGIN, rule)
+
+
+def _exact(run: DocumentedRun, check: str, expected: int, measured: int, hint: str) -> Verdict:
+    return Verdict(
+        run=run.name,
+        check=check,
+        status=Status.PASS if measured == expected else Status.FAIL,
+        expected=f"{expected:,}",
+        measured=f"{measured:,}",
+        shortfall=abs(measured - expected),
+        rule="exact" if measured == expected else f"exact, off by {measured - expected:+,}",
+        hint=hint,
+    )
+
+
+def _at_least(run: DocumentedRun, check: str, floor: Floor, measured: float) -> Verdict:
+    return Verdict(
+        run=run.name,
+        check=check,
+        status=Status.PASS if measured >= floor.percent else Status.FAIL,
+        expected=f"at least {floor.percent:.2f}",
+        measured=f"{measured:.2f}",
+        shortfall=floor.percent - measured,
+        rule=floor.rule,
+        hint=f"look closer with 'prunebench run {run.name}', which prints every epoch",
+    )

@@ -1,0 +1,245 @@
+"""The documented flow: dense model, prune, evaluate, fine-tune, evaluate, measure, record."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from prunebench.data import Dataset, split_validation
+from prunebench.devices import Precision
+from prunebench.environment import environment
+from prunebench.evaluation import BatchProgress, Evaluation, evaluate
+from prunebench.files import cache_folder
+from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros
+from prunebench.models import prunable_parameters, state_digest
+from prunebench.pruning import Masks, prune_
+from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Layer, RunRecord, Timings
+from prunebench.records.provenance import run_digest, source_revision
+from prunebench.runs import DocumentedRun
+from prunebench.training import Training, TrainingProgress, train
+from prunebench.workloads import Budget, DenseModel, Workload
+
+VALIDATION_IMAGES = 0.1
+"""Share of the training images held out where the epoch is chosen on a validation split."""
+
+
+class Progress(TrainingProgress):
+    """What a run tells whoever watches; every method may be left as it is."""
+
+    def loading(self, images: int) -> None:
+        """`images` are decoded so far."""
+
+    def stage(self, name: str) -> None:
+        """A stage begins: `dense training`, `evaluation of the dense model`, ..."""
+
+    def evaluated(self, images: int, total: int) -> None:
+        """`images` of `total` are evaluated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What several runs share: the data, the dense model and its answers."""
+
+    workload: Workload
+    budget: Budget
+    data: Dataset
+    dense: DenseModel
+    dense_evaluation: Evaluation
+    device: torch.device
+    precision: Precision
+    seed: int
+    select_on: Literal["test", "validation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """A pruned copy of the dense model and the masks it obeys."""
+
+    model: nn.Module
+    masks: Masks
+    seconds: float
+
+
+def prepare(
+    workload: Workload,
+    budget: Budget,
+    *,
+    data_path: Path | None = None,
+    checkpoint: Path | None = None,
+    device: torch.device,
+    precision: Precision = "fp32",
+    seed: int = 0,
+    select_on: Literal["test", "validation"] = "test",
+    progress: Progress | None = None,
+) -> Setting:
+    """Load the data, load or train the dense model, and evaluate it.
+
+    Raises:
+        DataError, CheckpointError: there is none, or it cannot be used.
+    """
+    progress = progress or Progress()
+    progress.stage("data")
+    data = workload.load(data_path, progress.loading)
+    progress.stage("dense model")
+    dense = workload.dense_model(data, checkpoint=checkpoint, device=device, progress=progress)
+    progress.stage("evaluation of the dense model")
+    return Setting(
+        workload=workload,
+        budget=budget,
+        data=data,
+        dense=dense,
+        dense_evaluation=evaluate(dense.model, data.test, progress=progress.evaluated),
+        device=device,
+        precision=precision,
+        seed=seed,
+        select_on=select_on,
+    )
+
+
+def execute(
+    run: DocumentedRun, setting: Setting, *, finetune: bool = True, progress: Progress | None = None
+) -> RunRecord:
+    """Execute one run from the dense model to its record.
+
+    Raises:
+        PlanError, UnknownNameError: the run's table does not fit the workload's model.
+        TrainingError: fine-tuning diverged.
+    """
+    progress = progress or Progress()
+    pruned = prune(run, setting)
+    progress.stage("evaluation of the pruned model")
+    before = evaluate(pruned.model, setting.data.test, progress=progress.evaluated)
+    if not finetune:
+        return record(run, setting, pruned, before)
+    progress.stage("fine-tuning")
+    training = fine_tune(run, setting, pruned, progress=progress)
+    return record(run, setting, pruned, before, training)
+
+
+def prune(run: DocumentedRun, setting: Setting) -> Pruned:
+    """Prune a copy of the dense model by the run's table."""
+    model = copy.deepcopy(setting.dense.model)
+    start = time.perf_counter()
+    masks = prune_(model, run.sparsity)
+    return Pruned(model=model, masks=masks, seconds=time.perf_counter() - start)
+
+
+def fine_tune(
+    run: DocumentedRun, setting: Setting, pruned: Pruned, *, progress: TrainingProgress | None = None
+) -> Training:
+    """Fine-tune a copy of the pruned model by the budget's protocol; a stopped one goes on where it was."""
+    images, selection = setting.data.train, setting.data.test
+    if setting.select_on == "validation":
+        images, selection = split_validation(images, size=round(VALIDATION_IMAGES * len(images)), seed=setting.seed)
+    return train(
+        copy.deepcopy(pruned.model),
+        images,
+        setting.budget.protocol_for(run),
+        selection=selection,
+        seed=setting.seed,
+        precision=setting.precision,
+        masks=pruned.masks,
+        state_folder=cache_folder() / "training",
+        progress=progress,
+    )
+
+
+def record(
+    run: DocumentedRun, setting: Setting, pruned: Pruned, before: Evaluation, training: Training | None = None
+) -> RunRecord:
+    """Everything that was measured, in the form that is kept."""
+    dense, data = setting.dense, setting.data
+    counts = nonzeros(pruned.model)
+    macs = count_macs(pruned.model, tuple(data.test.images.shape[1:]))  # type: ignore[arg-type]
+    revision, dirty = source_revision()
+    finetuning = _fine_tuning(run, setting, pruned, training) if training else None
+    return RunRecord(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        run=run.name,
+        run_digest=run_digest(run),
+        model=run.model,
+        workload=setting.workload.name,
+        budget=setting.budget.name,
+        full_protocol=setting.budget.full,
+        seed=setting.seed,
+        precision=setting.precision,
+        data=Data(
+            name=data.name, digest=data.digest, train_images=len(data.train), test_images=len(data.test)
+        ),
+        checkpoints=Checkpoints(
+            origin=dense.origin,
+            is_course_checkpoint=dense.is_course_checkpoint,
+            dense=dense.digest,
+            pruned=state_digest(pruned.model.state_dict()),
+            best=state_digest(training.best_state) if training else None,
+            last=state_digest(training.last_state) if training else None,
+        ),
+        layers=[
+            Layer(
+                name=name,
+                shape=list(weight.shape),
+                sparsity=run.sparsity[name],
+                nonzeros=counts[name],
+                macs=macs[name],
+            )
+            for name, weight in prunable_parameters(pruned.model).items()
+        ],
+        masks_digest=pruned.masks.digest,
+        elements=sum(parameter.numel() for parameter in pruned.model.parameters()),
+        dense_nonzeros=nonzeros(dense.model),
+        nonzeros=counts,
+        dense_size_bits=nominal_size_bits(dense.model),
+        pruned_size_bits=nominal_size_bits(pruned.model),
+        dense_file_bytes=file_size_bytes(dense.model.state_dict()),
+        pruned_file_bytes=file_size_bytes(pruned.model.state_dict()),
+        dense_accuracy=_accuracy(setting.dense_evaluation),
+        pruned_accuracy=_accuracy(before),
+        finetuning=finetuning,
+        timings=Timings(
+            prune=[pruned.seconds],
+            evaluate=[setting.dense_evaluation.seconds, before.seconds],
+            epochs=[epoch.seconds for epoch in training.epochs] if training else [],
+        ),
+        environment=environment(setting.device),
+        revision=revision,
+        dirty=dirty,
+    )
+
+
+def _fine_tuning(run: DocumentedRun, setting: Setting, pruned: Pruned, training: Training) -> FineTuning:
+    best, last = training.best.evaluation, training.last.evaluation
+    if setting.select_on == "validation":  # the epochs were evaluated on the validation split alone
+        best, last = (_on_test(setting, pruned, state) for state in (training.best_state, training.last_state))
+    return FineTuning(
+        protocol=asdict(setting.budget.protocol_for(run)),
+        selected_on=setting.select_on,
+        losses=[epoch.loss for epoch in training.epochs],
+        selection_accuracies=[epoch.evaluation.accuracy for epoch in training.epochs],
+        best_epoch=training.best.number,
+        best=_accuracy(best),
+        last=_accuracy(last),
+        resumed_after=training.resumed_after,
+    )
+
+
+def _on_test(setting: Setting, pruned: Pruned, state: Mapping[str, Tensor]) -> Evaluation:
+    model = copy.deepcopy(pruned.model)
+    model.load_state_dict(dict(state))
+    return evaluate(model, setting.data.test)
+
+
+def _accuracy(evaluation: Evaluation) -> Accuracy:
+    return Accuracy(
+        correct=evaluation.correct_count,
+        images=evaluation.count,
+        correct_bits=evaluation.correct_bits,
+        predictions_digest=evaluation.digest,
+    )

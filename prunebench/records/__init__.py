@@ -1,0 +1,27 @@
+"""Records: what one execution measured, with everything needed to judge it later."""
+
+from prunebench.records.record import (
+    SCHEMA_VERSION,
+    Accuracy,
+    Checkpoints,
+    Data,
+    FineTuning,
+    Layer,
+    RunRecord,
+    Timings,
+    read_record,
+    write_record,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Accuracy",
+    "Checkpoints",
+    "Data",
+    "FineTuning",
+    "Layer",
+    "RunRecord",
+    "Timings",
+    "read_record",
+    "write_record",
+]

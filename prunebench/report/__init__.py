@@ -1,0 +1,21 @@
+"""Tables for people. Nothing here prints."""
+
+from prunebench.report.tables import (
+    accuracy_table,
+    claims_table,
+    data_table,
+    layer_table,
+    runs_table,
+    summary_table,
+    verdict_lines,
+)
+
+__all__ = [
+    "accuracy_table",
+    "claims_table",
+    "data_table",
+    "layer_table",
+    "runs_table",
+    "summary_table",
+    "verdict_lines",
+]

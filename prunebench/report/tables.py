@@ -1,0 +1,149 @@
+"""Tables as text: documented beside measured. No torch, so that `prunebench runs` answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from prunebench.runs import Cited, DocumentedRun
+
+if TYPE_CHECKING:
+    from prunebench.claims import Claim
+    from prunebench.data import Dataset
+    from prunebench.gate import Verdict
+    from prunebench.records import Accuracy, RunRecord
+
+UNDOCUMENTED = "-"
+
+
+def runs_table(runs: Iterable[DocumentedRun]) -> str:
+    """The documented runs: sparsity by layer, then size and accuracy, as documented."""
+    runs = list(runs)
+    layers = [[_short(name), *(f"{run.sparsity[name]:.2f}" for run in runs)] for name in runs[0].sparsity]
+    figures = [
+        ["epochs", *(run.epochs or UNDOCUMENTED for run in runs)],
+        ["size, MiB", *(_figure(run.size_mib) for run in runs)],
+        ["size, % of dense", *(_figure(run.size_percent) for run in runs)],
+        ["accuracy before, %", *(_figure(run.accuracy_before) for run in runs)],
+        ["accuracy best, %", *(_figure(run.accuracy_best) for run in runs)],
+        ["change from dense, points", *(_signed(run.change_after_finetuning) for run in runs)],
+    ]
+    return _table([*layers, *figures], headers=["", *(run.name for run in runs)])
+
+
+def layer_table(record: RunRecord) -> str:
+    """Kept and pruned elements by layer, and in total over all parameters."""
+    rows = [
+        [_short(layer.name), f"{layer.sparsity:.2f}", f"{layer.numel:,}", f"{layer.nonzeros:,}",
+         f"{layer.numel - layer.nonzeros:,}", f"{layer.macs / 1e6:,.1f}"]
+        for layer in record.layers
+    ]  # fmt: skip
+    listed = {layer.name for layer in record.layers}
+    rest = sum(count for name, count in record.nonzeros.items() if name not in listed)
+    total, kept = record.elements, sum(record.nonzeros.values())
+    rows.append(["batch norm, bias", "", f"{rest:,}", f"{rest:,}", "0", ""])
+    macs = sum(layer.macs for layer in record.layers)
+    rows.append(["all", f"{1 - kept / total:.4f}", f"{total:,}", f"{kept:,}", f"{total - kept:,}", f"{macs / 1e6:,.1f}"])
+    return _table(rows, headers=["layer", "sparsity", "elements", "kept", "pruned", "dense MMACs"])
+
+
+def accuracy_table(record: RunRecord, run: DocumentedRun) -> str:
+    """Size and accuracy, each beside the documented value and the difference."""
+    rows = [
+        _row("size, MiB", run.size_mib, record.pruned_size_bits / 8 / 2**20),
+        _row("size, % of dense", run.size_percent, record.size_percent),
+        _row("accuracy dense, %", run.dense_accuracy, record.dense_accuracy.percent, _count(record.dense_accuracy)),
+        _row("accuracy pruned, %", run.accuracy_before, record.pruned_accuracy.percent, _count(record.pruned_accuracy)),
+    ]
+    if (tuned := record.finetuning) is not None:
+        on_test = tuned.selected_on == "test"
+        for number, percent in enumerate(tuned.selection_accuracies, start=1):
+            documented = run.accuracy_by_epoch[number - 1 : number] if on_test else ()
+            where = "" if on_test else f" on {tuned.selected_on}"
+            rows.append(_row(f"  epoch {number}{where}, %", next(iter(documented), None), percent))
+        best = f"accuracy best (epoch {tuned.best_epoch}), %"
+        rows += [
+            _row(best, run.accuracy_best, tuned.best.percent, _count(tuned.best)),
+            _row("accuracy last epoch, %", next(iter(run.accuracy_by_epoch[-1:]), None), tuned.last.percent,
+                 _count(tuned.last)),
+        ]  # fmt: skip
+        change = record.change_after_finetuning
+        documented_change = run.change_after_finetuning
+        cited = Cited(documented_change, "") if documented_change is not None else None
+        rows.append(_row("change, best - dense, points", cited, change or 0.0))
+    return _table(rows, headers=["", "documented", "measured", "difference", ""])
+
+
+def summary_table(rows: Sequence[tuple[RunRecord, DocumentedRun]]) -> str:
+    """One line a run: size and accuracy before and after, the documented change beside the measured."""
+    lines = []
+    for record, run in rows:
+        tuned = record.finetuning
+        lines.append([
+            run.name,
+            f"{record.size_percent:.2f}",
+            _figure(run.size_percent),
+            f"{record.dense_accuracy.percent:.2f}",
+            f"{record.pruned_accuracy.percent:.2f}",
+            f"{tuned.best.percent:.2f}" if tuned else UNDOCUMENTED,
+            f"{tuned.last.percent:.2f}" if tuned else UNDOCUMENTED,
+            f"{record.change_after_finetuning:+.2f}" if tuned else UNDOCUMENTED,
+            _signed(run.change_after_finetuning),
+        ])
+    headers = ["run", "size %", "doc.", "dense %", "pruned %", "best %", "last %", "change", "doc."]
+    return _table(lines, headers=headers)
+
+
+def claims_table(claims: Iterable[Claim]) -> str:
+    """What a document says beside what was computed."""
+    rows = [[claim.run, claim.what, claim.documented, claim.computed, claim.status] for claim in claims]
+    return _table(rows, headers=["run", "claim", "documented", "computed", ""])
+
+
+def data_table(data: Dataset) -> str:
+    """What a data set is, and its digests."""
+    shape = "x".join(str(length) for length in data.test.images.shape[1:])
+    rows = [
+        ["name", data.name],
+        ["from", data.origin],
+        ["images", f"{len(data.train):,} training, {len(data.test):,} test, {shape}"],
+        ["classes", ", ".join(data.classes)],
+        ["digest", data.digest],
+        ["digest, training", data.train.digest],
+        ["digest, test", data.test.digest],
+    ]
+    return tabulate(rows, tablefmt="plain", disable_numparse=True)
+
+
+def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
+    """One line a verdict."""
+    return [str(verdict) for verdict in verdicts]
+
+
+def _table(rows: Sequence[Sequence[object]], *, headers: Sequence[str]) -> str:
+    alignment = ["left", *["right"] * (len(headers) - 1)]
+    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=alignment)
+
+
+def _row(name: str, documented: Cited | None, measured: float, note: str = "") -> list[str]:
+    difference = UNDOCUMENTED if documented is None else f"{measured - float(documented.value):+.2f}"
+    return [name, _figure(documented), f"{measured:.2f}", difference, note]
+
+
+def _figure(figure: Cited | None) -> str:
+    return UNDOCUMENTED if figure is None else str(figure.value)
+
+
+def _signed(value: object) -> str:
+    return UNDOCUMENTED if value is None else f"{value:+}"
+
+
+def _count(accuracy: Accuracy) -> str:
+    return f"{accuracy.correct:,} of {accuracy.images:,}"
+
+
+def _short(name: str) -> str:
+    """`backbone.conv4.weight` as `conv4`: people say it so, and the table stays narrow."""
+    return name.removeprefix("backbone.").removesuffix(".weight")

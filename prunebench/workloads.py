@@ -1,0 +1,268 @@
+"""Workloads: a data set, a model, a dense checkpoint and protocols, under one name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import nn
+
+from prunebench.data import Augmentation, Dataset, load_cifar10, load_digits
+from prunebench.devices import Precision
+from prunebench.errors import CheckpointError, UnknownNameError
+from prunebench.files import cache_folder
+from prunebench.models import build_model, load_state, load_state_, save_state, state_digest
+from prunebench.runs import DocumentedRun
+from prunebench.training import Protocol, Training, TrainingProgress, train
+
+UNDOCUMENTED_EPOCHS = 9
+"""For a run whose epochs are not documented (run4): as many as for run5, the documented run nearest to it."""
+
+COURSE_CHECKPOINT = "vgg.cifar.pretrained.pth"
+
+DOCUMENTED_PROTOCOL = Protocol(
+    epochs=5,
+    batch_size=512,
+    learning_rate=0.01,
+    momentum=0.9,
+    weight_decay=1e-4,
+    schedule="cosine_per_iteration",
+    augmentation=Augmentation(crop_padding=4, flip=True),
+)
+"""Fine-tuning as documented (MIT 6.5940 Lab 1); the epochs are each run's own."""
+
+ImagesProgress = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much fine-tuning to afford.
+
+    Attributes:
+        protocol: what is trained; its epochs count only where `documented_epochs` is False.
+        documented_epochs: take each run's own number of epochs.
+        full: whether this is the protocol a document describes; anything else is labelled shortened.
+    """
+
+    name: str
+    protocol: Protocol
+    documented_epochs: bool
+    full: bool
+
+    def protocol_for(self, run: DocumentedRun) -> Protocol:
+        """The protocol that fine-tunes `run`."""
+        if not self.documented_epochs:
+            return self.protocol
+        return replace(self.protocol, epochs=run.epochs or UNDOCUMENTED_EPOCHS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseModel:
+    """A trained dense model and where its weights came from.
+
+    Attributes:
+        origin: for people: a file's name, or how it was made.
+        is_course_checkpoint: whether documented accuracies apply to it absolutely.
+    """
+
+    model: nn.Module
+    origin: str
+    digest: str
+    is_course_checkpoint: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What a run is executed on.
+
+    Attributes:
+        dense_protocol: how `prunebench train` makes the dense checkpoint.
+        trains_itself: make the dense checkpoint when there is none, rather than ask for one.
+        budgets: by name; the first is the default.
+    """
+
+    name: str
+    summary: str
+    model: str
+    load: Callable[[Path | None, ImagesProgress | None], Dataset]
+    dense_protocol: Protocol
+    trains_itself: bool
+    budgets: Mapping[str, Budget]
+
+    def budget(self, name: str) -> Budget:
+        """The budget called `name`.
+
+        Raises:
+            UnknownNameError: no such budget.
+        """
+        if name not in self.budgets:
+            raise UnknownNameError("budget", name, self.budgets)
+        return self.budgets[name]
+
+    def dense_checkpoint(self, data: Dataset, *, seed: int = 0) -> Path:
+        """Where this workload's own dense checkpoint is kept, by digest of what determines it."""
+        parts = [self.model, asdict(self.dense_protocol), data.digest, seed]
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return cache_folder() / "checkpoints" / f"{self.name}-{digest[:16]}.safetensors"
+
+    def dense_model(
+        self,
+        data: Dataset,
+        *,
+        checkpoint: Path | None = None,
+        device: torch.device | None = None,
+        progress: TrainingProgress | None = None,
+    ) -> DenseModel:
+        """The dense model: from `checkpoint`, else the course's file in the cache, else the workload's own.
+
+        Raises:
+            CheckpointError: the file is unusable, or there is none and this workload does not train by itself.
+        """
+        device = device or torch.device("cpu")
+        course, own = cache_folder() / "checkpoints" / COURSE_CHECKPOINT, self.dense_checkpoint(data)
+        if checkpoint is None and self.name == "cifar10" and course.is_file():
+            checkpoint = course
+        if checkpoint is None and own.is_file():
+            checkpoint = own
+        if checkpoint is None and not self.trains_itself:
+            raise CheckpointError(
+                f"no dense checkpoint for '{self.name}': give one with --checkpoint PATH, put the course's "
+                f"{COURSE_CHECKPOINT} at '{course}', or make one with 'prunebench train --workload {self.name}'"
+            )
+        if checkpoint is None:
+            train_dense(self, data, output=own, device=device, progress=progress)
+            checkpoint = own
+        model = build_model(self.model)
+        load_state_(model, load_state(checkpoint), origin=str(checkpoint))
+        return DenseModel(
+            model=model.to(device=device, memory_format=torch.channels_last),  # type: ignore[call-overload]
+            origin=checkpoint.name,
+            digest=state_digest(model.state_dict()),
+            is_course_checkpoint=checkpoint.name == COURSE_CHECKPOINT,
+        )
+
+
+def train_dense(
+    workload: Workload,
+    data: Dataset,
+    *,
+    output: Path,
+    epochs: int | None = None,
+    seed: int = 0,
+    device: torch.device,
+    precision: Precision = "fp32",
+    progress: TrainingProgress | None = None,
+) -> Training:
+    """Train the workload's dense model from scratch by its recipe, resumably, and write the last epoch to `output`.
+
+    The last epoch and not the best: choosing by the test set would flatter the checkpoint that all else starts from.
+
+    Raises:
+        StorageError: `output` cannot be written.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build_model(workload.model)
+    model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    protocol = replace(workload.dense_protocol, epochs=epochs or workload.dense_protocol.epochs)
+    training = train(
+        model,
+        data.train,
+        protocol,
+        selection=data.test,
+        seed=seed,
+        precision=precision,
+        state_folder=cache_folder() / "training",
+        progress=progress,
+    )
+    metadata = {
+        "workload": workload.name,
+        "protocol": json.dumps(asdict(protocol)),
+        "data": data.digest,
+        "seed": str(seed),
+        "precision": precision,
+        "accuracy": f"{training.last.evaluation.accuracy:.2f}",
+    }
+    save_state(training.last_state, output, metadata=metadata)
+    return training
+
+
+_DIGITS_FINETUNING = replace(
+    DOCUMENTED_PROTOCOL, batch_size=64, augmentation=Augmentation(crop_padding=1, flip=False), images_per_epoch=384
+)
+
+WORKLOADS: Mapping[str, Workload] = MappingProxyType({
+    workload.name: workload
+    for workload in (
+        Workload(
+            name="digits",
+            summary="scikit-learn's 1,797 handwritten digits at 16x16 RGB; no download, trains its own dense VGG",
+            model="vgg",
+            load=lambda path, progress: load_digits(),
+            dense_protocol=Protocol(
+                epochs=8,
+                batch_size=64,
+                learning_rate=0.05,
+                nesterov=True,
+                weight_decay=5e-4,
+                schedule="one_cycle",
+                augmentation=Augmentation(crop_padding=1, flip=False),  # a mirrored digit is another digit
+            ),
+            trains_itself=True,
+            budgets=MappingProxyType({
+                "quick": Budget(name="quick", protocol=_DIGITS_FINETUNING, documented_epochs=True, full=False),
+                "full": Budget(
+                    name="full",
+                    protocol=replace(_DIGITS_FINETUNING, images_per_epoch=None),
+                    documented_epochs=True,
+                    full=True,
+                ),
+            }),
+        ),
+        Workload(
+            name="cifar10",
+            summary="CIFAR-10 and a dense VGG checkpoint: what the runs were documented on",
+            model="vgg",
+            load=lambda path, progress: load_cifar10(path, progress=progress),
+            dense_protocol=Protocol(
+                epochs=24,
+                batch_size=256,
+                learning_rate=0.1,
+                nesterov=True,
+                weight_decay=5e-4,
+                decay_weights_only=True,
+                schedule="one_cycle",
+                label_smoothing=0.1,
+                averaging=0.998,
+            ),
+            trains_itself=False,
+            budgets=MappingProxyType({
+                "quick": Budget(
+                    name="quick",
+                    protocol=replace(
+                        DOCUMENTED_PROTOCOL, epochs=1, batch_size=64, schedule="cosine", images_per_epoch=3072
+                    ),
+                    documented_epochs=False,
+                    full=False,
+                ),
+                "full": Budget(name="full", protocol=DOCUMENTED_PROTOCOL, documented_epochs=True, full=True),
+            }),
+        ),
+    )
+})
+
+
+def find_workload(name: str) -> Workload:
+    """The workload called `name`.
+
+    Raises:
+        UnknownNameError: no such workload.
+    """
+    if name not in WORKLOADS:
+        raise UnknownNameError("workload", name, WORKLOADS)
+    return WORKLOADS[name]
