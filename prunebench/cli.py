@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +14,6 @@ import click
 
 from prunebench.errors import PrunebenchError, StorageError
 
-RECORDS = Path(".prunebench/records")
 FILE = click.Path(path_type=Path)  # prunebench itself says what is wrong with a path
 
 
@@ -95,7 +93,9 @@ def runs() -> None:
     show_default=True,
     help="Images that choose the best epoch: test as documented (optimistic), or a tenth of the training images.",
 )
-@click.option("--json", "output", type=FILE, help=f"Where to write the record. Default: a new file in {RECORDS}/.")
+@click.option(
+    "--json", "output", type=FILE, help="Where to write the record. Default: a new file in .prunebench/records/."
+)
 def run(
     run: str,
     workload: str,
@@ -125,8 +125,8 @@ def run(
     from prunebench.memory import keep_freed_memory
     from prunebench.pipeline import execute, prepare
     from prunebench.progress import ProgressBar
-    from prunebench.records import write_record
-    from prunebench.report import accuracy_table, layer_table, verdict_lines
+    from prunebench.records import new_record_path, write_record
+    from prunebench.report import accuracy_table, heading, layer_table, verdict_lines
 
     keep_freed_memory()
     with ProgressBar() as progress:
@@ -142,10 +142,9 @@ def run(
             progress=progress,
         )
         record = execute(documented, setting, finetune=not no_finetune, progress=progress)
-    output = output or _new_record_path(documented.name)
+    output = output or new_record_path(documented.name)
     write_record(record, output)
-    click.echo(_heading(record))
-    click.echo(f"\n{layer_table(record)}\n\n{accuracy_table(record, documented)}\n")
+    click.echo(f"{heading(record.run, record)}\n\n{layer_table(record)}\n\n{accuracy_table(record, documented)}\n")
     verdicts = worst_first(check_record(record, documented))
     failed = [verdict for verdict in verdicts if verdict.status is Status.FAIL]
     for line in verdict_lines(failed):
@@ -188,7 +187,9 @@ def train(
             progress=progress,
         )
     last = training.last.evaluation
-    click.echo(f"accuracy {last.accuracy:.2f} % ({last.correct_count:,} of {last.count:,}) after the last epoch: {output}")
+    click.echo(
+        f"accuracy {last.accuracy:.2f} % ({last.correct_count:,} of {last.count:,}) after the last epoch: {output}"
+    )
 
 
 @main.command()
@@ -235,25 +236,3 @@ def data(workload: str, data: Path | None, verify: bool) -> None:
 
             verify_source(found, progress.loading)
             click.echo("verified: decoding the source again gives the same digest")
-
-
-def _new_record_path(name: str) -> Path:
-    """A file that is not there yet: records are never overwritten."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    path, again = RECORDS / f"{stamp}-{name}.json", 1
-    while path.exists():
-        path, again = RECORDS / f"{stamp}-{name}-{again}.json", again + 1
-    return path
-
-
-def _heading(record: Any) -> str:
-    """What was run on what, in two lines."""
-    environment = record.environment
-    protocol = "documented protocol" if record.full_protocol else "SHORTENED fine-tuning, not the documented protocol"
-    if record.finetuning is None:
-        protocol = "no fine-tuning"
-    return (
-        f"{record.run} on {record.workload} {record.budget} ({protocol}), seed {record.seed}, {record.precision}, "
-        f"checkpoint {record.checkpoints.origin}\n"
-        f"torch {environment['torch']}, {environment['device']}, {environment['cpu']}, {environment['threads']} threads"
-    )

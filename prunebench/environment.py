@@ -13,14 +13,14 @@ import torch
 def exact_fingerprint(device: torch.device) -> dict[str, str | int]:
     """What the bytes of a result may depend on: build, instruction set or GPU, threads."""
     fingerprint: dict[str, str | int] = {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "device": device_name(device),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }
     if device.type == "cuda":
         fingerprint["cuda"] = str(torch.version.cuda)
-        fingerprint["cudnn"] = str(torch.backends.cudnn.version())
+        fingerprint["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
     return fingerprint
 
 

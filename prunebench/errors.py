@@ -11,8 +11,8 @@
     ├── RecordError         a record that cannot be read
     └── StorageError        a file that cannot be written or read: full disk, no permission
 
-The command line turns each into one line and exit code 2. A `TypeError` or another exception that is not in this tree is
-a defect of prunebench.
+The command line turns each into one line and exit code 2. A `TypeError` or another exception that is not in this tree
+is a defect of prunebench.
 """
 
 from __future__ import annotations

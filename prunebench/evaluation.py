@@ -67,8 +67,8 @@ def evaluate(
 ) -> Evaluation:
     """Top-1 predictions of `model` on `data`, in evaluation mode and fp32, on the device the model is on.
 
-    The mode of the model and of each of its modules is put back afterwards. Every image counts, also those of a smaller last batch. An image whose
-    logits are not all finite counts as wrong.
+    The mode of the model and of each of its modules is put back afterwards. Every image counts, also those of a smaller
+    last batch. An image whose logits are not all finite counts as wrong.
     """
     device = model_device(model)
     resident = data.to(device)

@@ -1,4 +1,4 @@
-"""How the process keeps memory that torch has freed. A setting of the whole process: the faces make it, not the library."""
+"""How the process keeps memory that torch has freed: a setting of the whole process, so the faces make it."""
 
 from __future__ import annotations
 

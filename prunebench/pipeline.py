@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from prunebench.data import Dataset, split_validation
 from prunebench.devices import Precision
 from prunebench.environment import environment
-from prunebench.evaluation import BatchProgress, Evaluation, evaluate
+from prunebench.evaluation import Evaluation, evaluate
 from prunebench.files import cache_folder
 from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros
 from prunebench.models import prunable_parameters, state_digest
@@ -171,9 +171,7 @@ def record(
         full_protocol=setting.budget.full,
         seed=setting.seed,
         precision=setting.precision,
-        data=Data(
-            name=data.name, digest=data.digest, train_images=len(data.train), test_images=len(data.test)
-        ),
+        data=Data(name=data.name, digest=data.digest, train_images=len(data.train), test_images=len(data.test)),
         checkpoints=Checkpoints(
             origin=dense.origin,
             is_course_checkpoint=dense.is_course_checkpoint,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tqdm import tqdm
 
@@ -13,11 +15,16 @@ from prunebench.training import Epoch
 
 
 class ProgressBar(Progress):
-    """One bar at a time, shown only on a terminal; epochs stay behind as lines in either case."""
+    """One bar at a time, shown only on a terminal; epochs stay behind as lines in either case.
 
-    def __init__(self) -> None:
-        self._bar: tqdm[None] | None = None
+    `around` is entered around every output: under pytest, what lets it past the capturing.
+    """
+
+    def __init__(self, around: Callable[[], contextlib.AbstractContextManager[None]] | None = None) -> None:
+        self._around = around or contextlib.nullcontext
+        self._bar: tqdm[Any] | None = None
         self._stage = ""
+        self._text = ""
 
     def __enter__(self) -> Self:
         return self
@@ -50,15 +57,18 @@ class ProgressBar(Progress):
         )
 
     def _show(self, text: str, done: int, total: int | None, unit: str) -> None:
-        if self._bar is None or self._bar.desc != text:
-            self._close()
-            self._bar = tqdm(desc=text, total=total, unit=unit, leave=False, disable=None, file=sys.stderr)
-            self._bar.desc = text
-        self._bar.update(done - self._bar.n)
+        with self._around():
+            bar: tqdm[Any] | None = self._bar
+            if bar is None or self._text != text:
+                self._close()
+                bar = tqdm(desc=text, total=total, unit=unit, leave=False, disable=None, file=sys.stderr)
+                self._bar, self._text = bar, text
+            bar.update(done - bar.n)
 
     def _line(self, text: str) -> None:
-        self._close()
-        tqdm.write(text, file=sys.stderr)
+        with self._around():
+            self._close()
+            tqdm.write(text, file=sys.stderr)
 
     def _close(self) -> None:
         if self._bar is not None:

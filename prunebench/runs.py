@@ -106,68 +106,70 @@ def _epochs(figures: str) -> tuple[Cited, ...]:
 
 _DENSE = Cited(Decimal("92.95"), f"{REPORT}, dense accuracy of vgg.cifar.pretrained.pth on 10,000 test images")
 
-RUNS: Mapping[str, DocumentedRun] = MappingProxyType({
-    run.name: run
-    for run in (
-        DocumentedRun(
-            name="run1",
-            sparsity=_table(c4=0.30, c5=0.60, c6=0.60, c7=0.80),
-            epochs=5,
-            source=f"{REPORT}, sparsity by layer, run 1",
-            size_mib=_cited("15.85", "size in MiB"),
-            size_percent=_cited("45.03", "size in percent of dense"),
-            accuracy_before=_cited("92.63", "accuracy before fine-tuning"),
-            accuracy_best=_cited("93.06", "accuracy after fine-tuning, best epoch"),
-            accuracy_by_epoch=_epochs("93.06 93.02 92.95 92.85 92.83"),
-            dense_accuracy=_DENSE,
-        ),
-        DocumentedRun(
-            name="run2",
-            sparsity=_table(c2=0.70, c3=0.65, c4=0.60, c5=0.65, c6=0.75, c7=0.90),
-            epochs=5,
-            source=f"{REPORT}, sparsity by layer, run 2",
-            size_mib=_cited("9.55", "size in MiB"),
-            size_percent=_cited("27.14", "size in percent of dense"),
-            accuracy_before=_cited("86.62", "accuracy before fine-tuning"),
-            accuracy_best=_cited("92.80", "accuracy after fine-tuning, best epoch"),
-            accuracy_by_epoch=_epochs("92.76 92.75 92.80 92.76 92.77"),
-            dense_accuracy=_DENSE,
-        ),
-        DocumentedRun(
-            name="run3",
-            sparsity=_table(c3=0.65, c4=0.60, c5=0.65, c6=0.75, c7=0.90),
-            epochs=5,
-            source=f"{REPORT}, sparsity by layer, run 3",
-            size_mib=_cited("10.34", "size in MiB"),
-            size_percent=_cited("29.37", "size in percent of dense"),
-            accuracy_before=_cited("90.48", "accuracy before fine-tuning"),
-            accuracy_best=_cited("92.84", "accuracy after fine-tuning, best epoch"),
-            accuracy_by_epoch=_epochs("92.79 92.84 92.80 92.79 92.84"),
-            dense_accuracy=_DENSE,
-        ),
-        DocumentedRun(
-            name="run4",
-            sparsity=_table(c3=0.80, c4=0.91, c5=0.93, c6=0.95, c7=0.95),
-            source=f"{REPORT}, sparsity by layer, run 4",
-            size_mib=_cited("3.84", "size in MiB"),
-            size_percent=_cited("10.90", "size in percent of dense"),
-            accuracy_before=_cited("25.96", "accuracy before fine-tuning"),
-            dense_accuracy=_DENSE,
-        ),
-        DocumentedRun(
-            name="run5",
-            sparsity=_table(c1=0.50, c2=0.55, c3=0.80, c4=0.91, c5=0.93, c6=0.95, c7=0.95),
-            epochs=9,
-            source=f"{REPORT}, sparsity by layer, run 5",
-            size_mib=_cited("3.08", "size in MiB"),
-            size_percent=_cited("8.75", "size in percent of dense"),
-            accuracy_before=_cited("24.36", "accuracy before fine-tuning"),
-            accuracy_best=_cited("92.16", "accuracy after fine-tuning, best epoch"),
-            accuracy_by_epoch=_epochs("91.14 91.54 91.80 91.78 91.86 92.08 91.99 91.91 92.16"),
-            dense_accuracy=_DENSE,
-        ),
-    )
-})
+RUNS: Mapping[str, DocumentedRun] = MappingProxyType(
+    {
+        run.name: run
+        for run in (
+            DocumentedRun(
+                name="run1",
+                sparsity=_table(c4=0.30, c5=0.60, c6=0.60, c7=0.80),
+                epochs=5,
+                source=f"{REPORT}, sparsity by layer, run 1",
+                size_mib=_cited("15.85", "size in MiB"),
+                size_percent=_cited("45.03", "size in percent of dense"),
+                accuracy_before=_cited("92.63", "accuracy before fine-tuning"),
+                accuracy_best=_cited("93.06", "accuracy after fine-tuning, best epoch"),
+                accuracy_by_epoch=_epochs("93.06 93.02 92.95 92.85 92.83"),
+                dense_accuracy=_DENSE,
+            ),
+            DocumentedRun(
+                name="run2",
+                sparsity=_table(c2=0.70, c3=0.65, c4=0.60, c5=0.65, c6=0.75, c7=0.90),
+                epochs=5,
+                source=f"{REPORT}, sparsity by layer, run 2",
+                size_mib=_cited("9.55", "size in MiB"),
+                size_percent=_cited("27.14", "size in percent of dense"),
+                accuracy_before=_cited("86.62", "accuracy before fine-tuning"),
+                accuracy_best=_cited("92.80", "accuracy after fine-tuning, best epoch"),
+                accuracy_by_epoch=_epochs("92.76 92.75 92.80 92.76 92.77"),
+                dense_accuracy=_DENSE,
+            ),
+            DocumentedRun(
+                name="run3",
+                sparsity=_table(c3=0.65, c4=0.60, c5=0.65, c6=0.75, c7=0.90),
+                epochs=5,
+                source=f"{REPORT}, sparsity by layer, run 3",
+                size_mib=_cited("10.34", "size in MiB"),
+                size_percent=_cited("29.37", "size in percent of dense"),
+                accuracy_before=_cited("90.48", "accuracy before fine-tuning"),
+                accuracy_best=_cited("92.84", "accuracy after fine-tuning, best epoch"),
+                accuracy_by_epoch=_epochs("92.79 92.84 92.80 92.79 92.84"),
+                dense_accuracy=_DENSE,
+            ),
+            DocumentedRun(
+                name="run4",
+                sparsity=_table(c3=0.80, c4=0.91, c5=0.93, c6=0.95, c7=0.95),
+                source=f"{REPORT}, sparsity by layer, run 4",
+                size_mib=_cited("3.84", "size in MiB"),
+                size_percent=_cited("10.90", "size in percent of dense"),
+                accuracy_before=_cited("25.96", "accuracy before fine-tuning"),
+                dense_accuracy=_DENSE,
+            ),
+            DocumentedRun(
+                name="run5",
+                sparsity=_table(c1=0.50, c2=0.55, c3=0.80, c4=0.91, c5=0.93, c6=0.95, c7=0.95),
+                epochs=9,
+                source=f"{REPORT}, sparsity by layer, run 5",
+                size_mib=_cited("3.08", "size in MiB"),
+                size_percent=_cited("8.75", "size in percent of dense"),
+                accuracy_before=_cited("24.36", "accuracy before fine-tuning"),
+                accuracy_best=_cited("92.16", "accuracy after fine-tuning, best epoch"),
+                accuracy_by_epoch=_epochs("91.14 91.54 91.80 91.78 91.86 92.08 91.99 91.91 92.16"),
+                dense_accuracy=_DENSE,
+            ),
+        )
+    }
+)
 
 DIFFERENCES = (
     DocumentedDifference(

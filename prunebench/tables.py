@@ -1,14 +1,14 @@
 """Sparsity tables that a user wrote: a TOML file becomes a run like the documented ones.
 
-    name = "mine"                     # optional: the file's name
-    model = "vgg"                     # optional
-    epochs = 5                        # optional, as every claim below
-    size_percent = 29.37              # figures keep the digits they are written with
-    accuracy_by_epoch = [92.79, 92.84]
+name = "mine"                     # optional: the file's name
+model = "vgg"                     # optional
+epochs = 5                        # optional, as every claim below
+size_percent = 29.37              # figures keep the digits they are written with
+accuracy_by_epoch = [92.79, 92.84]
 
-    [sparsity]
-    "backbone.conv0.weight" = 0
-    "backbone.conv1.weight" = 0.5
+[sparsity]
+"backbone.conv0.weight" = 0
+"backbone.conv1.weight" = 0.5
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ def _sparsities(section: dict[str, Any]) -> dict[str, float]:
 def _claims(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     claims: dict[str, Any] = {"name": path.stem, "source": str(path.name)}
     for key, value in content.items():
-        if key in TEXTS and isinstance(value, str):
-            claims[key] = value
-        elif key in WHOLE_NUMBERS and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        if (key in TEXTS and isinstance(value, str)) or (
+            key in WHOLE_NUMBERS and isinstance(value, int) and not isinstance(value, bool) and value > 0
+        ):
             claims[key] = value
         elif key in FIGURES:
             claims[key] = _figure(path, key, value)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -95,7 +95,6 @@ class Training:
 
     Attributes:
         epochs: every epoch in order.
-        best: the one with the most images right, the earliest of equals.
         best_state, last_state: parameters and buffers after the best and the last epoch, on the CPU.
         resumed_after: the epoch an earlier, stopped process had reached; 0 where none had.
     """
@@ -107,10 +106,12 @@ class Training:
 
     @property
     def best(self) -> Epoch:
+        """The epoch with the most images right, the earliest of equals."""
         return max(self.epochs, key=lambda epoch: epoch.evaluation.correct_count)
 
     @property
     def last(self) -> Epoch:
+        """The last epoch."""
         return self.epochs[-1]
 
 
@@ -214,7 +215,7 @@ def _train_epoch(
         torch.manual_seed(_epoch_seed(seed, number))  # for models that draw numbers themselves, as dropout does
         for images, labels in batches:
             loss = cross_entropy(model(images), labels, label_smoothing=protocol.label_smoothing)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             state.optimizer.step()
             state.optimizer.zero_grad()
             state.scheduler.step()
@@ -288,7 +289,7 @@ class _State:
         self.best_state: dict[str, Tensor] = {}
         self._averaged = None
         if averaging:
-            decay = torch.optim.swa_utils.get_ema_multi_avg_fn(averaging)
+            decay = torch.optim.swa_utils.get_ema_multi_avg_fn(averaging)  # type: ignore[no-untyped-call]
             self._averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=decay, use_buffers=True)
 
     @property
@@ -313,9 +314,7 @@ class _State:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "best": self.best_state,
-            "epochs": [
-                {**asdict(epoch), "evaluation": asdict(epoch.evaluation)} for epoch in self.epochs
-            ],
+            "epochs": [{**asdict(epoch), "evaluation": asdict(epoch.evaluation)} for epoch in self.epochs],
         }
         with replacing(path) as temporary:
             torch.save(content, temporary)
@@ -341,7 +340,9 @@ class _State:
         self._match_memory_format()
         self.scheduler.load_state_dict(content["scheduler"])
         self.best_state = content["best"]
-        self.epochs = [Epoch(**{**epoch, "evaluation": Evaluation(**epoch["evaluation"])}) for epoch in content["epochs"]]
+        self.epochs = [
+            Epoch(**{**epoch, "evaluation": Evaluation(**epoch["evaluation"])}) for epoch in content["epochs"]
+        ]
 
     def _match_memory_format(self) -> None:
         """Lay momentum out in memory like its parameter, as in a training never stopped: the bytes may depend on it."""

@@ -196,65 +196,71 @@ _DIGITS_FINETUNING = replace(
     DOCUMENTED_PROTOCOL, batch_size=64, augmentation=Augmentation(crop_padding=1, flip=False), images_per_epoch=384
 )
 
-WORKLOADS: Mapping[str, Workload] = MappingProxyType({
-    workload.name: workload
-    for workload in (
-        Workload(
-            name="digits",
-            summary="scikit-learn's 1,797 handwritten digits at 16x16 RGB; no download, trains its own dense VGG",
-            model="vgg",
-            load=lambda path, progress: load_digits(),
-            dense_protocol=Protocol(
-                epochs=8,
-                batch_size=64,
-                learning_rate=0.05,
-                nesterov=True,
-                weight_decay=5e-4,
-                schedule="one_cycle",
-                augmentation=Augmentation(crop_padding=1, flip=False),  # a mirrored digit is another digit
-            ),
-            trains_itself=True,
-            budgets=MappingProxyType({
-                "quick": Budget(name="quick", protocol=_DIGITS_FINETUNING, documented_epochs=True, full=False),
-                "full": Budget(
-                    name="full",
-                    protocol=replace(_DIGITS_FINETUNING, images_per_epoch=None),
-                    documented_epochs=True,
-                    full=True,
+WORKLOADS: Mapping[str, Workload] = MappingProxyType(
+    {
+        workload.name: workload
+        for workload in (
+            Workload(
+                name="digits",
+                summary="scikit-learn's 1,797 handwritten digits at 16x16 RGB; no download, trains its own dense VGG",
+                model="vgg",
+                load=lambda _path, _progress: load_digits(),
+                dense_protocol=Protocol(
+                    epochs=8,
+                    batch_size=64,
+                    learning_rate=0.05,
+                    nesterov=True,
+                    weight_decay=5e-4,
+                    schedule="one_cycle",
+                    augmentation=Augmentation(crop_padding=1, flip=False),  # a mirrored digit is another digit
                 ),
-            }),
-        ),
-        Workload(
-            name="cifar10",
-            summary="CIFAR-10 and a dense VGG checkpoint: what the runs were documented on",
-            model="vgg",
-            load=lambda path, progress: load_cifar10(path, progress=progress),
-            dense_protocol=Protocol(
-                epochs=24,
-                batch_size=256,
-                learning_rate=0.1,
-                nesterov=True,
-                weight_decay=5e-4,
-                decay_weights_only=True,
-                schedule="one_cycle",
-                label_smoothing=0.1,
-                averaging=0.998,
-            ),
-            trains_itself=False,
-            budgets=MappingProxyType({
-                "quick": Budget(
-                    name="quick",
-                    protocol=replace(
-                        DOCUMENTED_PROTOCOL, epochs=1, batch_size=64, schedule="cosine", images_per_epoch=3072
-                    ),
-                    documented_epochs=False,
-                    full=False,
+                trains_itself=True,
+                budgets=MappingProxyType(
+                    {
+                        "quick": Budget(name="quick", protocol=_DIGITS_FINETUNING, documented_epochs=True, full=False),
+                        "full": Budget(
+                            name="full",
+                            protocol=replace(_DIGITS_FINETUNING, images_per_epoch=None),
+                            documented_epochs=True,
+                            full=True,
+                        ),
+                    }
                 ),
-                "full": Budget(name="full", protocol=DOCUMENTED_PROTOCOL, documented_epochs=True, full=True),
-            }),
-        ),
-    )
-})
+            ),
+            Workload(
+                name="cifar10",
+                summary="CIFAR-10 and a dense VGG checkpoint: what the runs were documented on",
+                model="vgg",
+                load=lambda path, progress: load_cifar10(path, progress=progress),
+                dense_protocol=Protocol(
+                    epochs=24,
+                    batch_size=256,
+                    learning_rate=0.1,
+                    nesterov=True,
+                    weight_decay=5e-4,
+                    decay_weights_only=True,
+                    schedule="one_cycle",
+                    label_smoothing=0.1,
+                    averaging=0.998,
+                ),
+                trains_itself=False,
+                budgets=MappingProxyType(
+                    {
+                        "quick": Budget(
+                            name="quick",
+                            protocol=replace(
+                                DOCUMENTED_PROTOCOL, epochs=1, batch_size=64, schedule="cosine", images_per_epoch=3072
+                            ),
+                            documented_epochs=False,
+                            full=False,
+                        ),
+                        "full": Budget(name="full", protocol=DOCUMENTED_PROTOCOL, documented_epochs=True, full=True),
+                    }
+                ),
+            ),
+        )
+    }
+)
 
 
 def find_workload(name: str) -> Workload:

@@ -70,5 +70,5 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
         columns = torch.where(flipped, columns.flip(1), columns)
     padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
     first = torch.arange(n, device=device)[:, None, None]
-    # Indexing around a slice puts the channels last: (n, height, width, channels), which is channels_last for the model.
+    # Indexing around a slice puts the channels last, (n, height, width, channels): channels_last for the model.
     return padded[first, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -18,6 +18,7 @@ from prunebench.files import cache_folder, replacing
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 DATA_VARIABLE = "PRUNEBENCH_DATA"
 BATCHES = "cifar-10-batches-py"
+EXPECTED_COUNTS = {"train": 50_000, "test": 10_000}
 DECODER = "1"
 """Goes into the key of a decoded copy; raised when decoding or its order changes."""
 
@@ -31,8 +32,8 @@ WAYS = (
 def load_cifar10(path: Path | None = None, *, progress: Progress | None = None) -> Dataset:
     """CIFAR-10: 50,000 training and 10,000 test images of 32x32 RGB (Krizhevsky 2009), or a copy of it.
 
-    Looks at `path`, else at `PRUNEBENCH_DATA`, else lets torchvision find or download it in the cache folder. Images are
-    decoded once; the decoded copy is kept in the cache under the digest of what it was decoded from.
+    Looks at `path`, else at `PRUNEBENCH_DATA`, else lets torchvision find or download it in the cache folder. Images
+    are decoded once; the decoded copy is kept in the cache under the digest of what it was decoded from.
 
     Raises:
         DataNotFoundError: nothing at the path, or no path and no network.
@@ -79,9 +80,9 @@ def _decoded_once(path: Path, progress: Progress | None) -> Dataset:
 
 
 def _check_is_cifar10(dataset: Dataset) -> None:
-    """Fewer images would give an accuracy that looks like CIFAR-10's and is not (a tar cut between two members, say)."""
-    for split, images, count in (("train", dataset.train, 50_000), ("test", dataset.test, 10_000)):
-        expected = (count, 3, 32, 32)
+    """Fewer images would give an accuracy that looks like CIFAR-10's and is not (a folder half copied, say)."""
+    for split, images in (("train", dataset.train), ("test", dataset.test)):
+        expected = (EXPECTED_COUNTS[split], 3, 32, 32)
         if images.images.shape != expected:
             raise DataError(
                 f"'{dataset.origin}' has {split} images of shape {tuple(images.images.shape)}: "

@@ -124,7 +124,7 @@ def _archive_images(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
-    """tarfile takes a cut or a bad header after the first member for the end; a whole archive ends in a block of zeros."""
+    """Refuse a cut archive: tarfile takes a cut after the first member for the end, but a whole one ends in zeros."""
     file = archive.fileobj
     assert file is not None, "the archive is open"
     file.seek(archive.offset)

@@ -10,8 +10,10 @@ Sizes are exact everywhere. Accuracy depends on what the run was executed on:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from types import MappingProxyType
 
 from prunebench.gate.verdicts import Status, Verdict
@@ -61,14 +63,14 @@ def check_sizes(record: RunRecord, run: DocumentedRun) -> Iterator[Verdict]:
         ("size, % of dense", run.size_percent, record.size_percent),
     ):
         if documented is not None:
-            miss = abs(measured - float(documented.value)) / float(documented.tolerance)
+            miss = abs(measured - float(documented.value)) - float(documented.tolerance)
             yield Verdict(
                 run=run.name,
                 check=what,
                 status=Status.PASS if documented.agrees_with(measured) else Status.FAIL,
                 expected=str(documented.value),
                 measured=f"{measured:.4f}",
-                shortfall=miss - 1,
+                shortfall=miss,
                 rule=f"documented, within {documented.tolerance} (half of the last printed digit)",
                 hint=hint,
             )
@@ -82,32 +84,34 @@ def check_accuracy(record: RunRecord, run: DocumentedRun) -> Iterator[Verdict]:
             ("accuracy before fine-tuning, %", run.accuracy_before, record.pruned_accuracy),
         ):
             if documented is not None:
-                floor = Floor(float(documented.value) - COURSE_MARGIN, f"documented {documented.value} - {COURSE_MARGIN}")
+                floor = Floor(
+                    float(documented.value) - COURSE_MARGIN, f"documented {documented.value} - {COURSE_MARGIN}"
+                )
                 yield _at_least(run, what, floor, accuracy.percent)
     if record.finetuning is not None and (after := _floor_after(record, run)):
         yield _at_least(run, "accuracy after fine-tuning, best epoch, %", after, record.finetuning.best.percent)
 
 
 def _floor_after(record: RunRecord, run: DocumentedRun) -> Floor | None:
-    dense = record.dense_accuracy.percent
+    """The floor of the best epoch's accuracy for what the record was executed on, where there is one."""
+    dense, where = record.dense_accuracy.percent, f"{record.workload} {record.budget}"
     if record.workload == "digits":
-        digits = DIGITS_FLOORS.get(record.budget, {}).get(run.name)
-        return None if digits is None else Floor(digits, f"floor of {run.name} on digits {record.budget}")
-    if record.workload != "cifar10":
-        return None
-    if not record.full_protocol:
+        percent = DIGITS_FLOORS.get(record.budget, {}).get(run.name)
+        return Floor(percent, f"floor of {where}") if percent is not None else None
+    if record.workload == "cifar10" and not record.full_protocol:
         change = QUICK_CHANGE_FLOORS.get(run.name)
-        return None if change is None else Floor(dense + change, f"dense {dense:.2f} {change:+}, floor of {record.budget}")
+        return Floor(dense + change, f"dense {dense:.2f} {change:+}, floor of {where}") if change is not None else None
+    if record.workload == "cifar10" and run.accuracy_best is not None and run.change_after_finetuning is not None:
+        return _documented_floor(record, run.accuracy_best.value, run.change_after_finetuning)
+    return None
+
+
+def _documented_floor(record: RunRecord, best: Decimal, change: Decimal) -> Floor:
     if record.checkpoints.is_course_checkpoint:
-        if run.accuracy_best is None:
-            return None
-        documented = run.accuracy_best.value
-        return Floor(float(documented) - COURSE_MARGIN, f"documented {documented} - {COURSE_MARGIN}")
-    if run.change_after_finetuning is None:
-        return None
-    points = float(run.change_after_finetuning)
-    rule = f"dense {dense:.2f}, documented change {points:+.2f}, margin {CHANGE_MARGIN}"
-    return Floor(dense + points - CHANGE_MARGIN, rule)
+        return Floor(float(best) - COURSE_MARGIN, f"documented {best} - {COURSE_MARGIN}")
+    dense = record.dense_accuracy.percent
+    rule = f"dense {dense:.2f}, documented change {change:+}, margin {CHANGE_MARGIN}"
+    return Floor(dense + float(change) - CHANGE_MARGIN, rule)
 
 
 def _exact(run: DocumentedRun, check: str, expected: int, measured: int, hint: str) -> Verdict:
@@ -117,7 +121,7 @@ def _exact(run: DocumentedRun, check: str, expected: int, measured: int, hint: s
         status=Status.PASS if measured == expected else Status.FAIL,
         expected=f"{expected:,}",
         measured=f"{measured:,}",
-        shortfall=abs(measured - expected),
+        shortfall=abs(measured - expected) or -math.inf,
         rule="exact" if measured == expected else f"exact, off by {measured - expected:+,}",
         hint=hint,
     )

@@ -36,7 +36,8 @@ class Verdict:
         run: the run it is about.
         check: what was compared, in words.
         expected, measured: the two figures, ready to print.
-        shortfall: how far the measured figure misses the limit, in multiples of what is allowed; above 0 fails.
+        shortfall: how far the measured figure misses the limit, in the figure's own unit; above 0 fails. An exact
+            comparison that holds is nowhere near its limit: minus infinity.
         rule: the limit and where it comes from.
         hint: how to look closer, for a check that failed.
     """

@@ -101,10 +101,11 @@ def _read_safetensors(path: Path) -> Any:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # not the path: newer versions of torch choose the format by its suffix
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"refused to load '{path}': it is not a plain state_dict (a pickle that could run code, or a damaged file); "
+            f"refused to load '{path}': it is no plain state_dict (a pickle that could run code, or a damaged file); "
             "save it again as safetensors or as torch.save(model.state_dict(), ...)"
         ) from error
     except Exception as error:  # torch.load raises RuntimeError, EOFError, KeyError, ... on damaged files

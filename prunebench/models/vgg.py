@@ -36,5 +36,6 @@ class VGG(nn.Module):
         self.classifier = nn.Linear(channels, classes)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, classes) of images (n, 3, height, width)."""
         features = self.backbone(images).mean(dim=(2, 3))
         return cast(Tensor, self.classifier(features))

@@ -12,7 +12,7 @@ Criterion = Callable[[Tensor], Tensor]
 
 
 def magnitude(weight: Tensor) -> Tensor:
-    """|w|. Source: Han, Pool, Tran, Dally, Learning both Weights and Connections for Efficient Neural Networks, 2015."""
+    """|w|. Source: Han, Pool, Tran, Dally, Learning both Weights and Connections for Efficient Networks, 2015."""
     return weight.detach().abs()
 
 

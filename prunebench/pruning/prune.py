@@ -25,9 +25,11 @@ def prune_(model: nn.Module, plan: Mapping[str, float], *, criterion: Criterion 
     plan = SparsityPlan(plan)
     plan.check_fits(model)
     weights = prunable_parameters(model)
-    masks = Masks({
-        name: keep_mask(criterion(weight), pruned_count(weight.numel(), plan[name], name=name), name=name)
-        for name, weight in weights.items()
-    })
+    masks = Masks(
+        {
+            name: keep_mask(criterion(weight), pruned_count(weight.numel(), plan[name], name=name), name=name)
+            for name, weight in weights.items()
+        }
+    )
     masks.apply_(model)
     return masks

@@ -10,7 +10,12 @@ from prunebench.errors import PlanError
 
 # For floats of at least 0 the bit pattern, read as an integer, has the order of the values, and integers partition
 # faster than floats, which must look out for NaN.
-_BITS = {torch.float64: torch.int64, torch.float32: torch.int32, torch.float16: torch.int16, torch.bfloat16: torch.int16}
+_BITS = {
+    torch.float64: torch.int64,
+    torch.float32: torch.int32,
+    torch.float16: torch.int16,
+    torch.bfloat16: torch.int16,
+}
 
 
 def pruned_count(numel: int, sparsity: float, *, name: str = "a weight") -> int:

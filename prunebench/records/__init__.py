@@ -1,5 +1,6 @@
 """Records: what one execution measured, with everything needed to judge it later."""
 
+from prunebench.records.folder import RECORDS, new_record_path
 from prunebench.records.record import (
     SCHEMA_VERSION,
     Accuracy,
@@ -14,6 +15,7 @@ from prunebench.records.record import (
 )
 
 __all__ = [
+    "RECORDS",
     "SCHEMA_VERSION",
     "Accuracy",
     "Checkpoints",
@@ -22,6 +24,7 @@ __all__ = [
     "Layer",
     "RunRecord",
     "Timings",
+    "new_record_path",
     "read_record",
     "write_record",
 ]

@@ -37,6 +37,7 @@ class Layer(_Part):
 
     @property
     def numel(self) -> int:
+        """Number of elements."""
         count = 1
         for length in self.shape:
             count *= length
@@ -56,10 +57,13 @@ class Accuracy(_Part):
 
     @property
     def percent(self) -> float:
+        """Percent of images answered right."""
         return 100 * self.correct / self.images
 
 
 class Data(_Part):
+    """Which images; the digest is over their pixels, labels, classes and order."""
+
     name: str
     digest: Digest
     train_images: Count
@@ -174,7 +178,8 @@ def read_record(path: Path) -> RunRecord:
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise RecordError(
-            f"the record '{path}' has schema version {version}, this prunebench reads up to {SCHEMA_VERSION}: upgrade it"
+            f"the record '{path}' has schema version {version}, this prunebench reads up to {SCHEMA_VERSION}: "
+            "upgrade it"
         )
     try:
         return RunRecord.model_validate_json(json.dumps(content))

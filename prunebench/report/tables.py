@@ -21,8 +21,10 @@ UNDOCUMENTED = "-"
 def runs_table(runs: Iterable[DocumentedRun]) -> str:
     """The documented runs: sparsity by layer, then size and accuracy, as documented."""
     runs = list(runs)
-    layers = [[_short(name), *(f"{run.sparsity[name]:.2f}" for run in runs)] for name in runs[0].sparsity]
-    figures = [
+    layers: list[list[object]] = [
+        [_short(name), *(f"{run.sparsity[name]:.2f}" for run in runs)] for name in runs[0].sparsity
+    ]
+    figures: list[list[object]] = [
         ["epochs", *(run.epochs or UNDOCUMENTED for run in runs)],
         ["size, MiB", *(_figure(run.size_mib) for run in runs)],
         ["size, % of dense", *(_figure(run.size_percent) for run in runs)],
@@ -31,6 +33,21 @@ def runs_table(runs: Iterable[DocumentedRun]) -> str:
         ["change from dense, points", *(_signed(run.change_after_finetuning) for run in runs)],
     ]
     return _table([*layers, *figures], headers=["", *(run.name for run in runs)])
+
+
+def heading(title: str, record: RunRecord) -> str:
+    """`title` (a run, say) and what it was executed on and how, in a few lines."""
+    protocol = "documented protocol" if record.full_protocol else "SHORTENED fine-tuning, not the documented protocol"
+    if record.finetuning is None:
+        protocol = "no fine-tuning"
+    lines = [
+        f"{title} on {record.workload} {record.budget} ({protocol}), seed {record.seed}, "
+        f"training in {record.precision}, checkpoint {record.checkpoints.origin}",
+        "torch {torch}, {device}, {cpu}, {threads} threads".format_map(record.environment),
+    ]
+    if not _comparable(record):
+        lines.append("Documented accuracies are CIFAR-10's: here only the sizes and the change can be compared.")
+    return "\n".join(lines)
 
 
 def layer_table(record: RunRecord) -> str:
@@ -45,28 +62,37 @@ def layer_table(record: RunRecord) -> str:
     total, kept = record.elements, sum(record.nonzeros.values())
     rows.append(["batch norm, bias", "", f"{rest:,}", f"{rest:,}", "0", ""])
     macs = sum(layer.macs for layer in record.layers)
-    rows.append(["all", f"{1 - kept / total:.4f}", f"{total:,}", f"{kept:,}", f"{total - kept:,}", f"{macs / 1e6:,.1f}"])
+    rows.append(
+        ["all", f"{1 - kept / total:.4f}", f"{total:,}", f"{kept:,}", f"{total - kept:,}", f"{macs / 1e6:,.1f}"]
+    )
     return _table(rows, headers=["layer", "sparsity", "elements", "kept", "pruned", "dense MMACs"])
 
 
 def accuracy_table(record: RunRecord, run: DocumentedRun) -> str:
     """Size and accuracy, each beside the documented value and the difference."""
+    comparable = _comparable(record)
+
+    def accuracy(name: str, documented: Cited | None, percent: float, note: str = "") -> list[str]:
+        return _row(name, documented, percent, note, comparable=comparable)
+
     rows = [
         _row("size, MiB", run.size_mib, record.pruned_size_bits / 8 / 2**20),
         _row("size, % of dense", run.size_percent, record.size_percent),
-        _row("accuracy dense, %", run.dense_accuracy, record.dense_accuracy.percent, _count(record.dense_accuracy)),
-        _row("accuracy pruned, %", run.accuracy_before, record.pruned_accuracy.percent, _count(record.pruned_accuracy)),
+        accuracy("accuracy dense, %", run.dense_accuracy, record.dense_accuracy.percent, _count(record.dense_accuracy)),
+        accuracy(
+            "accuracy pruned, %", run.accuracy_before, record.pruned_accuracy.percent, _count(record.pruned_accuracy)
+        ),
     ]
     if (tuned := record.finetuning) is not None:
         on_test = tuned.selected_on == "test"
         for number, percent in enumerate(tuned.selection_accuracies, start=1):
             documented = run.accuracy_by_epoch[number - 1 : number] if on_test else ()
             where = "" if on_test else f" on {tuned.selected_on}"
-            rows.append(_row(f"  epoch {number}{where}, %", next(iter(documented), None), percent))
+            rows.append(accuracy(f"  epoch {number}{where}, %", next(iter(documented), None), percent))
         best = f"accuracy best (epoch {tuned.best_epoch}), %"
         rows += [
-            _row(best, run.accuracy_best, tuned.best.percent, _count(tuned.best)),
-            _row("accuracy last epoch, %", next(iter(run.accuracy_by_epoch[-1:]), None), tuned.last.percent,
+            accuracy(best, run.accuracy_best, tuned.best.percent, _count(tuned.best)),
+            accuracy("accuracy last epoch, %", next(iter(run.accuracy_by_epoch[-1:]), None), tuned.last.percent,
                  _count(tuned.last)),
         ]  # fmt: skip
         change = record.change_after_finetuning
@@ -81,17 +107,19 @@ def summary_table(rows: Sequence[tuple[RunRecord, DocumentedRun]]) -> str:
     lines = []
     for record, run in rows:
         tuned = record.finetuning
-        lines.append([
-            run.name,
-            f"{record.size_percent:.2f}",
-            _figure(run.size_percent),
-            f"{record.dense_accuracy.percent:.2f}",
-            f"{record.pruned_accuracy.percent:.2f}",
-            f"{tuned.best.percent:.2f}" if tuned else UNDOCUMENTED,
-            f"{tuned.last.percent:.2f}" if tuned else UNDOCUMENTED,
-            f"{record.change_after_finetuning:+.2f}" if tuned else UNDOCUMENTED,
-            _signed(run.change_after_finetuning),
-        ])
+        lines.append(
+            [
+                run.name,
+                f"{record.size_percent:.2f}",
+                _figure(run.size_percent),
+                f"{record.dense_accuracy.percent:.2f}",
+                f"{record.pruned_accuracy.percent:.2f}",
+                f"{tuned.best.percent:.2f}" if tuned else UNDOCUMENTED,
+                f"{tuned.last.percent:.2f}" if tuned else UNDOCUMENTED,
+                f"{record.change_after_finetuning:+.2f}" if tuned else UNDOCUMENTED,
+                _signed(run.change_after_finetuning),
+            ]
+        )
     headers = ["run", "size %", "doc.", "dense %", "pruned %", "best %", "last %", "change", "doc."]
     return _table(lines, headers=headers)
 
@@ -127,8 +155,16 @@ def _table(rows: Sequence[Sequence[object]], *, headers: Sequence[str]) -> str:
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=alignment)
 
 
-def _row(name: str, documented: Cited | None, measured: float, note: str = "") -> list[str]:
-    difference = UNDOCUMENTED if documented is None else f"{measured - float(documented.value):+.2f}"
+def _comparable(record: RunRecord) -> bool:
+    """Whether accuracies were measured on the data set that the documented ones were measured on, or a copy of it."""
+    return record.workload == "cifar10"
+
+
+def _row(name: str, documented: Cited | None, measured: float, note: str = "", *, comparable: bool = True) -> list[str]:
+    difference = ""
+    if documented is not None and comparable:
+        # Rounded to what both are printed with; adding 0.0 turns -0.0 into 0.0.
+        difference = f"{round(measured - float(documented.value), 2) + 0.0:+.2f}"
     return [name, _figure(documented), f"{measured:.2f}", difference, note]
 
 

@@ -1,0 +1,112 @@
+"""Options of the suite, what its tests share, and the summary: documented beside measured, worst first."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prunebench.devices import resolve_device
+from prunebench.errors import PrunebenchError
+from prunebench.gate import Status, Verdict, worst_first
+from prunebench.memory import keep_freed_memory
+from prunebench.pipeline import Setting, prepare
+from prunebench.progress import ProgressBar
+from prunebench.records import RunRecord
+from prunebench.report import heading, summary_table
+from prunebench.runs import RUNS, DocumentedRun
+from prunebench.tables import find_run
+from prunebench.workloads import find_workload
+
+Results = list[tuple[RunRecord, DocumentedRun, list[Verdict]]]
+RESULTS = pytest.StashKey[Results]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("prunebench benchmarks")
+    group.addoption("--workload", default="digits", help="digits (default) or cifar10")
+    group.addoption("--budget", default="quick", help="quick (default) or full: the documented protocol")
+    group.addoption("--checkpoint", type=Path, help="dense checkpoint: .safetensors, .pth or .pt")
+    group.addoption("--data", type=Path, help="CIFAR-10: a folder or archive (default: PRUNEBENCH_DATA)")
+    group.addoption("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
+    group.addoption("--precision", default="fp32", choices=("fp32", "bf16"), help="arithmetic of training")
+    group.addoption("--seed", type=int, default=0, help="seed of fine-tuning")
+    group.addoption("--table", action="append", default=[], help="TOML table of your own to run too; may be repeated")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RESULTS] = []
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "run" in metafunc.fixturenames:
+        try:
+            tables = [find_run(path) for path in metafunc.config.getoption("--table")]
+        except PrunebenchError as error:
+            raise pytest.UsageError(str(error)) from error
+        runs = [*RUNS.values(), *tables]
+        metafunc.parametrize("run", runs, ids=[run.name for run in runs], scope="session")
+
+
+@pytest.fixture(scope="session")
+def setting(pytestconfig: pytest.Config, progress: ProgressBar) -> Setting:
+    """The data, the dense model and its answers: loaded, trained where needed, and evaluated once."""
+    option = pytestconfig.getoption
+    keep_freed_memory()
+    try:
+        workload = find_workload(option("--workload"))
+        return prepare(
+            workload,
+            workload.budget(option("--budget")),
+            data_path=option("--data"),
+            checkpoint=option("--checkpoint"),
+            device=resolve_device(option("--device")),
+            precision=option("--precision"),
+            seed=option("--seed"),
+            progress=progress,
+        )
+    except PrunebenchError as error:
+        pytest.exit(f"error: {error}", returncode=2)
+
+
+@pytest.fixture(scope="session")
+def progress(pytestconfig: pytest.Config) -> Iterator[ProgressBar]:
+    """A bar on the terminal, past pytest's capturing, so that minutes of training are seen to pass."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
+
+    @contextlib.contextmanager
+    def past_capturing() -> Iterator[None]:
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            if reporter:
+                reporter.ensure_newline()  # pytest may be in the middle of a line of dots
+            yield
+
+    with ProgressBar(around=past_capturing) as bar:
+        yield bar
+
+
+@pytest.fixture(scope="session")
+def results(pytestconfig: pytest.Config) -> Results:
+    """Where a test puts what it found, for the summary."""
+    return pytestconfig.stash[RESULTS]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    results = config.stash[RESULTS]
+    if not results:
+        return
+    results = sorted(results, key=lambda result: -max(verdict.shortfall for verdict in result[2]))
+    terminalreporter.section("documented runs, worst first")
+    terminalreporter.line(heading("runs", results[0][0]))
+    terminalreporter.line("")
+    terminalreporter.line(summary_table([(record, run) for record, run, _ in results]))
+    terminalreporter.line("")
+    verdicts = worst_first(verdict for _, _, found in results for verdict in found)
+    failed = [verdict for verdict in verdicts if verdict.status is Status.FAIL]
+    for verdict in failed or verdicts[:1]:
+        terminalreporter.line(str(verdict), red=bool(failed), green=not failed)
+    nearest = "" if failed else "; above, the one nearest to its limit"
+    terminalreporter.line(f"{len(verdicts) - len(failed)} of {len(verdicts)} checks passed{nearest}.")

@@ -1,0 +1,104 @@
+"""Where the accuracy floors come from: every run from several seeds, and a lower limit for one more.
+
+    python benchmarks/studies/floors.py --workload digits --seeds 5
+
+Each seed trains its own dense model where the workload trains itself (else all start from --checkpoint) and fine-tunes
+every run. The floor is the lower prediction limit of a normal distribution for one further run,
+`mean - t(0.999, k - 1) * s * sqrt(1 + 1/k)` (Hahn and Meeker, Statistical Intervals, 1991, section 4.8), rounded down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+from scipy.stats import t
+from tabulate import tabulate
+
+from prunebench.files import cache_folder
+from prunebench.memory import keep_freed_memory
+from prunebench.pipeline import execute, prepare
+from prunebench.progress import ProgressBar
+from prunebench.records import RunRecord, new_record_path, write_record
+from prunebench.runs import RUNS
+from prunebench.workloads import find_workload, train_dense
+
+CONFIDENCE = 0.999
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workload", default="digits")
+    parser.add_argument("--budget", default="quick")
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    keep_freed_memory()
+    records: dict[str, list[RunRecord]] = {name: [] for name in RUNS}
+    for seed in range(options.seeds):
+        for record in execute_all(options, seed):
+            records[record.run].append(record)
+    print(floors_table(records))
+
+
+def execute_all(options: argparse.Namespace, seed: int) -> list[RunRecord]:
+    """All runs with one seed, the dense model included where the workload trains itself."""
+    workload, checkpoint = find_workload(options.workload), options.checkpoint
+    with ProgressBar() as progress:
+        if checkpoint is None:
+            checkpoint = cache_folder() / "checkpoints" / f"{workload.name}-study-seed{seed}.safetensors"
+            data = workload.load(options.data, progress.loading)
+            progress.stage(f"seed {seed}: dense training")
+            if not checkpoint.is_file():
+                cpu = torch.device("cpu")
+                train_dense(workload, data, output=checkpoint, seed=seed, device=cpu, progress=progress)
+        setting = prepare(
+            workload,
+            workload.budget(options.budget),
+            data_path=options.data,
+            checkpoint=checkpoint,
+            device=torch.device("cpu"),
+            seed=seed,
+            progress=progress,
+        )
+        records = []
+        for run in RUNS.values():
+            records.append(execute(run, setting, progress=progress))
+            write_record(records[-1], new_record_path(f"{run.name}-seed{seed}"))
+        return records
+
+
+def floors_table(records: dict[str, list[RunRecord]]) -> str:
+    """Accuracy and change after fine-tuning by run: mean, standard deviation, least, and the floors that follow."""
+    rows = []
+    for name, found in records.items():
+        tuned = [record.finetuning.best.percent for record in found if record.finetuning]
+        changes = [change for record in found if (change := record.change_after_finetuning) is not None]
+        rows.append(
+            [
+                name,
+                len(tuned),
+                *(f"{value:.2f}" for value in (mean(tuned), stdev(tuned), min(tuned))),
+                f"{lower_limit(tuned):.1f}",
+                *(f"{value:+.2f}" for value in (mean(changes), min(changes))),
+                f"{stdev(changes):.2f}",
+                f"{lower_limit(changes):+.1f}",
+            ]
+        )
+    headers = ["run", "n", "best %", "s", "least", "floor", "change", "least", "s", "floor"]
+    return tabulate(rows, headers=headers, disable_numparse=True, colalign=["left", *["right"] * 9])
+
+
+def lower_limit(values: list[float]) -> float:
+    """Lower prediction limit for one further value, rounded down to a tenth."""
+    k = len(values)
+    limit = mean(values) - float(t.ppf(CONFIDENCE, k - 1)) * stdev(values) * math.sqrt(1 + 1 / k)
+    return math.floor(limit * 10) / 10
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The documented runs: pruning, evaluation and fine-tuning timed apart, sizes and floors asserted.
+
+Sizes and floors are asserted whether benchmarking is on, off, saved or compared. The three tests of a run share what
+the earlier ones made; each also runs alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import nn
+
+from prunebench.evaluation import Evaluation, evaluate
+from prunebench.gate import Status, Verdict, check_record, worst_first
+from prunebench.measure import nominal_size_bits
+from prunebench.pipeline import Pruned, Setting, fine_tune, prune, record
+from prunebench.progress import ProgressBar
+from prunebench.pruning import prune_
+from prunebench.records import RunRecord, new_record_path, write_record
+from prunebench.runs import DocumentedRun
+
+Results = list[tuple[RunRecord, DocumentedRun, list[Verdict]]]
+
+PRUNING_ROUNDS = 5
+
+
+@pytest.fixture(scope="session")
+def pruned(run: DocumentedRun, setting: Setting) -> Pruned:
+    """The dense model pruned by the run's table."""
+    return prune(run, setting)
+
+
+@pytest.fixture(scope="session")
+def answers() -> dict[str, Evaluation]:
+    """What the pruned models answered, by run, once they were asked."""
+    return {}
+
+
+@pytest.mark.benchmark(group="pruning")
+def test_pruning(run: DocumentedRun, setting: Setting, pruned: Pruned, benchmark: BenchmarkFixture) -> None:
+    """Pruning by the documented table gives the documented masks and size, every time it is done."""
+    copies: list[nn.Module] = []
+
+    def fresh_copy() -> tuple[tuple[object, ...], dict[str, object]]:
+        copies[:] = [copy.deepcopy(setting.dense.model)]
+        return (copies[0], run.sparsity), {}
+
+    masks = benchmark.pedantic(prune_, setup=fresh_copy, rounds=PRUNING_ROUNDS)
+    size = nominal_size_bits(copies[0])
+    benchmark.extra_info.update(size_bits=size, size_percent=100 * size / nominal_size_bits(setting.dense.model))
+    assert pruned.masks.digest == masks.digest, "pruning the same weights again gave other masks"
+
+
+@pytest.mark.benchmark(group="evaluation")
+def test_evaluation(
+    run: DocumentedRun,
+    setting: Setting,
+    pruned: Pruned,
+    answers: dict[str, Evaluation],
+    progress: ProgressBar,
+    benchmark: BenchmarkFixture,
+) -> None:
+    """The pruned model has the documented size and, where the checkpoint is the documented one, accuracy."""
+    progress.stage(f"{run.name}: evaluation of the pruned model")
+    evaluation = benchmark.pedantic(
+        evaluate, args=(pruned.model, setting.data.test), kwargs={"progress": progress.evaluated}
+    )
+    answers[run.name] = evaluation
+    benchmark.extra_info.update(accuracy_before=evaluation.accuracy, correct=evaluation.correct_count)
+    _pass_or_fail(check_record(record(run, setting, pruned, evaluation), run))
+
+
+@pytest.mark.benchmark(group="fine-tuning")
+def test_finetuning(
+    run: DocumentedRun,
+    setting: Setting,
+    pruned: Pruned,
+    answers: dict[str, Evaluation],
+    results: Results,
+    progress: ProgressBar,
+    benchmark: BenchmarkFixture,
+) -> None:
+    """The fine-tuned model keeps its masks and reaches its floor."""
+    progress.stage(f"{run.name}: evaluation of the pruned model")
+    before = answers.get(run.name) or evaluate(pruned.model, setting.data.test, progress=progress.evaluated)
+    progress.stage(f"{run.name}: fine-tuning")
+    training = benchmark.pedantic(fine_tune, args=(run, setting, pruned), kwargs={"progress": progress})
+    measured = record(run, setting, pruned, before, training)
+    write_record(measured, new_record_path(run.name))
+    assert measured.finetuning is not None, "a fine-tuned run records its fine-tuning"
+    benchmark.extra_info.update(
+        size_percent=measured.size_percent,
+        accuracy_dense=measured.dense_accuracy.percent,
+        accuracy_before=measured.pruned_accuracy.percent,
+        accuracy_by_epoch=measured.finetuning.selection_accuracies,
+        accuracy_best=measured.finetuning.best.percent,
+        accuracy_last=measured.finetuning.last.percent,
+        full_protocol=measured.full_protocol,
+        resumed_after=measured.finetuning.resumed_after,
+    )
+    verdicts = check_record(measured, run)
+    results.append((measured, run, verdicts))
+    _pass_or_fail(verdicts)
+
+
+def _pass_or_fail(verdicts: Iterable[Verdict]) -> None:
+    """The only place that asserts: checks return verdicts, with their evidence."""
+    failed = [str(verdict) for verdict in worst_first(verdicts) if verdict.status is Status.FAIL]
+    if failed:
+        pytest.fail("\n".join(failed), pytrace=False)

@@ -1,0 +1,47 @@
+"""Sessions: tests, benchmarks, lint and types. `nox -s tests` takes one; `nox` takes all but the torch matrix."""
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests", "bench"]
+nox.options.default_venv_backend = "uv|virtualenv"
+
+TORCH_VERSIONS = ["2.13.0", "2.15.0"]
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the test suite."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks: nox -s bench -- --workload cifar10 --benchmark-save=NAME."""
+    session.install("-e", ".")
+    session.run("pytest", "benchmarks/", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("torch", TORCH_VERSIONS)
+def torch_versions(session: nox.Session, torch: str) -> None:
+    """Run the default benchmarks on one torch version each: what a pruned model loses from one to the next."""
+    session.install(f"torch=={torch}", "-e", ".")
+    session.run("pytest", "benchmarks/", f"--benchmark-save=torch-{torch}", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting, the layers of the house, and the documents' claims."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+    session.run("prunebench", "lint")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
