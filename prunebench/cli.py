@@ -236,3 +236,7 @@ def data(workload: str, data: Path | None, verify: bool) -> None:
 
             verify_source(found, progress.loading)
             click.echo("verified: decoding the source again gives the same digest")
+
+
+if __name__ == "__main__":
+    main()

@@ -19,8 +19,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from prunebench.errors import PlanError
-from prunebench.models import build_model, prunable_parameters
+from prunebench.models import build_model
 from prunebench.pruning import SparsityPlan
 from prunebench.runs import RUNS, Cited, DocumentedRun, documented_run
 
@@ -59,13 +61,10 @@ def read_table(path: Path) -> DocumentedRun:
     if not isinstance(sparsity, dict) or not sparsity:
         raise PlanError(f"the table '{path}' has no [sparsity] section: expected \"layer name\" = sparsity lines")
     run = DocumentedRun(sparsity=_sparsities(sparsity), **_claims(path, content))
-    SparsityPlan(run.sparsity).check_fits(build_model(run.model))
+    with torch.device("meta"):  # names and shapes are enough
+        model = build_model(run.model)
+    SparsityPlan(run.sparsity).check_fits(model)
     return run
-
-
-def layers_of(run: DocumentedRun) -> tuple[str, ...]:
-    """Names of the prunable parameters of the run's model, in the model's order."""
-    return tuple(prunable_parameters(build_model(run.model)))
 
 
 def _sparsities(section: dict[str, Any]) -> dict[str, float]:

@@ -7,6 +7,7 @@ stopped: order and augmentation are drawn anew for each epoch from (seed, epoch)
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import time
 import zipfile
@@ -316,8 +317,10 @@ class _State:
             "best": self.best_state,
             "epochs": [{**asdict(epoch), "evaluation": asdict(epoch.evaluation)} for epoch in self.epochs],
         }
+        buffer = io.BytesIO()  # torch.save reports a full disk as a RuntimeError, a plain write as what it is
+        torch.save(content, buffer)
         with replacing(path) as temporary:
-            torch.save(content, temporary)
+            temporary.write_bytes(buffer.getbuffer())
 
     def load_(self, path: Path) -> None:
         """Take up the state in `path`; a file that is absent leaves everything at the start."""

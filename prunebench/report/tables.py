@@ -60,7 +60,8 @@ def layer_table(record: RunRecord) -> str:
     listed = {layer.name for layer in record.layers}
     rest = sum(count for name, count in record.nonzeros.items() if name not in listed)
     total, kept = record.elements, sum(record.nonzeros.values())
-    rows.append(["batch norm, bias", "", f"{rest:,}", f"{rest:,}", "0", ""])
+    others = total - sum(layer.numel for layer in record.layers)
+    rows.append(["batch norm, bias", "", f"{others:,}", f"{rest:,}", f"{others - rest:,}", ""])
     macs = sum(layer.macs for layer in record.layers)
     rows.append(
         ["all", f"{1 - kept / total:.4f}", f"{total:,}", f"{kept:,}", f"{total - kept:,}", f"{macs / 1e6:,.1f}"]

@@ -1,0 +1,60 @@
+"""What tests of several folders share: a cache of their own, the real data where it is, records made quickly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from prunebench.files import CACHE_VARIABLE
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test starts with an empty cache and without the user's settings."""
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
+    return cache
+
+
+def _from_environment(variable: str, what: str) -> Callable[[], Path]:
+    def find() -> Path:
+        value = os.environ.get(variable)
+        if not value or not Path(value).exists():
+            pytest.skip(f"needs {what}: set {variable} to its path")
+        return Path(value)
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def cifar10_path() -> Path:
+    """CIFAR-10 as a folder or archive; skips where there is none."""
+    return _from_environment("PRUNEBENCH_DATA", "CIFAR-10")()
+
+
+@pytest.fixture(scope="session")
+def cifar10_checkpoint() -> Path:
+    """A dense VGG checkpoint for it; skips where there is none."""
+    return _from_environment("PRUNEBENCH_CHECKPOINT", "a dense CIFAR-10 checkpoint")()
+
+
+@pytest.fixture
+def untrained_checkpoint(tmp_path: Path) -> Path:
+    """A VGG checkpoint with random weights: of the right architecture, and made at once.
+
+    No weight is zero, as in a trained model: batch-norm biases start at zero, and would be missing from the size.
+    """
+    from prunebench.models import build_model, save_state
+
+    torch.manual_seed(0)
+    path = tmp_path / "untrained.safetensors"
+    model = build_model("vgg")
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.bias)
+    save_state(model.state_dict(), path)
+    return path

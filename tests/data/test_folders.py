@@ -1,0 +1,345 @@
+"""Class folders read from a folder or a tar: equal content, fixed order, and everything damaged or hostile refused."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import random
+import struct
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from prunebench.data.folders import is_archive, read_class_folders, source_digest
+from prunebench.data.images import Dataset
+from prunebench.errors import DataError
+
+CLASSES = ("cat", "dog")
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    ".tar": bytes,
+    ".tar.gz": gzip.compress,
+    ".tar.bz2": bz2.compress,
+    ".tar.xz": lzma.compress,
+}
+
+
+def png(seed: int, size: int = 8) -> bytes:
+    """A random picture, encoded without loss."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def tree() -> dict[str, bytes]:
+    """Two splits of two classes of three pictures, all different."""
+    names = [f"{split}/{label}/{n}.png" for split in ("train", "test") for label in CLASSES for n in range(3)]
+    return {name: png(seed) for seed, name in enumerate(names)}
+
+
+def member(name: str, content: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
+    """A member of a tar with its content; any name and kind, also those that no tool would write."""
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info, content
+
+
+def tar_bytes(members: Iterable[tuple[tarfile.TarInfo, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for info, content in members:
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def pack(content: Mapping[str, bytes]) -> bytes:
+    return tar_bytes(member(name, data) for name, data in content.items())
+
+
+def write_archive(path: Path, content: Mapping[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = "".join(path.suffixes)
+    path.write_bytes(COMPRESSIONS[suffix](pack(content)))
+    return path
+
+
+def write_folder(root: Path, content: Mapping[str, bytes]) -> Path:
+    for name, data in content.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def read(path: Path) -> Dataset:
+    return read_class_folders(path, name="pets", classes=CLASSES)
+
+
+def refusal(path: Path) -> str:
+    """The one line with which `path` is refused; it names the path."""
+    with pytest.raises(DataError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Everything below `folder`, with the bytes of files."""
+    return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+@pytest.mark.parametrize("suffix", COMPRESSIONS)
+def test_a_folder_and_an_archive_of_it_are_the_same_data_set(tmp_path: Path, suffix: str) -> None:
+    folder = read(write_folder(tmp_path / "pets", tree()))
+    archive = read(write_archive(tmp_path / f"pets{suffix}", tree()))
+    assert folder.digest == archive.digest
+    assert torch.equal(folder.train.images, archive.train.images)
+    assert torch.equal(folder.test.labels, archive.test.labels)
+    assert folder.classes == archive.classes
+
+
+def test_pixels_and_labels_are_those_of_the_files(tmp_path: Path) -> None:
+    content = tree()
+    dataset = read(write_archive(tmp_path / "pets.tar.xz", content))
+    for split, images in (("train", dataset.train), ("test", dataset.test)):
+        assert [0, 0, 0, 1, 1, 1] == images.labels.tolist()
+        for index, name in enumerate(f"{split}/{label}/{n}.png" for label in CLASSES for n in range(3)):
+            expected = np.asarray(Image.open(io.BytesIO(content[name]))).transpose(2, 0, 1)
+            assert np.array_equal(expected, images.images[index].numpy())
+
+
+def test_order_is_by_class_then_file_name_whatever_the_order_in_the_archive(tmp_path: Path) -> None:
+    content = tree()
+    shuffled = list(content)
+    random.Random(0).shuffle(shuffled)
+    assert list(content) != shuffled
+    in_order = read(write_archive(tmp_path / "a.tar", content))
+    disordered = read(write_archive(tmp_path / "b.tar", {name: content[name] for name in shuffled}))
+    assert in_order.digest == disordered.digest
+
+
+def test_classes_are_numbered_in_the_order_they_are_given_in(tmp_path: Path) -> None:
+    path = write_archive(tmp_path / "pets.tar", tree())
+    forward = read_class_folders(path, name="pets", classes=("cat", "dog"))
+    backward = read_class_folders(path, name="pets", classes=("dog", "cat"))
+    assert torch.equal(forward.train.images.roll(3, 0), backward.train.images)
+    assert [0, 0, 0, 1, 1, 1] == backward.train.labels.tolist()
+
+
+def test_folders_above_the_splits_and_files_that_are_no_images_do_not_matter(tmp_path: Path) -> None:
+    content = {f"./pets/v1/{name}": data for name, data in tree().items()}
+    content |= {"pets/README.md": b"read me", "pets/v1/train/cat/.DS_Store": b"\0", "licence.txt": b""}
+    expected = read(write_archive(tmp_path / "plain.tar", tree()))
+    assert expected.digest == read(write_archive(tmp_path / "nested.tar", content)).digest
+
+
+def test_grey_and_palette_images_become_rgb(tmp_path: Path) -> None:
+    content = tree()
+    for name, mode in (("train/cat/0.png", "L"), ("train/cat/1.png", "P")):
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(content[name])).convert(mode).save(buffer, "PNG")
+        content[name] = buffer.getvalue()
+    dataset = read(write_archive(tmp_path / "pets.tar", content))
+    assert (6, 3, 8, 8) == tuple(dataset.train.images.shape)
+    grey = dataset.train.images[0]
+    assert torch.equal(grey[0], grey[1])
+
+
+def test_progress_counts_every_image(tmp_path: Path) -> None:
+    path, counts = write_folder(tmp_path / "pets", tree()), list[int]()
+    read_class_folders(path, name="pets", classes=CLASSES, progress=counts.append)
+    assert list(range(1, 13)) == counts
+
+
+def test_only_files_named_like_a_tar_are_archives(tmp_path: Path) -> None:
+    (tmp_path / "folder.tar").mkdir()
+    for name in ("a.tar", "a.tar.xz", "a.tgz", "a.zip", "a"):
+        (tmp_path / name).touch()
+    found = sorted(path.name for path in tmp_path.iterdir() if is_archive(path))
+    assert ["a.tar", "a.tar.xz", "a.tgz"] == found
+
+
+def test_the_source_digest_of_a_folder_changes_with_a_name_and_with_a_byte(tmp_path: Path) -> None:
+    content = tree()
+    changed = content | {"train/cat/0.png": png(99)}
+    renamed = {name.replace("train/cat/0", "train/cat/9"): data for name, data in content.items()}
+    folders = [write_folder(tmp_path / str(n), tree) for n, tree in enumerate((content, content, changed, renamed))]
+    first, same, *others = [source_digest(folder) for folder in folders]
+    assert first == same
+    assert 3 == len({first, *others})
+
+
+@pytest.mark.parametrize("as_archive", [True, False], ids=["archive", "folder"])
+@pytest.mark.parametrize("missing", ["train/cat", "test/dog"])
+def test_a_class_missing_from_a_split_is_refused(tmp_path: Path, missing: str, as_archive: bool) -> None:
+    content = {name: data for name, data in tree().items() if not name.startswith(missing)}
+    path = write_archive(tmp_path / "a.tar", content) if as_archive else write_folder(tmp_path / "a", content)
+    assert f"'{missing}'" in refusal(path)
+
+
+@pytest.mark.parametrize("as_archive", [True, False], ids=["archive", "folder"])
+def test_an_unknown_class_folder_is_refused_by_name(tmp_path: Path, as_archive: bool) -> None:
+    content = tree() | {"train/mouse/0.png": png(50)}
+    path = write_archive(tmp_path / "a.tar", content) if as_archive else write_folder(tmp_path / "a", content)
+    message = refusal(path)
+    assert "train/mouse/0.png" in message
+    assert "expected one of cat, dog" in message
+
+
+@pytest.mark.parametrize("name", ["train/0.png", "0.png", "validation/cat/0.png"])
+def test_an_image_that_is_in_no_split_and_class_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    assert f"'{name}'" in refusal(write_archive(tmp_path / "a.tar", tree() | {name: png(50)}))
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A PNG chunk with a right checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not an image",
+        png(1)[:60],
+        png(1)[:20] + bytes(40),
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", b"short") + chunk(b"IEND", b""),
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1 << 20, 1 << 20, 8, 2, 0, 0, 0)),
+    ],
+    ids=["empty", "text", "cut in its pixels", "overwritten", "short header", "a million pixels square"],
+)
+@pytest.mark.parametrize("as_archive", [True, False], ids=["archive", "folder"])
+def test_a_corrupt_image_is_refused_by_name(tmp_path: Path, content: bytes, as_archive: bool) -> None:
+    damaged = tree() | {"train/dog/1.png": content}
+    path = write_archive(tmp_path / "a.tar", damaged) if as_archive else write_folder(tmp_path / "a", damaged)
+    assert "'train/dog/1.png'" in refusal(path)
+
+
+def test_images_of_different_sizes_are_refused(tmp_path: Path) -> None:
+    message = refusal(write_archive(tmp_path / "a.tar", tree() | {"test/cat/1.png": png(1, size=9)}))
+    assert "(8, 8, 3), (9, 9, 3)" in message
+
+
+def test_a_dangling_link_in_a_folder_is_refused_by_name(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "pets", tree())
+    (root / "train" / "cat" / "3.png").symlink_to(tmp_path / "nowhere.png")
+    assert "train/cat/3.png" in refusal(root)
+
+
+HOSTILE_NAMES = [
+    "../train/cat/x.png",
+    "train/cat/../../../../x.png",
+    "train/../train/cat/x.png",
+    "/{here}/train/cat/x.png",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+@pytest.mark.parametrize("suffix", [".tar", ".tar.xz"])
+def test_a_member_that_climbs_out_is_refused_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, suffix: str
+) -> None:
+    name = name.replace("/{here}", str(tmp_path))
+    path = write_archive(tmp_path / "deep" / "inside" / f"evil{suffix}", {name: png(50)} | tree())
+    monkeypatch.chdir(path.parent)
+    before = snapshot(tmp_path)
+    message = refusal(path)
+    assert repr(name) in message
+    assert "climbs out" in message
+    assert before == snapshot(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_a_link_or_device_member_is_refused_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes
+) -> None:
+    (tmp_path / "secret.png").write_bytes(png(51))
+    path = tmp_path / "inside" / "evil.tar"
+    path.parent.mkdir()
+    hostile = member("train/cat/link.png", type=kind, linkname="../secret.png")
+    path.write_bytes(tar_bytes([hostile, *(member(name, data) for name, data in tree().items())]))
+    monkeypatch.chdir(path.parent)
+    before = snapshot(tmp_path)
+    message = refusal(path)
+    assert "'train/cat/link.png' is a link or device" in message
+    assert before == snapshot(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["train/cat\nall is well/x.png", "../a\nb/x.png", "train/cat/a\n\x1b[2J.png"])
+def test_a_member_name_with_control_characters_does_not_reach_the_message_as_it_is(tmp_path: Path, name: str) -> None:
+    message = refusal(write_archive(tmp_path / "a.tar", {name: b"no image"} | tree()))
+    assert "\x1b" not in message
+    assert repr(name) in message
+
+
+def cuts(length: int) -> list[int]:
+    """Lengths to truncate to: the first and last few bytes and forty places between."""
+    return sorted({*range(12), *range(0, length, length // 40), *range(length - 12, length)})
+
+
+@pytest.mark.parametrize("suffix", [".tar.xz", ".tar.gz", ".tar.bz2"])
+def test_a_compressed_archive_cut_anywhere_is_refused(tmp_path: Path, suffix: str) -> None:
+    whole = COMPRESSIONS[suffix](pack(tree()))
+    path = tmp_path / f"cut{suffix}"
+    for length in cuts(len(whole)):
+        path.write_bytes(whole[:length])
+        before = snapshot(tmp_path)
+        assert "damaged or truncated" in refusal(path), f"cut to {length} of {len(whole)} bytes"
+        assert before == snapshot(tmp_path)
+
+
+def test_a_plain_tar_cut_in_or_between_members_is_refused(tmp_path: Path) -> None:
+    whole = pack(tree())
+    end = len(whole.rstrip(b"\0"))
+    end += -end % tarfile.BLOCKSIZE  # where the last member ends and the end marker begins
+    path = tmp_path / "cut.tar"
+    for length in [*range(0, end, tarfile.BLOCKSIZE), *range(100, end, tarfile.BLOCKSIZE), end]:
+        path.write_bytes(whole[:length])
+        assert "damaged or truncated" in refusal(path), f"cut to {length} of {len(whole)} bytes"
+
+
+def test_a_bad_header_after_the_first_member_is_refused_not_taken_for_the_end(tmp_path: Path) -> None:
+    content = tree() | {"test/dog/3.png": png(60)}  # an end before this one would leave every class with images
+    damaged = bytearray(pack(content))
+    damaged[damaged.rindex(b"test/dog/3.png")] ^= 1
+    path = tmp_path / "bad.tar"
+    path.write_bytes(damaged)
+    assert "damaged or truncated" in refusal(path)
+
+
+def test_a_changed_byte_anywhere_in_an_xz_archive_is_refused(tmp_path: Path) -> None:
+    whole = COMPRESSIONS[".tar.xz"](pack(tree()))
+    path = tmp_path / "flipped.tar.xz"
+    for place in cuts(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 0x10
+        path.write_bytes(changed)
+        refusal(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive at all" * 100, b"PK\3\4" * 500, random.Random(0).randbytes(3000)]
+)
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.tar.xz"
+    path.write_bytes(content)
+    assert "damaged or truncated" in refusal(path)
+
+
+def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
+    assert "'train/cat'" in refusal(write_archive(tmp_path / "a.tar", {"README": b""}))
+
+
+def test_an_absent_path_is_refused(tmp_path: Path) -> None:
+    assert "'train/cat'" in refusal(tmp_path / "nothing")

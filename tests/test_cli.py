@@ -1,0 +1,260 @@
+"""The command line as a user meets it: what it prints, its exit codes, and one clear line for every bad input."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from prunebench.cli import main
+from prunebench.data import CIFAR10_CLASSES
+from prunebench.models import build_model
+from prunebench.records import read_record
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def assert_one_clear_line(result: Result, *parts: str) -> None:
+    lines = result.stderr.strip().splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert 2 == result.exit_code, result.output
+    assert [lines[-1]] == errors, result.output
+    for part in parts:
+        assert part in errors[0]
+
+
+# What a person reads
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["runs"], ["run", "--help"], ["--version"]])
+def test_help_and_runs_do_not_import_torch(arguments: list[str]) -> None:
+    script = (
+        "import sys; from prunebench.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "sys.exit(sorted({'torch', 'pydantic', 'scipy', 'matplotlib', 'sklearn'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_runs_shows_every_run_and_marks_what_is_not_documented() -> None:
+    result = call("runs")
+    assert 0 == result.exit_code
+    epochs = next(line.split() for line in result.output.splitlines() if line.startswith("epochs"))
+    assert ["epochs", "5", "5", "5", "-", "9"] == epochs
+
+
+def test_lint_agrees_with_the_document_and_reports_its_slip() -> None:
+    result = call("lint")
+    assert 0 == result.exit_code
+    assert "62 claims: 0 differ, 1 known slips of the document." in result.output
+    assert "documented 2.13, computed 2.23" in result.output
+
+
+def test_lint_exits_with_1_where_a_table_of_a_user_is_wrong(tmp_path: Path) -> None:
+    table = _write_table(tmp_path / "mine.toml", claims="size_percent = 45.04")
+    result = call("lint", table)
+    assert 1 == result.exit_code
+    assert "differs: mine: size, % of dense: documented 45.04, computed 45.0337" in result.output
+
+
+def test_run_prints_the_tables_and_writes_the_record(untrained_checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "record.json"
+    result = call("run", "run3", "--checkpoint", untrained_checkpoint, "--no-finetune", "--json", output)
+    assert 0 == result.exit_code, result.output
+    assert "12 of 12 checks passed" in result.output
+    record = read_record(output)
+    assert ("run3", 2_710_807, 600) == (record.run, sum(record.nonzeros.values()), record.pruned_accuracy.images)
+    conv7 = next(line.split() for line in result.output.splitlines() if line.startswith("conv7"))
+    assert ["conv7", "0.90", "2,359,296", "235,930", "2,123,366", "9.4"] == conv7
+
+
+def test_run_takes_a_table_of_a_user(untrained_checkpoint: Path, tmp_path: Path) -> None:
+    table = _write_table(tmp_path / "mine.toml")
+    output = tmp_path / "record.json"
+    result = call("run", table, "--checkpoint", untrained_checkpoint, "--no-finetune", "--json", output)
+    assert 0 == result.exit_code, result.output
+    assert ("mine", 4_155_875) == (json.loads(output.read_text())["run"], sum(read_record(output).nonzeros.values()))
+
+
+def test_data_shows_digests_of_the_digits() -> None:
+    result = call("data", "--verify")
+    assert 0 == result.exit_code
+    assert "1,197 training, 600 test, 3x16x16" in result.output
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["run", "run9"], ["unknown run 'run9'", "run1, run2"]),
+        (["run", "run1", "--workload", "imagenet"], ["unknown workload 'imagenet'", "cifar10, digits"]),
+        (["run", "run1", "--budget", "huge"], ["unknown budget 'huge'", "full, quick"]),
+        (["run", "run1", "--device", "tpu"], ["unknown device 'tpu'", "cpu"]),
+        (["run", "absent.toml"], ["absent.toml", "No such file"]),
+        (["lint", "run9"], ["unknown run 'run9'"]),
+        (["train", "--workload", "imagenet"], ["unknown workload 'imagenet'"]),
+        (["data", "--workload", "cifar10", "--data", "nowhere"], ["nowhere", "(1)", "(2)", "(3)"]),
+    ],
+)
+def test_unknown_names_and_paths_say_what_would_do(arguments: list[str], parts: list[str]) -> None:
+    assert_one_clear_line(call(*arguments), *parts)
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "parts"),
+    [
+        ('"backbone.conv4.weight" = 1.3', ["backbone.conv4.weight", "[0, 1]", "1.3"]),
+        ('"backbone.conv4.weight" = -0.1', ["backbone.conv4.weight", "[0, 1]", "-0.1"]),
+        ('"backbone.conv4.weight" = nan', ["backbone.conv4.weight", "[0, 1]", "nan"]),
+        ('"backbone.conv4.weight" = "much"', ["backbone.conv4.weight", "number", "much"]),
+        ('"backbone.conv9.weight" = 0.5', ["unknown layer 'backbone.conv9.weight'", "backbone.conv0.weight"]),
+    ],
+)
+def test_a_bad_sparsity_or_layer_is_named(sparsity: str, parts: list[str], tmp_path: Path) -> None:
+    table = _write_table(tmp_path / "mine.toml", replaced=sparsity)
+    assert_one_clear_line(call("run", table, "--no-finetune"), *parts)
+
+
+def _other_architecture(path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2).state_dict(), path)
+
+
+def _truncated(path: Path) -> None:
+    torch.save(build_model("vgg").state_dict(), path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+class _Harmful:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (f"touch {_Harmful.witness}",)
+
+    witness = ""
+
+
+@pytest.mark.parametrize(
+    ("write", "part"), [(_other_architecture, "another architecture"), (_truncated, "damaged, truncated")]
+)
+def test_an_unusable_checkpoint_is_named(write: Callable[[Path], None], part: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.pth"
+    write(path)
+    assert_one_clear_line(call("run", "run1", "--checkpoint", path, "--no-finetune"), "bad.pth", part)
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "harmful.pth"
+    _Harmful.witness = str(tmp_path / "it-ran")
+    path.write_bytes(pickle.dumps({"state_dict": _Harmful()}))
+    assert_one_clear_line(call("run", "run1", "--checkpoint", path, "--no-finetune"), "harmful.pth", "run code")
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_cifar10_without_a_checkpoint_says_the_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prunebench import workloads
+    from prunebench.data import load_digits
+
+    monkeypatch.setattr(workloads, "load_cifar10", lambda *_, **__: load_digits())
+    result = call("run", "run1", "--workload", "cifar10")
+    assert_one_clear_line(result, "--checkpoint PATH", "vgg.cifar.pretrained.pth", "prunebench train")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "climbs out", "class missing"])
+def test_a_bad_archive_is_named_and_nothing_is_left_behind(damage: str, tmp_path: Path, own_cache: Path) -> None:
+    path = tmp_path / "cifar.tar.xz"
+    _write_archive(path, damage)
+    result = call("data", "--workload", "cifar10", "--data", path)
+    expected = {"truncated": "truncated", "climbs out": "climbs out", "class missing": "test/truck"}[damage]
+    assert_one_clear_line(result, "cifar.tar.xz", expected)
+    assert [] == [entry for entry in own_cache.rglob("*") if entry.is_file()]
+    assert not (tmp_path.parent / "escaped.jpg").exists()
+
+
+def test_no_data_and_no_network_says_the_three_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("torchvision.datasets")
+
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.delenv("PRUNEBENCH_DATA", raising=False)
+    monkeypatch.setattr(datasets, "CIFAR10", no_network)
+    result = call("data", "--workload", "cifar10")
+    assert_one_clear_line(result, "could not be downloaded", "(1)", "(2)", "(3)")
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    occupied = tmp_path / "occupied"
+    occupied.write_text("a file where the cache should be")
+    monkeypatch.setenv("PRUNEBENCH_CACHE", str(occupied / "cache"))
+    result = call("train", "--epochs", 1)
+    assert_one_clear_line(result, "cannot write", "occupied", "PRUNEBENCH_CACHE")
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(untrained_checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "record.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "prunebench.cli", "run", "run1", "--no-finetune"]
+        + ["--checkpoint", str(untrained_checkpoint), "--json", str(output)],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512)),
+    )
+    assert 2 == done.returncode, done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: cannot write")
+    assert [untrained_checkpoint] == sorted(tmp_path.iterdir())
+
+
+def test_a_record_that_cannot_be_written_is_named(untrained_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    output = tmp_path / "file" / "record.json"
+    result = call("run", "run1", "--checkpoint", untrained_checkpoint, "--no-finetune", "--json", output)
+    assert_one_clear_line(result, "cannot write", "record.json")
+
+
+LAYERS = [*(f"backbone.conv{i}.weight" for i in range(8)), "classifier.weight"]
+RUN1 = dict(zip(LAYERS, (0, 0, 0, 0, 0.30, 0.60, 0.60, 0.80, 0), strict=True))
+
+
+def _write_table(path: Path, *, claims: str = "", replaced: str = "") -> Path:
+    """Run 1 as a user would write it, with claims, or with one line of the sparsities replaced."""
+    lines = [f'"{name}" = {value}' for name, value in RUN1.items()]
+    if replaced:
+        kept = [line for line in lines if line.partition(" ")[0] != replaced.partition(" ")[0]]
+        lines = [*kept, replaced]
+    path.write_text("\n".join([claims, "[sparsity]", *lines]))
+    return path
+
+
+def _write_archive(path: Path, damage: str) -> None:
+    """A small archive of class folders; too few images for CIFAR-10, but that is found last."""
+    image = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(image, "JPEG")
+    names = [f"{split}/{label}/0.jpg" for split in ("train", "test") for label in CIFAR10_CLASSES]
+    if damage == "climbs out":
+        names.insert(3, "../escaped.jpg")
+    if damage == "class missing":
+        names.remove("test/truck/0.jpg")
+    with tarfile.open(path, "w:xz") as archive:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(image.getvalue())
+            archive.addfile(member, io.BytesIO(image.getvalue()))
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-40])

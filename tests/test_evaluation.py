@@ -1,0 +1,186 @@
+"""Evaluation: every image counts once, the model is left as it was, and what a record carries decodes back."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from prunebench.data.images import ImageSet
+from prunebench.evaluation import Evaluation, evaluate
+
+CLASSES = 5
+
+
+class ByFirstPixel(nn.Module):
+    """Integer logits, exact in any order of summation: class `first pixel % CLASSES` wins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(3.0))
+        self.modes: list[bool] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.modes.append(self.training)
+        pixels = (images * 255).round()
+        distance = (pixels[:, 0, 0, 0, None] - torch.arange(CLASSES)) % CLASSES
+        return self.scale * (pixels.sum(dim=(1, 2, 3))[:, None] - distance)
+
+
+class NotFinite(ByFirstPixel):
+    """As above, but with `value` among the logits of every image whose last pixel is 255."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        logits[images[:, 2, -1, -1] == 1, -1] = self.value
+        return logits
+
+
+def random_images(n: int) -> ImageSet:
+    """Random images without a last pixel of 255, labelled with the class that ByFirstPixel answers."""
+    generator = torch.Generator().manual_seed(n)
+    images = torch.randint(0, 255, (n, 3, 4, 4), generator=generator, dtype=torch.uint8)
+    return ImageSet(images, images[:, 0, 0, 0].long() % CLASSES)
+
+
+def evaluation(predictions: Tensor, correct: Tensor, seconds: float = 1.0) -> Evaluation:
+    return Evaluation(predictions=predictions, correct=correct, seconds=seconds)
+
+
+@pytest.mark.parametrize("n", [1, 9, 10, 11, 25])
+def test_every_image_counts_also_those_of_a_smaller_last_batch(n: int) -> None:
+    data = random_images(n)
+    result = evaluate(ByFirstPixel(), data, batch_size=10)
+    assert n == result.count
+    assert n == result.correct_count
+    assert torch.equal(data.labels, result.predictions)
+
+
+@pytest.mark.parametrize("wrong", [0, 9, 10, 24])
+def test_one_wrong_image_is_found_wherever_it_stands(wrong: int) -> None:
+    data = random_images(25)
+    data.labels[wrong] = (data.labels[wrong] + 1) % CLASSES
+    result = evaluate(ByFirstPixel(), data, batch_size=10)
+    assert [wrong] == (~result.correct).nonzero().flatten().tolist()
+    assert 24 == result.correct_count
+
+
+def test_accuracy_is_in_percent() -> None:
+    result = evaluation(torch.zeros(8).long(), torch.tensor([True] * 3 + [False] * 5))
+    assert 37.5 == result.accuracy
+    assert (3, 8) == (result.correct_count, result.count)
+
+
+@settings(deadline=None)
+@given(batch_size=st.integers(1, 40))
+def test_the_answer_does_not_depend_on_the_batch_size_where_arithmetic_is_exact(batch_size: int) -> None:
+    data = random_images(30)
+    data.labels[::3] = 0
+    whole = evaluate(ByFirstPixel(), data, batch_size=30)
+    parts = evaluate(ByFirstPixel(), data, batch_size=batch_size)
+    assert torch.equal(whole.predictions, parts.predictions)
+    assert whole.correct_bits == parts.correct_bits
+    assert whole.digest == parts.digest
+
+
+def test_the_answer_does_not_depend_on_the_memory_format_of_the_images() -> None:
+    data = random_images(30)
+    laid_out_otherwise = ImageSet(data.images.contiguous(memory_format=torch.channels_last), data.labels)
+    assert evaluate(ByFirstPixel(), data).digest == evaluate(ByFirstPixel(), laid_out_otherwise).digest
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_model_is_evaluated_in_evaluation_mode_and_its_mode_put_back(training: bool) -> None:
+    model = ByFirstPixel().train(training)
+    evaluate(model, random_images(25), batch_size=10)
+    assert [False] * 3 == model.modes
+    assert training == model.training
+
+
+def test_the_mode_of_each_part_is_put_back() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(48), nn.Dropout(), nn.Linear(48, CLASSES)).train()
+    model[1].eval()  # batch norm frozen by its owner
+    evaluate(model, random_images(10))
+    assert [True, True, False, True, True] == [module.training for module in model.modules()]
+
+
+def test_the_mode_is_put_back_when_the_model_fails() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(7, CLASSES)).train()
+    with pytest.raises(RuntimeError):
+        evaluate(model, random_images(10))
+    assert [True] * 3 == [module.training for module in model.modules()]
+
+
+def test_evaluation_changes_no_parameter_buffer_or_gradient() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(48), nn.Dropout(), nn.Linear(48, CLASSES)).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    first, again = (evaluate(model, random_images(25), batch_size=10) for _ in range(2))
+    assert first.digest == again.digest  # dropout is off
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(before[name], tensor), name
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_an_image_whose_logits_are_not_all_finite_is_wrong_whatever_is_predicted(value: float) -> None:
+    data = random_images(12)
+    data.images[[2, 11], 2, -1, -1] = 255
+    predicted = evaluate(NotFinite(value), data, batch_size=5).predictions
+    agreeing = ImageSet(data.images, predicted)
+    result = evaluate(NotFinite(value), agreeing, batch_size=5)
+    assert torch.equal(agreeing.labels, result.predictions)
+    assert [2, 11] == (~result.correct).nonzero().flatten().tolist()
+
+
+@settings(deadline=None)
+@given(correct=st.lists(st.booleans(), min_size=1, max_size=70))
+def test_the_correctness_bits_decode_to_the_same_images(correct: list[bool]) -> None:
+    result = evaluation(torch.zeros(len(correct)).long(), torch.tensor(correct))
+    packed = np.frombuffer(base64.b64decode(result.correct_bits), dtype=np.uint8)
+    assert -(-len(correct) // 8) == len(packed)
+    assert correct == np.unpackbits(packed, count=len(correct)).astype(bool).tolist()
+
+
+def test_the_first_image_is_the_highest_bit_of_the_first_byte() -> None:
+    result = evaluation(torch.zeros(9).long(), torch.tensor([True] + [False] * 8))
+    assert b"\x80\x00" == base64.b64decode(result.correct_bits)
+
+
+@settings(deadline=None)
+@given(place=st.integers(0, 19), change=st.integers(1, 999))
+def test_the_digest_changes_with_any_one_prediction_and_with_nothing_else(place: int, change: int) -> None:
+    predictions, correct = torch.arange(20), torch.ones(20, dtype=torch.bool)
+    result = evaluation(predictions, correct)
+    assert result.digest == replace(result, correct=~correct, seconds=2.0).digest
+    changed = predictions.clone()
+    changed[place] = (changed[place] + change) % 1000
+    assert result.digest != evaluation(changed, correct).digest
+
+
+def test_the_digest_changes_with_the_order_of_the_predictions() -> None:
+    correct = torch.ones(20, dtype=torch.bool)
+    assert evaluation(torch.arange(20), correct).digest != evaluation(torch.arange(20).flip(0), correct).digest
+
+
+def test_progress_counts_images_up_to_their_number() -> None:
+    seen = list[tuple[int, int]]()
+    evaluate(ByFirstPixel(), random_images(25), batch_size=10, progress=lambda done, total: seen.append((done, total)))
+    assert [(10, 25), (20, 25), (25, 25)] == seen
+
+
+def test_the_answer_is_on_the_cpu_and_takes_a_time() -> None:
+    result = evaluate(ByFirstPixel(), random_images(3))
+    assert torch.int64 == result.predictions.dtype
+    assert torch.bool == result.correct.dtype
+    assert {"cpu"} == {result.predictions.device.type, result.correct.device.type}
+    assert result.seconds > 0
