@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import lzma
-import os
 import pickle
 import random
 import tarfile
@@ -29,16 +28,14 @@ from prunebench.data.folders import is_archive
 from prunebench.errors import DataError, DataNotFoundError, StorageError
 from prunebench.files import CACHE_VARIABLE
 
-REAL = os.environ.get("PRUNEBENCH_DATA", "")
 PER_CLASS = {"train": 2, "test": 1}
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and no data named by the environment."""
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.delenv("PRUNEBENCH_DATA", raising=False)
-    return tmp_path / "cache"
+    return own_cache
 
 
 @pytest.fixture
@@ -342,16 +339,15 @@ def test_a_torchvision_folder_is_read_with_its_pixels_and_labels(
     assert CIFAR10_CLASSES == dataset.classes
 
 
-@pytest.mark.skipif(not (REAL and Path(REAL).exists()), reason="PRUNEBENCH_DATA does not name CIFAR-10 on this machine")
-def test_the_real_archive_holds_cifar10_and_its_images_are_those_that_pillow_decodes() -> None:
-    if not is_archive(Path(REAL)):
-        pytest.skip(f"PRUNEBENCH_DATA names '{REAL}', which is no archive of class folders")
-    dataset = load_cifar10(Path(REAL))
+def test_the_real_archive_holds_cifar10_and_its_images_are_those_that_pillow_decodes(cifar10_path: Path) -> None:
+    if not is_archive(cifar10_path):
+        pytest.skip(f"'{cifar10_path}' is no archive of class folders")
+    dataset = load_cifar10(cifar10_path)
     assert (50_000, 3, 32, 32) == tuple(dataset.train.images.shape)
     assert (10_000, 3, 32, 32) == tuple(dataset.test.images.shape)
     assert [5_000] * 10 == dataset.train.labels.bincount().tolist()
     assert [1_000] * 10 == dataset.test.labels.bincount().tolist()
-    with tarfile.open(REAL) as archive:
+    with tarfile.open(cifar10_path) as archive:
         content = {
             PurePosixPath(member.name).parts[-3:]: file.read()
             for member in archive
@@ -360,7 +356,7 @@ def test_the_real_archive_holds_cifar10_and_its_images_are_those_that_pillow_dec
     names = {split: sorted((CIFAR10_CLASSES.index(c), f) for s, c, f in content if s == split) for split in PER_CLASS}
     for split, images in (("train", dataset.train), ("test", dataset.test)):
         for index in random.Random(0).sample(range(len(images)), 10):
-            label, file = names[split][index]
-            picture = Image.open(io.BytesIO(content[split, CIFAR10_CLASSES[label], file])).convert("RGB")
+            label, name = names[split][index]
+            picture = Image.open(io.BytesIO(content[split, CIFAR10_CLASSES[label], name])).convert("RGB")
             assert label == int(images.labels[index])
             assert np.array_equal(np.asarray(picture).transpose(2, 0, 1), images.images[index].numpy())

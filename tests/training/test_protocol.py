@@ -22,6 +22,15 @@ DOCUMENTED = Protocol(epochs=3, batch_size=16, learning_rate=0.01, schedule="cos
 """The documented fine-tuning on a smaller batch: momentum 0.9, weight decay 1e-4, crop and flip are the defaults."""
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small are slower on two threads, many times so beside another job."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def random_images(n: int, seed: int = 0) -> ImageSet:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (n, 3, 8, 8), generator=generator, dtype=torch.uint8)
@@ -158,7 +167,7 @@ def test_the_documented_fine_tuning_is_a_plain_pytorch_loop_to_the_bit(
     for images, labels in batches:
         optimizer.zero_grad()
         loss = cross_entropy(plain(images), labels)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         scheduler.step()
         with torch.no_grad():
@@ -184,22 +193,28 @@ def test_nesterov_smoothing_and_decay_of_weights_alone_are_those_of_a_plain_loop
 
     monkeypatch.setattr("prunebench.training.training_batches", in_order)
     protocol = Protocol(
-        epochs=2, batch_size=16, learning_rate=0.1, nesterov=True, label_smoothing=0.2, weight_decay=0.1,
+        epochs=2,
+        batch_size=16,
+        learning_rate=0.1,
+        nesterov=True,
+        label_smoothing=0.2,
+        weight_decay=0.1,
         decay_weights_only=True,
-    )  # fmt: skip
+    )
     model = conv_model()
     training = train(model, data, protocol, selection=random_images(20, seed=1), seed=3)
 
     plain = conv_model()
     decayed = [parameter for parameter in plain.parameters() if parameter.dim() >= 2]
     others = [parameter for parameter in plain.parameters() if parameter.dim() < 2]
-    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others}]
+    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": 0.1}, {"params": others}]
     optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)
     for _ in range(2):
         for images, labels in in_order():
             optimizer.zero_grad()
-            cross_entropy(plain(images), labels, label_smoothing=0.2).backward()
+            loss = cross_entropy(plain(images), labels, label_smoothing=0.2)
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             scheduler.step()
     for name, tensor in plain.state_dict().items():
@@ -235,7 +250,7 @@ def test_averaging_evaluates_and_keeps_the_moving_average_of_the_weights() -> No
         ({"images_per_epoch": -5}, "images_per_epoch must be at least 1, got -5"),
     ],
 )
-def test_a_protocol_that_cannot_be_trained_is_refused_by_name_and_value(change: dict[str, int], message: str) -> None:
+def test_a_protocol_that_cannot_be_trained_is_refused_by_name_and_value(change: dict[str, Any], message: str) -> None:
     with pytest.raises(TrainingError, match=f"^{message}$"):
         train_on(16, replace(DOCUMENTED, **change))
 

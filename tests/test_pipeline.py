@@ -1,0 +1,181 @@
+"""The documented flow on a small model: what the record says is what happened."""
+
+from __future__ import annotations
+
+import base64
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from prunebench.data import Augmentation, Dataset, ImageSet
+from prunebench.environment import exact_fingerprint
+from prunebench.evaluation import evaluate
+from prunebench.gate import Status, check_record
+from prunebench.models import build_model, register_model, save_state, state_digest
+from prunebench.pipeline import Progress, Setting, execute, fine_tune, prepare, prune
+from prunebench.records import read_record, write_record
+from prunebench.runs import DocumentedRun
+from prunebench.training import Protocol
+from prunebench.workloads import Budget, Workload
+
+CLASSES = 3
+RUN = DocumentedRun(
+    name="small", model="small", sparsity={"conv.weight": 0.25, "linear.weight": 0.5}, epochs=3, source="this test"
+)
+
+
+def _small() -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    layers = OrderedDict(
+        conv=nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        bn=nn.BatchNorm2d(8),
+        relu=nn.ReLU(),
+        pool=nn.AdaptiveAvgPool2d(2),
+        flat=nn.Flatten(),
+        linear=nn.Linear(32, CLASSES),
+    )
+    model = nn.Sequential(layers)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3, generator=generator)
+    return model
+
+
+def _images(count: int, seed: int) -> ImageSet:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(CLASSES, (count,), generator=generator)
+    noise = torch.randint(0, 120, (count, 3, 8, 8), generator=generator)
+    noise[torch.arange(count), labels] += 80  # each class is bright in one channel
+    return ImageSet(noise.to(torch.uint8), labels)
+
+
+register_model("small", _small)
+DATA = Dataset(name="small", train=_images(120, 1), test=_images(50, 2), classes=("a", "b", "c"), origin="made here")
+PROTOCOL = Protocol(
+    epochs=3, batch_size=32, learning_rate=0.05, augmentation=Augmentation(crop_padding=1), schedule="cosine"
+)
+WORKLOAD = Workload(
+    name="small",
+    summary="a test's own",
+    model="small",
+    load=lambda _path, _progress: DATA,
+    dense_protocol=PROTOCOL,
+    trains_itself=True,
+    budgets={"full": Budget(name="full", protocol=PROTOCOL, documented_epochs=True, full=True)},
+)
+
+
+@pytest.fixture
+def setting(own_cache: Path) -> Setting:
+    return prepare(WORKLOAD, WORKLOAD.budget("full"), device=torch.device("cpu"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The models are far too small for two."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_the_record_says_what_the_models_are(setting: Setting) -> None:
+    record = execute(RUN, setting)
+    pruned = prune(RUN, setting)
+    assert {"conv.weight": 216 - 54, "linear.weight": 96 - 48} == {
+        layer.name: layer.nonzeros for layer in record.layers
+    }
+    assert (setting.dense.digest, state_digest(pruned.model.state_dict()), pruned.masks.digest) == (
+        record.checkpoints.dense,
+        record.checkpoints.pruned,
+        record.masks_digest,
+    )
+    assert evaluate(pruned.model, DATA.test).correct_count == record.pruned_accuracy.correct
+    assert {"conv.weight": 216 * 64, "linear.weight": 96} == {layer.name: layer.macs for layer in record.layers}
+    assert 32 * sum(record.nonzeros.values()) == record.pruned_size_bits
+
+
+def test_correctness_bits_are_one_an_image_in_order(setting: Setting) -> None:
+    record = execute(RUN, setting, finetune=False)
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(record.pruned_accuracy.correct_bits), np.uint8))
+    correct = evaluate(prune(RUN, setting).model, DATA.test).correct
+    assert correct.tolist() == bits[: len(DATA.test)].astype(bool).tolist()
+
+
+def test_the_dense_model_is_not_touched(setting: Setting) -> None:
+    execute(RUN, setting)
+    assert setting.dense.digest == state_digest(setting.dense.model.state_dict())
+
+
+def test_two_executions_give_the_same_bytes(setting: Setting) -> None:
+    first, second = execute(RUN, setting), execute(RUN, setting)
+    assert first.checkpoints == second.checkpoints
+    assert first.finetuning == second.finetuning
+
+
+def test_best_and_last_epoch_are_both_kept(setting: Setting) -> None:
+    tuned = execute(RUN, setting).finetuning
+    assert tuned is not None
+    assert 3 == len(tuned.selection_accuracies)
+    assert max(tuned.selection_accuracies) == tuned.best.percent == tuned.selection_accuracies[tuned.best_epoch - 1]
+    assert tuned.selection_accuracies[-1] == tuned.last.percent
+
+
+def test_choosing_on_a_validation_split_never_looks_at_the_test_images(setting: Setting) -> None:
+    held_out = replace(setting, select_on="validation")
+    record = execute(RUN, held_out)
+    assert record.finetuning is not None
+    assert "validation" == record.finetuning.selected_on
+    training = fine_tune(RUN, held_out, prune(RUN, held_out))
+    assert 12 == training.best.evaluation.count
+    other_labels = replace(DATA, test=ImageSet(DATA.test.images, (DATA.test.labels + 1) % CLASSES))
+    relabelled = execute(RUN, replace(held_out, data=other_labels))
+    assert record.checkpoints.best == relabelled.checkpoints.best
+
+
+def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(setting: Setting) -> None:
+    class Interrupt(Progress):
+        def step(self, epoch: int, epochs: int, images: int, total: int) -> None:
+            if epoch == 3:
+                raise KeyboardInterrupt
+
+    whole = execute(RUN, setting)
+    with pytest.raises(KeyboardInterrupt):
+        execute(RUN, setting, progress=Interrupt())
+    resumed = execute(RUN, setting)
+    assert resumed.finetuning is not None
+    assert whole.finetuning is not None
+    assert 2 == resumed.finetuning.resumed_after
+    assert whole.checkpoints == resumed.checkpoints
+    assert whole.finetuning.best == resumed.finetuning.best
+
+
+def test_a_record_reads_back_as_it_was_written(setting: Setting, tmp_path: Path) -> None:
+    record = execute(RUN, setting)
+    write_record(record, tmp_path / "record.json")
+    assert record == read_record(tmp_path / "record.json")
+    assert exact_fingerprint(torch.device("cpu")).items() <= record.environment.items()
+
+
+def test_a_size_that_is_off_by_one_weight_fails_and_names_the_layer(setting: Setting) -> None:
+    record = execute(RUN, setting, finetune=False)
+    assert {Status.PASS} == {verdict.status for verdict in check_record(record, RUN)}
+    layer = record.layers[0].model_copy(update={"nonzeros": record.layers[0].nonzeros + 1})
+    wrong = record.model_copy(update={"layers": [layer, *record.layers[1:]]})
+    failed = [verdict for verdict in check_record(wrong, RUN) if verdict.status is Status.FAIL]
+    assert ["nonzeros of conv.weight"] == [verdict.check for verdict in failed]
+    assert "163, expected 162 (exact, off by +1)" in str(failed[0])
+
+
+def test_a_checkpoint_given_by_path_is_used(setting: Setting, tmp_path: Path) -> None:
+    model = build_model("small")
+    save_state(model.state_dict(), tmp_path / "given.safetensors")
+    given = prepare(
+        WORKLOAD, setting.budget, checkpoint=tmp_path / "given.safetensors", device=torch.device("cpu")
+    )
+    assert state_digest(model.state_dict()) == given.dense.digest
