@@ -42,8 +42,7 @@ def model_device(model: nn.Module) -> torch.device:
 def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
     """Compute in `precision`: `fp32` is IEEE single precision (TF32 off on a GPU), `bf16` is autocast to bfloat16."""
     with contextlib.ExitStack() as stack:
-        if precision == "bf16":
-            stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
-        elif device.type == "cuda":
+        stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"))
+        if precision == "fp32" and device.type == "cuda":
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False))
         yield

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.data import ImageSet, whole_batches
-from prunebench.devices import model_device
+from prunebench.devices import arithmetic, model_device
 
 BATCH_SIZE = 500  # divides 10,000: no smaller last batch, whose shape would have to be prepared on its own
 
@@ -77,7 +77,7 @@ def evaluate(
     start = time.perf_counter()
     predictions, finite = [], []
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), arithmetic(device, "fp32"):
             for images, _ in whole_batches(resident, batch_size=batch_size):
                 logits = model(images)
                 predictions.append(logits.argmax(dim=1))

@@ -49,20 +49,38 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)  # mkstemp makes it private; a file others are meant to read is not
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(
-            f"cannot write '{path}': {error.strerror or error}; "
-            f"free space there, or choose another folder (the cache moves with {CACHE_VARIABLE})"
-        ) from error
+        raise _cannot_write(path, error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
 
 
+def check_writable(folder: Path) -> None:
+    """Find out now, and not after an hour of work, whether files can be written in `folder`.
+
+    Raises:
+        StorageError: they cannot, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _cannot_write(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot write '{path}': {error.strerror or error}; "
+        f"free space there, or choose another folder (the cache moves with {CACHE_VARIABLE})"
+    )
 
 
 def file_digest(path: Path) -> str:

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 from prunebench.data import Augmentation, ImageSet, training_batches
 from prunebench.devices import Precision, arithmetic, model_device
 from prunebench.environment import exact_fingerprint
-from prunebench.errors import CheckpointError, TrainingError
+from prunebench.errors import CheckpointError, TrainingError, UnknownNameError
 from prunebench.evaluation import Evaluation, evaluate
-from prunebench.files import replacing
+from prunebench.files import check_writable, replacing
 from prunebench.models import prunable_parameters, state_digest
 from prunebench.pruning import Masks
 
@@ -151,6 +151,7 @@ def train(
 
     Raises:
         TrainingError: fewer than one epoch or image, or a loss that is not finite.
+        UnknownNameError: a schedule that does not exist.
         CheckpointError: the state file is damaged.
         MaskError: masks that do not fit, or a pruned weight that is not zero after an epoch.
         StorageError: the state cannot be written.
@@ -163,6 +164,7 @@ def train(
     state = _State(model, optimizer, scheduler, averaging=protocol.averaging)
     path = None
     if state_folder is not None:
+        check_writable(state_folder)
         path = state_folder / f"{_key(model, data, selection, protocol, seed, precision, masks)}.pt"
         state.load_(path)
     resumed_after = len(state.epochs)
@@ -240,6 +242,8 @@ def _check(protocol: Protocol, data: ImageSet, selection: ImageSet) -> None:
         value = getattr(protocol, name)
         if value is not None and value < 1:
             raise TrainingError(f"{name} must be at least 1, got {value}")
+    if protocol.schedule not in (schedules := get_args(Schedule)):
+        raise UnknownNameError("schedule", protocol.schedule, schedules)
     for kind, images in (("training", data), ("selection", selection)):
         if len(images) == 0:
             raise TrainingError(f"no {kind} images: expected at least one")
@@ -374,6 +378,8 @@ def _key(
 ) -> str:
     """Digest of all that determines the result, bytes included; another machine or build starts afresh."""
     parts = {
+        "model": str(model),  # settings that are no weights, a dropout rate say
+        "layout": [list(parameter.stride()) for parameter in model.parameters()],
         "weights": state_digest(model.state_dict()),
         "masks": masks.digest if masks is not None else None,
         "data": data.digest,

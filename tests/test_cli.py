@@ -208,9 +208,9 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(untrained_checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "record.json"
+    arguments = ["run", "run1", "--no-finetune", "--checkpoint", str(untrained_checkpoint), "--json", str(output)]
     done = subprocess.run(
-        [sys.executable, "-m", "prunebench.cli", "run", "run1", "--no-finetune"]
-        + ["--checkpoint", str(untrained_checkpoint), "--json", str(output)],
+        [sys.executable, "-m", "prunebench.cli", *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -158,6 +158,7 @@ def test_the_first_image_is_the_highest_bit_of_the_first_byte() -> None:
 
 @settings(deadline=None)
 @given(place=st.integers(0, 19), change=st.integers(1, 999))
+@example(place=0, change=256)  # a class beyond one byte
 def test_the_digest_changes_with_any_one_prediction_and_with_nothing_else(place: int, change: int) -> None:
     predictions, correct = torch.arange(20), torch.ones(20, dtype=torch.bool)
     result = evaluation(predictions, correct)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 import torch
 
@@ -104,12 +103,8 @@ def test_a_failure_says_by_how_much_and_how_to_look_closer(measured: RunRecord) 
 
 def test_failures_come_first_then_the_nearest_to_their_limits() -> None:
     def verdict(status: Status, shortfall: float) -> Verdict:
-        return Verdict(
-            run="r", check="c", status=status, expected="", measured="", shortfall=shortfall, rule=""
-        )
+        return Verdict(run="r", check="c", status=status, expected="", measured="", shortfall=shortfall, rule="")
 
     near, far = verdict(Status.PASS, -0.1), verdict(Status.PASS, -3)
     slight, bad = verdict(Status.FAIL, 0.1), verdict(Status.FAIL, 5)
     assert [bad, slight, near, far] == worst_first([far, slight, near, bad])
-
-

@@ -175,7 +175,5 @@ def test_a_size_that_is_off_by_one_weight_fails_and_names_the_layer(setting: Set
 def test_a_checkpoint_given_by_path_is_used(setting: Setting, tmp_path: Path) -> None:
     model = build_model("small")
     save_state(model.state_dict(), tmp_path / "given.safetensors")
-    given = prepare(
-        WORKLOAD, setting.budget, checkpoint=tmp_path / "given.safetensors", device=torch.device("cpu")
-    )
+    given = prepare(WORKLOAD, setting.budget, checkpoint=tmp_path / "given.safetensors", device=torch.device("cpu"))
     assert state_digest(model.state_dict()) == given.dense.digest

@@ -11,9 +11,7 @@ import pytest
 
 import prunebench
 
-MODULES = sorted(
-    module.name for module in pkgutil.walk_packages(prunebench.__path__, "prunebench.")
-)
+MODULES = sorted(module.name for module in pkgutil.walk_packages(prunebench.__path__, "prunebench."))
 PACKAGES = [name for name in MODULES if hasattr(importlib.import_module(name), "__path__")]
 
 
@@ -38,5 +36,7 @@ def test_every_module_says_what_lives_there(name: str) -> None:
 
 def test_importing_everything_prints_nothing_and_touches_no_cache(tmp_path: object) -> None:
     script = "import importlib\n" + "\n".join(f"importlib.import_module({name!r})" for name in MODULES)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=str(tmp_path)
+    )
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)

@@ -137,10 +137,8 @@ def test_the_schedule_counts_the_images_that_are_used(used_rates: list[float]) -
     assert 0.01 * (1 + math.cos(math.pi * 5 / 6)) / 2 == pytest.approx(used_rates[-1])
 
 
-@pytest.mark.parametrize("augmentation", [None, Augmentation()], ids=["plain", "augmented"])
-def test_the_documented_fine_tuning_is_a_plain_pytorch_loop_to_the_bit(
-    monkeypatch: pytest.MonkeyPatch, augmentation: Augmentation | None
-) -> None:
+def recorded_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
+    """The list that every batch trained on from now on is added to."""
     batches: list[tuple[Tensor, Tensor]] = []
 
     def recorded(*args: Any, **kwargs: Any) -> Iterator[tuple[Tensor, Tensor]]:
@@ -149,6 +147,26 @@ def test_the_documented_fine_tuning_is_a_plain_pytorch_loop_to_the_bit(
             yield images, labels
 
     monkeypatch.setattr("prunebench.training.training_batches", recorded)
+    return batches
+
+
+def test_each_epoch_and_each_seed_has_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = recorded_batches(monkeypatch)
+    data = ImageSet(random_images(40).images, torch.arange(40))
+    for seed in (0, 1):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 40))
+        train(model, data, replace(DOCUMENTED, batch_size=40), selection=data, seed=seed)
+    orders = [tuple(labels.tolist()) for _, labels in batches]
+    assert 6 == len(set(orders))
+    assert {tuple(range(40))} == {tuple(sorted(order)) for order in orders}
+
+
+@pytest.mark.parametrize("augmentation", [None, Augmentation()], ids=["plain", "augmented"])
+def test_the_documented_fine_tuning_is_a_plain_pytorch_loop_to_the_bit(
+    monkeypatch: pytest.MonkeyPatch, augmentation: Augmentation | None
+) -> None:
+    batches = recorded_batches(monkeypatch)
     model, protocol = conv_model(), replace(DOCUMENTED, augmentation=augmentation)
     masks = half_masks(model)
     masks.apply_(model)
