@@ -35,20 +35,23 @@ class ProgressBar(Progress):
         self._close()
 
     def loading(self, images: int) -> None:
-        self._show("decoding images", images, None, "img")
+        self._show("decoding images", images, None)
 
     def stage(self, name: str) -> None:
-        self._close()
         self._stage = name
+        with self._around():
+            self._close()
+            self._bar = tqdm(desc=f"{name} ...", bar_format="{desc}", leave=False, disable=None, file=sys.stderr)
+            self._text = ""
 
     def evaluated(self, images: int, total: int) -> None:
-        self._show(self._stage, images, total, "img")
+        self._show(self._stage, images, total)
 
     def resumed(self, epoch: int, epochs: int) -> None:
         self._line(f"{self._stage}: resumed after epoch {epoch} of {epochs}")
 
     def step(self, epoch: int, epochs: int, images: int, total: int) -> None:
-        self._show(f"{self._stage}: epoch {epoch}/{epochs}", images, total, "img")
+        self._show(f"{self._stage}: epoch {epoch}/{epochs}", images, total)
 
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
         self._line(
@@ -56,12 +59,12 @@ class ProgressBar(Progress):
             f"accuracy {epoch.evaluation.accuracy:.2f} %, {epoch.seconds:.0f} s"
         )
 
-    def _show(self, text: str, done: int, total: int | None, unit: str) -> None:
+    def _show(self, text: str, done: int, total: int | None) -> None:
         with self._around():
             bar: tqdm[Any] | None = self._bar
             if bar is None or self._text != text:
                 self._close()
-                bar = tqdm(desc=text, total=total, unit=unit, leave=False, disable=None, file=sys.stderr)
+                bar = tqdm(desc=text, total=total, unit="img", leave=False, disable=None, file=sys.stderr)
                 self._bar, self._text = bar, text
             bar.update(done - bar.n)
 
