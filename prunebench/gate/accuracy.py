@@ -182,8 +182,11 @@ def _paired_rule(pair: Pair, status: Status, upper: float, tests: int, threshold
     if pair.trained:
         limit = f"a drop of {margin} + {thresholds.seed_spread:g} for the seed, for one seed compares two models"
     rule = f"fails at {limit} points with p < {thresholds.alpha:g} over {tests} tests; {level} upper limit {upper:.2f}"
-    unexpected = pair.same_build and not pair.trained
-    return f"{rule}; equal weights and build gave other predictions: the evaluation changed" if unexpected else rule
+    if pair.same_build and pair.trained:
+        return f"{rule}; the same seed on an equal build gave another model: training changed or does not repeat"
+    if pair.same_build:
+        return f"{rule}; equal weights on an equal build gave other predictions: the evaluation changed"
+    return rule
 
 
 def _points(effect: float | None, power: float) -> str:

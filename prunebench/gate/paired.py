@@ -170,7 +170,7 @@ def approximate_effect(*, images: int, discordance: float, alpha: float, power: 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p values, so that all of them together raise a false alarm with probability alpha at most (Holm 1979)."""
+    """Adjusted p values: all of them together raise a false alarm with probability alpha at most (Holm 1979)."""
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     adjusted, running = [1.0] * len(p_values), 0.0
     for rank, index in enumerate(order):

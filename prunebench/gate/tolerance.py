@@ -121,14 +121,13 @@ def seed_groups(cases: Cases) -> list[Cases]:
 
 
 def compare_seeds(cases: Cases, *, thresholds: Thresholds) -> Iterator[Verdict]:
-    """One verdict on the procedure for each kept epoch of a group that `seed_groups` made."""
-    name, (_, first) = " + ".join(cases), next(iter(cases.values()))
+    """One verdict on the procedure, under the group's first case, for each kept epoch; groups are of `seed_groups`."""
     for kept in KEPT:
         seeds = SeedAccuracies(
             before=[_percent(baseline, kept) for baseline, _ in cases.values()],
             after=[_percent(record, kept) for _, record in cases.values()],
         )
-        yield _verdict(name, first.run, kept, seeds, thresholds)
+        yield _verdict(cases, kept, seeds, thresholds)
 
 
 def _differ_in_seed_only(pair: tuple[RunRecord, RunRecord], member: tuple[RunRecord, RunRecord]) -> bool:
@@ -150,14 +149,15 @@ def _percent(record: RunRecord, kept: Kept) -> float:
     return (record.finetuning.best if kept == "best" else record.finetuning.last).percent
 
 
-def _verdict(case: str, run: str, kept: Kept, seeds: SeedAccuracies, thresholds: Thresholds) -> Verdict:
+def _verdict(cases: Cases, kept: Kept, seeds: SeedAccuracies, thresholds: Thresholds) -> Verdict:
+    case, (_, first) = next(iter(cases.items()))
     allowed = allowance(seeds, alpha=thresholds.alpha)
     effect = seed_effect(seeds, thresholds=thresholds)
     before, after = fmean(seeds.before), fmean(seeds.after)
     limit = before - max(allowed, thresholds.margin)
     return Verdict(
         case=case,
-        run=run,
+        run=first.run,
         check=f"accuracy after fine-tuning, {kept} epoch, mean over seeds",
         tier=Tier.ACCURACY,
         status=judge_seeds(seeds, thresholds=thresholds),
@@ -167,6 +167,7 @@ def _verdict(case: str, run: str, kept: Kept, seeds: SeedAccuracies, thresholds:
         rule=f"tolerance over seeds, s = {seeds.spread:.2f}: fails under {limit:.2f} %",
         hint="look at each seed's record, and at the spread between them",
         evidence={
+            "cases": ", ".join(cases),
             "baseline_mean_percent": before,
             "new_mean_percent": after,
             "baseline_seeds": len(seeds.before),
