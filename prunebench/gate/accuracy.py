@@ -6,8 +6,11 @@ still compares only the two models that one seed happened to make, so a FAIL has
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from scipy.stats import norm
 
 from prunebench.gate.comparability import BUILD, environment_differences
 from prunebench.gate.paired import (
@@ -19,7 +22,7 @@ from prunebench.gate.paired import (
     minimum_detectable_effect,
     paired_counts,
 )
-from prunebench.gate.thresholds import Thresholds
+from prunebench.gate.thresholds import SEED_DEVIATIONS, Thresholds
 from prunebench.gate.verdicts import Figure, Status, Tier, Verdict
 from prunebench.records import Accuracy, RunRecord
 
@@ -117,18 +120,12 @@ def judge_pairs(pairs: Sequence[Pair], *, thresholds: Thresholds) -> Iterator[Ve
 def _judge(
     pair: Pair, counts: PairedCounts, p_worse: float, p_better: float, *, tests: int, thresholds: Thresholds
 ) -> Verdict:
-    alpha, margin = thresholds.alpha, thresholds.margin
-    fail_margin = margin + (thresholds.seed_spread if pair.trained else 0.0)
+    alpha = thresholds.alpha
+    fail_margin = _fail_margin(pair, thresholds)
     status = judge_paired(counts, p_worse=p_worse, p_better=p_better, fail_margin=fail_margin, thresholds=thresholds)
     status = Status.PASS if pair.identical else status
     lower, upper = drop_interval(counts, alpha=alpha)
-    effect = minimum_detectable_effect(
-        images=counts.n,
-        discordance=counts.discordance,
-        alpha=alpha / tests,
-        margin=fail_margin,
-        power=thresholds.power,
-    )
+    effect = _smallest_effect(pair, counts, tests, thresholds)
     evidence: dict[str, Figure] = {
         "images": counts.n,
         "b_only_baseline_right": counts.b,
@@ -165,6 +162,23 @@ def _judge(
     )
 
 
+def _fail_margin(pair: Pair, thresholds: Thresholds) -> float:
+    """Points that the observed drop has to reach."""
+    return thresholds.margin + (thresholds.seed_spread if pair.trained else 0.0)
+
+
+def _smallest_effect(pair: Pair, counts: PairedCounts, tests: int, thresholds: Thresholds) -> float | None:
+    """Points; for Holm's strictest step. After training the seed's own scatter comes to that of the test images."""
+    margin, power = _fail_margin(pair, thresholds), thresholds.power
+    effect = minimum_detectable_effect(
+        images=counts.n, discordance=counts.discordance, alpha=thresholds.alpha / tests, margin=margin, power=power
+    )
+    if effect is None or not pair.trained:
+        return effect
+    seed = norm.ppf(power) * thresholds.seed_spread / SEED_DEVIATIONS
+    return margin + math.hypot(effect - margin, seed)
+
+
 def _answers(pair: Pair, counts: PairedCounts, p_worse: float) -> str:
     if pair.identical:
         return f"{pair.new.percent:.2f} %, every prediction the same"
@@ -190,4 +204,6 @@ def _paired_rule(pair: Pair, status: Status, upper: float, tests: int, threshold
 
 
 def _points(effect: float | None, power: float) -> str:
-    return "none: too few images" if effect is None else f"{effect:.2f} points with {100 * power:g} % power"
+    if effect is None:
+        return "none: too few images"
+    return f"{math.ceil(100 * effect) / 100:.2f} points with {100 * power:g} % power"

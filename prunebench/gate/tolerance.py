@@ -178,5 +178,5 @@ def _verdict(cases: Cases, kept: Kept, seeds: SeedAccuracies, thresholds: Thresh
             "margin_points": thresholds.margin,
             "smallest_effect_points": effect,
         },
-        smallest_effect=f"{effect:.2f} points with {100 * thresholds.power:g} % power",
+        smallest_effect=f"{math.ceil(100 * (effect or 0)) / 100:.2f} points with {100 * thresholds.power:g} % power",
     )

@@ -226,7 +226,7 @@ def test_other_predictions_of_equal_weights_on_an_equal_build_are_remarked_on():
 
 @pytest.mark.parametrize(
     ("lost", "expected", "advisory"),
-    [(0, Status.PASS, False), (10, Status.PASS, False), (60, Status.INCONCLUSIVE, True), (160, Status.FAIL, False)],
+    [(0, Status.PASS, False), (10, Status.PASS, False), (60, Status.INCONCLUSIVE, True), (260, Status.FAIL, False)],
 )
 def test_one_seed_fails_only_beyond_the_margin_and_what_a_seed_does(lost, expected, advisory):
     right = answers(800)
