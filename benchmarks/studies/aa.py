@@ -152,7 +152,7 @@ def _judged(what: str, before: list[Tensor], after: list[Tensor], labels: Tensor
 
 def pair(before: Accuracy, after: Accuracy, *, trained: bool = False) -> Pair:
     """What the gate compares."""
-    return Pair(case="", run="", check="", baseline=before, new=after, trained=trained, same_build=False)
+    return Pair(case="", run="", check="", baseline=before, new=after, trained=trained)
 
 
 def simulated(families: int, generator: np.random.Generator) -> Iterator[Row]:

@@ -129,7 +129,7 @@ def real(count: int, seed: int) -> Iterator[list[str]]:
 
 def _verdict(before: Tensor, after: Tensor, labels: Tensor, thresholds: Thresholds, *, trained: bool) -> Verdict:
     old, new = accuracy(before, labels), accuracy(after, labels)
-    pair = Pair(case="", run="", check="", baseline=old, new=new, trained=trained, same_build=False)
+    pair = Pair(case="", run="", check="", baseline=old, new=new, trained=trained)
     return next(judge_pairs([pair], thresholds=thresholds))
 
 

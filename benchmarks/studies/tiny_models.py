@@ -2,7 +2,8 @@
 
 Each is a perceptron with one hidden layer, trained on scikit-learn's digits from its own seed and in its own order; all
 are trained side by side as one batched product. Their test set is the 600 test digits of the `digits` workload, drawn
-with replacement to 10,000 and made hard by pixel noise: accuracy is about 92 %, and two seeds differ on 4 % of the images.
+with replacement to 10,000 and made hard by pixel noise: accuracy is about 92 %, and two seeds differ on 4 % of
+the images.
 """
 
 from __future__ import annotations

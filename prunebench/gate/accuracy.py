@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from scipy.stats import norm
 
-from prunebench.gate.comparability import BUILD, environment_differences
 from prunebench.gate.paired import (
     PairedCounts,
     drop_interval,
@@ -35,7 +34,6 @@ class Pair:
 
     Attributes:
         trained: whether other weights are to be expected, because training came between.
-        same_build: whether both were computed by one build on one kind of processor with as many threads.
     """
 
     case: str
@@ -44,7 +42,6 @@ class Pair:
     baseline: Accuracy
     new: Accuracy
     trained: bool
-    same_build: bool
 
     @property
     def identical(self) -> bool:
@@ -63,25 +60,11 @@ class Pair:
 
 def same_weights(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Pair]:
     """The dense and the pruned model, for records that started from the same dense weights."""
-    same_build = not environment_differences(baseline, record, BUILD)
-    for check, before, after, equal_weights in (
-        ("accuracy of the dense model", baseline.dense_accuracy, record.dense_accuracy, True),
-        (
-            "accuracy of the pruned model",
-            baseline.pruned_accuracy,
-            record.pruned_accuracy,
-            baseline.checkpoints.pruned == record.checkpoints.pruned,
-        ),
+    for check, before, after in (
+        ("accuracy of the dense model", baseline.dense_accuracy, record.dense_accuracy),
+        ("accuracy of the pruned model", baseline.pruned_accuracy, record.pruned_accuracy),
     ):
-        yield Pair(
-            case=case,
-            run=record.run,
-            check=check,
-            baseline=before,
-            new=after,
-            trained=False,
-            same_build=same_build and equal_weights,
-        )
+        yield Pair(case=case, run=record.run, check=check, baseline=before, new=after, trained=False)
 
 
 def trained(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Pair]:
@@ -99,7 +82,6 @@ def trained(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Pair]
             baseline=before,
             new=after,
             trained=True,
-            same_build=not environment_differences(baseline, record, BUILD),
         )
 
 
@@ -141,7 +123,6 @@ def _judge(
         "discordance_percent": 100 * counts.discordance,
         "smallest_effect_points": effect,
         "identical_predictions": int(pair.identical),
-        "same_build": int(pair.same_build),
         "alpha": alpha,
         "margin_points": fail_margin,
     }
@@ -195,12 +176,7 @@ def _paired_rule(pair: Pair, status: Status, upper: float, tests: int, threshold
     limit = f"a drop of {margin}"
     if pair.trained:
         limit = f"a drop of {margin} + {thresholds.seed_spread:g} for the seed, for one seed compares two models"
-    rule = f"fails at {limit} points with p < {thresholds.alpha:g} over {tests} tests; {level} upper limit {upper:.2f}"
-    if pair.same_build and pair.trained:
-        return f"{rule}; the same seed on an equal build gave another model: training changed or does not repeat"
-    if pair.same_build:
-        return f"{rule}; equal weights on an equal build gave other predictions: the evaluation changed"
-    return rule
+    return f"fails at {limit} points with p < {thresholds.alpha:g} over {tests} tests; {level} upper limit {upper:.2f}"
 
 
 def _points(effect: float | None, power: float) -> str:

@@ -14,7 +14,7 @@ from prunebench.gate.comparability import (
     training_differences,
 )
 from prunebench.gate.consistency import contradictions
-from prunebench.gate.exact import changed_nonzeros, compare_exact
+from prunebench.gate.exact import changed_nonzeros, compare_exact, compare_repetition
 from prunebench.gate.thresholds import DEFAULTS, Thresholds
 from prunebench.gate.timing import compare_timings
 from prunebench.gate.tolerance import Cases, compare_seeds, seed_groups
@@ -44,6 +44,7 @@ def compare_records(
             cases[case] = baselines[case], records[case]
     for case, (baseline, record) in cases.items():
         verdicts += compare_exact(case, baseline, record)
+        verdicts += compare_repetition(case, baseline, record)
         verdicts += compare_timings(case, baseline, record, thresholds=thresholds)
     return verdicts + _compare_accuracies(cases, thresholds)
 

@@ -2,7 +2,9 @@
 
 Shapes, nonzeros, sizes and MACs follow from the model and the run's table alone. Masks and pruned weights follow from
 the dense weights too, by one rounding rule and one tie rule on the bits of the weights, so on equal dense weights they
-are equal on every machine. Predictions are arithmetic and may differ by rounding: see `compare`.
+are equal on every machine. Predictions and trained weights are arithmetic: they repeat byte for byte on one machine, and
+may differ by rounding elsewhere. A difference on one machine is no fault by itself, so it is never a FAIL: it says that
+something in between has changed, and the accuracy tier says whether that matters.
 """
 
 from __future__ import annotations
@@ -10,7 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from prunebench.gate.comparability import dense_differences
+from prunebench.gate.comparability import (
+    MACHINE,
+    dense_differences,
+    environment_differences,
+    training_differences,
+)
 from prunebench.gate.verdicts import Status, Tier, Verdict
 from prunebench.records import RunRecord
 
@@ -37,6 +44,45 @@ def compare_exact(case: str, baseline: RunRecord, record: RunRecord) -> Iterator
             yield _verdict(
                 case, record.run, check, "digest", {"digest": old[:12]}, {"digest": new[:12]}, same=old == new
             )
+
+
+def compare_repetition(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
+    """Whether one machine computed the same bytes twice; nothing where it was not one machine or other weights."""
+    if environment_differences(baseline, record, MACHINE) or dense_differences(baseline, record):
+        return
+    digests = dict(_repeated(baseline, record))
+    changed = [what for what, (before, after) in digests.items() if before != after]
+    yield Verdict(
+        case=case,
+        run=record.run,
+        check="repeats byte for byte",
+        tier=Tier.EXACT,
+        status=Status.INCONCLUSIVE if changed else Status.PASS,
+        expected="equal digests on an equal machine",
+        measured=", ".join(f"other {what}" for what in changed) or f"{len(digests)} digests, all equal",
+        shortfall=0.0,
+        rule="equal input, machine and seed give equal bytes: what lies in between changed, or does not repeat",
+        evidence={"digests": len(digests), "changed": ", ".join(changed)},
+        smallest_effect="any difference",
+    )
+
+
+def _repeated(baseline: RunRecord, record: RunRecord) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Digests that have the same input on both sides."""
+    before, after = baseline.checkpoints, record.checkpoints
+    answers = baseline.dense_accuracy.predictions_digest, record.dense_accuracy.predictions_digest
+    yield "answers of the dense model", answers
+    if before.pruned != after.pruned:
+        return
+    answers = baseline.pruned_accuracy.predictions_digest, record.pruned_accuracy.predictions_digest
+    yield "answers of the pruned model", answers
+    old, new = baseline.finetuning, record.finetuning
+    on_cpu = record.environment.get("device") == "cpu"  # a GPU adds in an order of its own choosing
+    if on_cpu and old is not None and new is not None and not training_differences(baseline, record):
+        yield "weights of the best epoch", (str(before.best), str(after.best))
+        yield "weights of the last epoch", (str(before.last), str(after.last))
+        yield "answers of the best epoch", (old.best.predictions_digest, new.best.predictions_digest)
+        yield "answers of the last epoch", (old.last.predictions_digest, new.last.predictions_digest)
 
 
 def changed_nonzeros(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
