@@ -9,6 +9,7 @@
     │   └── DataNotFoundError   no data set at all
     ├── TrainingError       training that cannot start, or that diverged
     ├── RecordError         a record that cannot be read
+    ├── ThresholdError      a limit of the gate that is outside its range
     └── StorageError        a file that cannot be written or read: full disk, no permission
 
 The command line turns each into one line and exit code 2. A `TypeError` or another exception that is not in this tree
@@ -61,6 +62,10 @@ class TrainingError(PrunebenchError):
 
 class RecordError(PrunebenchError):
     """A record that cannot be read: damaged, or of a newer schema."""
+
+
+class ThresholdError(PrunebenchError):
+    """A limit of the gate that is outside its range."""
 
 
 class StorageError(PrunebenchError):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -18,6 +18,15 @@ class Status(StrEnum):
     NO_BASELINE = "NO_BASELINE"
 
 
+class Tier(StrEnum):
+    """What kind of evidence a verdict rests on."""
+
+    FLOOR = "floor"
+    EXACT = "exact"
+    ACCURACY = "accuracy"
+    TIME = "time"
+
+
 _SEVERITY = (
     Status.FAIL,
     Status.INCOMPARABLE,
@@ -27,6 +36,8 @@ _SEVERITY = (
     Status.IMPROVED,
 )
 
+Figure = int | float | str | None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -34,12 +45,17 @@ class Verdict:
 
     Attributes:
         run: the run it is about.
+        case: id of the case it is about, where a baseline was compared; else empty.
         check: what was compared, in words.
         expected, measured: the two figures, ready to print.
         shortfall: how far the measured figure misses the limit, in the figure's own unit; above 0 fails. An exact
             comparison that holds is nowhere near its limit: minus infinity.
         rule: the limit and where it comes from.
         hint: how to look closer, for a check that failed.
+        tier: what kind of evidence it rests on.
+        evidence: the figures behind it, by name with the unit in the name; JSON can hold them.
+        smallest_effect: the smallest change that this check could have seen, ready to print.
+        advisory: to be shown and not to decide: `outcome` leaves it out. Never set on a FAIL.
     """
 
     run: str
@@ -50,12 +66,26 @@ class Verdict:
     shortfall: float
     rule: str
     hint: str = ""
+    case: str = ""
+    tier: Tier = Tier.FLOOR
+    evidence: Mapping[str, Figure] = field(default_factory=dict, hash=False)
+    smallest_effect: str = ""
+    advisory: bool = False
 
     def __str__(self) -> str:
-        text = f"{self.status} {self.run}: {self.check}: {self.measured}, expected {self.expected} ({self.rule})"
+        status = f"{self.status} (advisory)" if self.advisory else str(self.status)
+        name = self.case or self.run
+        text = f"{status} {name}: {self.check}: {self.measured}, expected {self.expected} ({self.rule})"
         return f"{text}; {self.hint}" if self.hint and self.status is Status.FAIL else text
 
 
 def worst_first(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Failures first, then by how near the limit they came."""
-    return sorted(verdicts, key=lambda verdict: (_SEVERITY.index(verdict.status), -verdict.shortfall))
+    """Failures first, then by how near the limit they came; of equals, the advisory ones last."""
+    return sorted(verdicts, key=lambda verdict: (_SEVERITY.index(verdict.status), verdict.advisory, -verdict.shortfall))
+
+
+def outcome(verdicts: Iterable[Verdict]) -> Status:
+    """The worst status of those that decide; better than expected is a pass, and nothing compared is INCOMPARABLE."""
+    decisive = [verdict.status for verdict in verdicts if not verdict.advisory]
+    worst = min(decisive, key=_SEVERITY.index, default=Status.INCOMPARABLE)
+    return Status.PASS if worst is Status.IMPROVED else worst

@@ -1,0 +1,91 @@
+"""Whether two records can be compared at all, and if not, what differs. Empty lists mean: nothing that matters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import chain
+
+from prunebench.records import RunRecord
+
+BUILD = ("torch", "device", "cpu_capability", "threads", "cuda", "cudnn")
+"""What the bytes of a result depend on; the keys of `prunebench.environment.exact_fingerprint`."""
+
+MACHINE = (*BUILD, "cpu", "cores")
+"""What the time of a result depends on."""
+
+ALWAYS_KNOWN = ("torch", "device", "cpu_capability", "threads")
+
+
+def case_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
+    """What makes them two different things, so that no figure of one says anything about the other."""
+    fields = [
+        _difference("workload", baseline.workload, record.workload),
+        _difference("model", baseline.model, record.model),
+        _difference("budget", baseline.budget, record.budget),
+        _difference("full protocol", baseline.full_protocol, record.full_protocol),
+        _difference("precision", baseline.precision, record.precision),
+        _digests("data", baseline.data.digest, record.data.digest),
+        _difference("test images", baseline.data.test_images, record.data.test_images),
+    ]
+    found = list(chain.from_iterable(fields))
+    if baseline.run_digest != record.run_digest:
+        found += sparsity_differences(baseline, record) or _digests("run", baseline.run_digest, record.run_digest)
+    return found
+
+
+def sparsity_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
+    """Layers whose sparsity in the run's table is not the same."""
+    before = {layer.name: layer.sparsity for layer in baseline.layers}
+    after = {layer.name: layer.sparsity for layer in record.layers}
+    names = dict.fromkeys([*before, *after])
+    return list(chain.from_iterable(_difference(f"sparsity of {n}", before.get(n), after.get(n)) for n in names))
+
+
+def dense_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
+    """Whether they started from other dense weights."""
+    return _digests("dense checkpoint", baseline.checkpoints.dense, record.checkpoints.dense)
+
+
+def training_differences(baseline: RunRecord, record: RunRecord, *, seed_matters: bool = True) -> list[str]:
+    """What makes two fine-tunings other experiments, beyond the case and the dense weights."""
+    before, after = baseline.finetuning, record.finetuning
+    if before is None or after is None:
+        made = ("no", "yes")
+        return _difference("fine-tuned", made[before is not None], made[after is not None])
+    keys = sorted({*before.protocol, *after.protocol})
+    found = [_difference(f"protocol {key}", before.protocol.get(key), after.protocol.get(key)) for key in keys]
+    found.append(_difference("epoch chosen on", before.selected_on, after.selected_on))
+    if seed_matters:
+        found.append(_difference("seed", baseline.seed, record.seed))
+    return list(chain.from_iterable(found))
+
+
+def environment_differences(baseline: RunRecord, record: RunRecord, keys: Iterable[str]) -> list[str]:
+    """Which of `keys` differ between the two environments; one that every record must carry and does not, differs."""
+    found = []
+    for key in keys:
+        before, after = baseline.environment.get(key), record.environment.get(key)
+        unknown = before is None and after is None and key in ALWAYS_KNOWN
+        found += [f"{key} unknown"] if unknown else _difference(key, before, after)
+    return found
+
+
+def same_recipe_elsewhere(baseline: RunRecord, record: RunRecord) -> bool:
+    """Whether other dense weights are explained: one recipe, trained on two machines, builds or thread counts.
+
+    The workload's own dense checkpoints are named by a digest of all that determines them but the machine
+    (`Workload.dense_checkpoint`).
+    """
+    own = re.compile(rf"{re.escape(record.workload)}-[0-9a-f]{{16}}\.safetensors")
+    same_recipe = baseline.checkpoints.origin == record.checkpoints.origin
+    is_own = own.fullmatch(record.checkpoints.origin) is not None
+    return same_recipe and is_own and bool(environment_differences(baseline, record, BUILD))
+
+
+def _difference(name: str, before: object, after: object) -> list[str]:
+    return [] if before == after else [f"{name} {before} -> {after}"]
+
+
+def _digests(name: str, before: str, after: str) -> list[str]:
+    return [] if before == after else [f"{name} digest {before[:12]} -> {after[:12]}"]

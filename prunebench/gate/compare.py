@@ -1,0 +1,148 @@
+"""Records against baselines: for each case every tier that applies, and one family of accuracy tests over all cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from prunebench.gate.accuracy import Pair, judge_pairs, same_weights, trained
+from prunebench.gate.comparability import (
+    BUILD,
+    case_differences,
+    dense_differences,
+    environment_differences,
+    same_recipe_elsewhere,
+    training_differences,
+)
+from prunebench.gate.consistency import contradictions
+from prunebench.gate.exact import changed_nonzeros, compare_exact, compare_repetition
+from prunebench.gate.thresholds import DEFAULTS, Thresholds
+from prunebench.gate.timing import compare_timings
+from prunebench.gate.tolerance import Cases, compare_seeds, seed_groups
+from prunebench.gate.verdicts import Status, Tier, Verdict
+from prunebench.records import RunRecord
+
+NOTHING = "none: nothing was compared"
+
+
+def compare_records(
+    baselines: Mapping[str, RunRecord],
+    records: Mapping[str, RunRecord],
+    *,
+    thresholds: Thresholds = DEFAULTS,
+) -> list[Verdict]:
+    """Every verdict on `records`, by case id; a case in one mapping only gets a verdict that is no pass.
+
+    All accuracy tests of one call are one family (Holm), so what belongs together should be compared together.
+    """
+    verdicts = [_without_baseline(case, records[case]) for case in sorted(records.keys() - baselines.keys())]
+    verdicts += [_vanished(case, baselines[case]) for case in sorted(baselines.keys() - records.keys())]
+    cases: dict[str, tuple[RunRecord, RunRecord]] = {}
+    for case in sorted(baselines.keys() & records.keys()):
+        obstacles = list(_obstacles(case, baselines[case], records[case]))
+        verdicts += obstacles
+        if not obstacles:
+            cases[case] = baselines[case], records[case]
+    for case, (baseline, record) in cases.items():
+        verdicts += compare_exact(case, baseline, record)
+        verdicts += compare_repetition(case, baseline, record)
+        verdicts += compare_timings(case, baseline, record, thresholds=thresholds)
+    return verdicts + _compare_accuracies(cases, thresholds)
+
+
+def _compare_accuracies(cases: Cases, thresholds: Thresholds) -> list[Verdict]:
+    """Pairs of models, and groups of seeds where there are several; every case gets a verdict."""
+    groups = seed_groups(cases)
+    verdicts = [verdict for group in groups for verdict in compare_seeds(group, thresholds=thresholds)]
+    in_groups = {case for group in groups for case in group}
+    pairs: list[Pair] = []
+    for case, (baseline, record) in cases.items():
+        if other_weights := list(_other_dense_weights(case, baseline, record)):
+            verdicts += other_weights
+            continue
+        pairs += same_weights(case, baseline, record)
+        if case in in_groups:
+            continue
+        if other_training := list(_other_training(case, baseline, record)):
+            verdicts += other_training
+        else:
+            pairs += trained(case, baseline, record)
+    return [*verdicts, *judge_pairs(pairs, thresholds=thresholds)]
+
+
+def _obstacles(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
+    """What keeps a whole case from being compared."""
+    if broken := contradictions(record):
+        yield _verdict(
+            case, record.run, "record agrees with itself", Status.FAIL, "no contradiction", "; ".join(broken),
+            rule="exact: one figure, measured once, is the same everywhere", tier=Tier.EXACT,
+        )  # fmt: skip
+    if broken := contradictions(baseline):
+        yield _incomparable(case, record.run, "baseline agrees with itself", broken)
+    if differences := case_differences(baseline, record):
+        yield _incomparable(case, record.run, "same experiment", differences)
+        if baseline.run_digest != record.run_digest and baseline.model == record.model:
+            yield from changed_nonzeros(case, baseline, record)
+
+
+def _other_dense_weights(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
+    if not (differences := dense_differences(baseline, record)):
+        return
+    elsewhere = same_recipe_elsewhere(baseline, record)
+    if elsewhere:
+        differences += ["one recipe", *environment_differences(baseline, record, BUILD), "floors judge the accuracy"]
+    yield _incomparable(case, record.run, "accuracy, same dense weights", differences, advisory=elsewhere)
+
+
+def _other_training(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
+    if differences := training_differences(baseline, record):
+        yield _incomparable(case, record.run, "accuracy after fine-tuning", differences)
+
+
+def _incomparable(case: str, run: str, check: str, differences: Iterable[str], *, advisory: bool = False) -> Verdict:
+    measured = "; ".join(differences)
+    rule = "nothing that differs in this can be compared"
+    return _verdict(
+        case, run, check, Status.INCOMPARABLE, "the same on both sides", measured, rule=rule, advisory=advisory
+    )
+
+
+def _without_baseline(case: str, record: RunRecord) -> Verdict:
+    return _verdict(
+        case, record.run, "baseline", Status.NO_BASELINE, "an approved baseline", "none",
+        rule="a new case has to be approved once",
+    )  # fmt: skip
+
+
+def _vanished(case: str, baseline: RunRecord) -> Verdict:
+    return _verdict(
+        case, baseline.run, "vanished case", Status.INCOMPARABLE, "a record", "none",
+        rule="a baseline without a record: nothing was measured",
+    )  # fmt: skip
+
+
+def _verdict(
+    case: str,
+    run: str,
+    check: str,
+    status: Status,
+    expected: str,
+    measured: str,
+    *,
+    rule: str,
+    tier: Tier = Tier.EXACT,
+    advisory: bool = False,
+) -> Verdict:
+    return Verdict(
+        case=case,
+        run=run,
+        check=check,
+        tier=tier,
+        status=status,
+        expected=expected,
+        measured=measured,
+        shortfall=1.0 if status is Status.FAIL else 0.0,
+        rule=rule,
+        evidence={"expected": expected, "measured": measured},
+        smallest_effect=NOTHING if status is not Status.FAIL else "any contradiction",
+        advisory=advisory,
+    )

@@ -1,0 +1,88 @@
+"""Whether a record agrees with itself: what one run measured twice must be said twice alike.
+
+Finds records edited by hand, and evaluations that lose images. It needs nothing but the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prunebench.errors import RecordError
+from prunebench.gate.paired import correctness
+from prunebench.measure.sizes import BITS
+from prunebench.records import Accuracy, FineTuning, RunRecord
+
+
+def contradictions(record: RunRecord) -> list[str]:
+    """Every contradiction, in words; empty for a sound record."""
+    return [*_sizes(record), *_accuracies(record), *_fine_tuning(record)]
+
+
+def _sizes(record: RunRecord) -> Iterator[str]:
+    for what, bits, counts in (
+        ("pruned", record.pruned_size_bits, record.nonzeros),
+        ("dense", record.dense_size_bits, record.dense_nonzeros),
+    ):
+        if bits != BITS * sum(counts.values()):
+            yield f"{what} size is {bits:,} bits, its nonzeros need {BITS * sum(counts.values()):,}"
+    if record.nonzeros.keys() != record.dense_nonzeros.keys():
+        yield "the pruned and the dense model have other parameters"
+    if sum(record.dense_nonzeros.values()) > record.elements:
+        yield f"{sum(record.dense_nonzeros.values()):,} nonzeros in {record.elements:,} elements"
+    if not record.layers:
+        yield "it has no layers"
+    for layer in record.layers:
+        if record.nonzeros.get(layer.name) != layer.nonzeros:
+            yield f"{layer.name} has {layer.nonzeros:,} nonzeros and {record.nonzeros.get(layer.name)}"
+        if layer.nonzeros > layer.numel:
+            yield f"{layer.name} has {layer.nonzeros:,} nonzeros in {layer.numel:,} elements"
+
+
+def _accuracies(record: RunRecord) -> Iterator[str]:
+    answers = {"dense": record.dense_accuracy, "pruned": record.pruned_accuracy}
+    if record.finetuning is not None:
+        answers |= {"best": record.finetuning.best, "last": record.finetuning.last}
+    for name, accuracy in answers.items():
+        if accuracy.images != record.data.test_images:
+            yield f"{name} accuracy is over {accuracy.images:,} images, the test set has {record.data.test_images:,}"
+        if (unreadable := _unreadable(accuracy)) is not None:
+            yield f"{name} accuracy: {unreadable}"
+
+
+def _unreadable(accuracy: Accuracy) -> str | None:
+    try:
+        correctness(accuracy)
+    except RecordError as error:
+        return str(error)
+    return None
+
+
+def _fine_tuning(record: RunRecord) -> Iterator[str]:
+    tuned, best, last = record.finetuning, record.checkpoints.best, record.checkpoints.last
+    if tuned is None:
+        if best is not None or last is not None:
+            yield "it has weights after fine-tuning and no fine-tuning"
+        return
+    epochs = len(tuned.selection_accuracies)
+    if epochs == 0 or len(tuned.losses) != epochs or tuned.best_epoch > epochs:
+        yield f"{len(tuned.losses)} losses, {epochs} accuracies, best epoch {tuned.best_epoch}"
+        return
+    highest = 1 + tuned.selection_accuracies.index(max(tuned.selection_accuracies))
+    if tuned.best_epoch != highest:
+        yield f"epoch {tuned.best_epoch} is called best, epoch {highest} has the highest accuracy"
+    if best is None or last is None:
+        yield "it has fine-tuning and no digest of the weights after it"
+    elif tuned.best_epoch == epochs and best != last:
+        yield "the last epoch is the best, and its weights are not the best weights"
+    elif tuned.best_epoch != epochs and best == last:
+        yield f"epoch {tuned.best_epoch} is called best, its weights are those of the last"
+    if tuned.selected_on == "test":
+        yield from _epochs_on_test(tuned)
+
+
+def _epochs_on_test(tuned: FineTuning) -> Iterator[str]:
+    """Chosen on the test images, the accuracies by epoch and those of the two kept models are the same figures."""
+    for name, accuracy, epoch in (("best", tuned.best, tuned.best_epoch), ("last", tuned.last, 0)):
+        by_epoch = tuned.selection_accuracies[epoch - 1]
+        if abs(by_epoch - accuracy.percent) > 1e-9:
+            yield f"{name} accuracy is {accuracy.percent:.4f} %, its epoch says {by_epoch:.4f} %"

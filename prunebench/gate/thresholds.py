@@ -1,0 +1,52 @@
+"""The limits of a comparison with a baseline. Floors, which need no baseline, are in `floors`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from prunebench.errors import ThresholdError
+
+SEED_DEVIATIONS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """What a comparison fails on. Source of each rule: docs/gate.md.
+
+    Attributes:
+        alpha: one-sided probability of a false alarm, over all accuracy tests of one call (Holm).
+        margin: points of accuracy; a smaller drop never fails.
+        power: probability with which the printed smallest effect would have failed.
+        seed_spread: points by which two trainings that differ in nothing but rounding or seed may lie apart, taken as
+            `SEED_DEVIATIONS` standard deviations of that difference; a single-seed comparison fails at
+            `margin + seed_spread` only. The default fits accuracies that have 0.35 points from seed to seed.
+        time_ratio: new over old seconds; a smaller ratio never fails.
+        time_minimum_seconds: seconds; a smaller difference never fails.
+
+    Raises:
+        ThresholdError: a value outside its range.
+    """
+
+    alpha: float = 0.01
+    margin: float = 0.5
+    power: float = 0.9
+    seed_spread: float = 2.0
+    time_ratio: float = 1.5
+    time_minimum_seconds: float = 0.02
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "alpha": (0 < self.alpha < 0.5, "between 0 and 0.5"),
+            "margin": (0 < self.margin < 100, "between 0 and 100 points"),
+            "power": (0.5 <= self.power < 1, "at least 0.5 and below 1"),
+            "seed_spread": (0 <= self.seed_spread < 100, "at least 0 and below 100 points"),
+            "time_ratio": (1 < self.time_ratio < math.inf, "above 1"),
+            "time_minimum_seconds": (0 <= self.time_minimum_seconds < math.inf, "at least 0"),
+        }
+        for name, (is_allowed, expected) in allowed.items():
+            if not is_allowed:
+                raise ThresholdError(f"{name} must be {expected}, got {getattr(self, name)!r}")
+
+
+DEFAULTS = Thresholds()

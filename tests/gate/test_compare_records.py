@@ -1,0 +1,433 @@
+"""Whole records against baselines: which tier catches a change, what cannot be compared, what every verdict says."""
+
+import base64
+import hashlib
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prunebench.errors import ThresholdError
+from prunebench.gate import Status, Thresholds, Tier, compare_records, outcome, worst_first
+from prunebench.gate.consistency import contradictions
+from prunebench.records import Accuracy, RunRecord
+
+IMAGES = 10_000
+LABELS = np.random.default_rng(0).integers(0, 10, IMAGES)
+LAYERS = {"conv.weight": (8, 3, 3, 3), "fc.weight": (10, 8)}
+SPARSITY = {"conv.weight": 0.5, "fc.weight": 0.25}
+ENVIRONMENT = {"torch": "2.8", "device": "cpu", "cpu_capability": "AVX512", "threads": 2, "cpu": "Zen 5", "cores": 2}
+MIRROR = {Status.FAIL: Status.IMPROVED, Status.IMPROVED: Status.FAIL}
+
+
+def digest(*parts):
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+
+def answers(wrong, seed=0):
+    """Predictions with `wrong` of them wrong, always the first so many of one shuffled order."""
+    order = np.random.default_rng(seed).permutation(IMAGES)
+    predictions = LABELS.copy()
+    predictions[order[:wrong]] = (predictions[order[:wrong]] + 1) % 10
+    return predictions
+
+
+def accuracy(predictions):
+    correct = predictions == LABELS
+    return Accuracy(
+        correct=int(correct.sum()),
+        images=len(correct),
+        correct_bits=base64.b64encode(np.packbits(correct).tobytes()).decode(),
+        predictions_digest=hashlib.sha256(predictions.astype(np.int16).tobytes()).hexdigest(),
+    )
+
+
+def record(*, name="run1", sparsity=SPARSITY, pruned=1500, tuned=800, seed=0, dense="dense", **changes):
+    """A sound record; `pruned` and `tuned` are predictions or how many of them are wrong."""
+    numel = {layer: math.prod(shape) for layer, shape in LAYERS.items()}
+    kept = {layer: numel[layer] - round(sparsity[layer] * numel[layer]) for layer in LAYERS} | {"fc.bias": 10}
+    pruned, tuned = (answers(each) if isinstance(each, int) else each for each in (pruned, tuned))
+    best = accuracy(tuned)
+    fields = {
+        "created": "2026-01-01T00:00:00+00:00",
+        "run": name,
+        "run_digest": digest(sparsity),
+        "model": "tiny",
+        "workload": "digits",
+        "budget": "quick",
+        "full_protocol": False,
+        "seed": seed,
+        "precision": "fp32",
+        "data": {"name": "digits", "digest": digest("data"), "train_images": 100, "test_images": IMAGES},
+        "checkpoints": {
+            "origin": "digits-0123456789abcdef.safetensors",
+            "is_course_checkpoint": False,
+            "dense": digest(dense),
+            "pruned": digest(dense, sparsity),
+            "best": digest("best", best.predictions_digest),
+            "last": digest("best", best.predictions_digest),
+        },
+        "layers": [
+            {"name": layer, "shape": shape, "sparsity": sparsity[layer], "nonzeros": kept[layer], "macs": 100}
+            for layer, shape in LAYERS.items()
+        ],
+        "masks_digest": digest("masks", dense, sparsity),
+        "elements": sum(numel.values()) + 10,
+        "dense_nonzeros": {**numel, "fc.bias": 10},
+        "nonzeros": kept,
+        "dense_size_bits": 32 * (sum(numel.values()) + 10),
+        "pruned_size_bits": 32 * sum(kept.values()),
+        "dense_file_bytes": 2000,
+        "pruned_file_bytes": 2000,
+        "dense_accuracy": accuracy(answers(700)).model_dump(),
+        "pruned_accuracy": accuracy(pruned).model_dump(),
+        "finetuning": {
+            "protocol": {"epochs": 2},
+            "selected_on": "test",
+            "losses": [0.2, 0.1],
+            "selection_accuracies": [best.percent - 1, best.percent],
+            "best_epoch": 2,
+            "best": best.model_dump(),
+            "last": best.model_dump(),
+            "resumed_after": 0,
+        },
+        "timings": {"prune": [0.05], "evaluate": [1.0, 1.1], "epochs": [2.0, 2.1]},
+        "environment": ENVIRONMENT,
+        "revision": None,
+        "dirty": None,
+    }
+    return RunRecord.model_validate_json(json.dumps(merged(fields, changes)))
+
+
+def merged(fields, changes):
+    """`changes` laid over `fields`; a double underscore goes one level down."""
+    for name, value in changes.items():
+        outer, _, inner = name.partition("__")
+        if inner:
+            fields[outer] = merged(dict(fields[outer]), {inner: value})
+        else:
+            fields[outer] = value
+    return fields
+
+
+def compare(baseline, new, **thresholds):
+    return compare_records({"case": baseline}, {"case": new}, thresholds=Thresholds(**thresholds))
+
+
+def failed(verdicts):
+    return {(verdict.tier, verdict.check) for verdict in verdicts if verdict.status is Status.FAIL}
+
+
+def found(verdicts, check):
+    (verdict,) = (verdict for verdict in verdicts if verdict.check == check)
+    return verdict
+
+
+def lose(predictions, count):
+    """`count` right answers made wrong."""
+    changed, right = predictions.copy(), np.flatnonzero(predictions == LABELS)
+    changed[right[:count]] = (changed[right[:count]] + 1) % 10
+    return changed
+
+
+PRUNED = "accuracy of the pruned model"
+REPEATS = "repeats byte for byte"
+TUNED = "accuracy after fine-tuning, best epoch"
+
+
+def test_the_same_record_passes_everywhere():
+    verdicts = compare(record(), record())
+    assert {Status.PASS} == {verdict.status for verdict in verdicts}
+    assert {Tier.EXACT, Tier.ACCURACY, Tier.TIME} == {verdict.tier for verdict in verdicts}
+    assert outcome(verdicts) is Status.PASS
+
+
+def test_the_record_of_these_tests_is_sound():
+    assert contradictions(record()) == []
+
+
+@pytest.mark.parametrize(
+    ("baseline", "new"),
+    [
+        (record(), record()),
+        (record(), record(pruned=1600, tuned=1200)),
+        (record(), record(dense="other")),
+        (record(), record(seed=1)),
+        (record(), record(budget="full")),
+        (record(), record(sparsity=SPARSITY | {"fc.weight": 0.26})),
+        (record(), record(environment={**ENVIRONMENT, "cpu": "Zen 4"})),
+        (record(), record(dense_size_bits=32)),
+        (record(), None),
+        (None, record()),
+    ],
+)
+def test_every_verdict_carries_figures_rule_and_smallest_effect(baseline, new):
+    verdicts = compare_records({"case": baseline} if baseline else {}, {"case": new} if new else {})
+    assert verdicts
+    for verdict in verdicts:
+        assert verdict.case == "case"
+        assert all((verdict.expected, verdict.measured, verdict.rule, verdict.smallest_effect, verdict.evidence))
+        assert verdict.run == "run1"
+        assert not (verdict.advisory and verdict.status is Status.FAIL)
+        json.dumps(dict(verdict.evidence), allow_nan=False)
+        json.dumps(verdict.shortfall, allow_nan=False)
+        assert str(verdict).startswith(verdict.status)
+
+
+def test_60_of_10_000_wrong_answers_fail_and_10_never_do():
+    right = answers(1500)
+    worse = compare(record(pruned=right), record(pruned=lose(right, 60)))
+    assert failed(worse) == {(Tier.ACCURACY, PRUNED)}
+    assert "60 of 10,000 answers lost, 0 gained" in str(worst_first(worse)[0])
+    for count in (1, 10):
+        better = compare(record(pruned=right), record(pruned=lose(right, count)))
+        assert found(better, PRUNED).status in (Status.PASS, Status.INCONCLUSIVE)
+        assert not failed(better)
+
+
+def test_changing_sides_turns_a_fail_into_an_improvement():
+    right = answers(1500)
+    elsewhere = {**ENVIRONMENT, "torch": "2.9"}
+    better = compare(record(pruned=lose(right, 60)), record(pruned=right, environment=elsewhere))
+    assert found(better, PRUNED).status is Status.IMPROVED
+    assert outcome(better) is Status.PASS
+
+
+def test_holm_counts_every_case_and_shared_answers_once():
+    right = answers(1500)
+    cases = {f"case{i}": record(pruned=right) for i in range(40)}
+    changed = cases | {"case7": record(pruned=lose(right, 60))}
+    verdicts = compare_records(cases, changed)
+    (failure,) = (verdict for verdict in verdicts if verdict.status is Status.FAIL)
+    assert failure.case == "case7"
+    assert failure.evidence["tests"] == 4  # dense, pruned, pruned of case7, fine-tuned: the others are the same pairs
+    assert failure.evidence["p_holm"] == pytest.approx(4 * failure.evidence["p_mcnemar"])
+
+
+def test_other_wrong_answers_alone_are_no_drop():
+    """Wrong before and wrong now, yet not the same answer: not identical, nothing lost."""
+    before = answers(1500)
+    after = before.copy()
+    wrong = np.flatnonzero(before != LABELS)
+    after[wrong] = (after[wrong] + 1) % 10
+    verdict = found(compare(record(pruned=before), record(pruned=after)), PRUNED)
+    assert verdict.status is Status.PASS
+    assert verdict.evidence["identical_predictions"] == 0
+    assert "upper limit" in verdict.rule
+
+
+def test_one_machine_repeats_byte_for_byte_or_something_changed():
+    """Never a FAIL, for it may be meant; never silent either."""
+    right = answers(1500)
+    verdict = found(compare(record(pruned=right), record(pruned=lose(right, 1))), REPEATS)
+    assert (Status.INCONCLUSIVE, "other answers of the pruned model") == (verdict.status, verdict.measured)
+    retrained = found(compare(record(), record(checkpoints__last=digest("x"), checkpoints__best=digest("x"))), REPEATS)
+    assert "other weights of the best epoch, other weights of the last epoch" == retrained.measured
+    elsewhere = record(pruned=lose(right, 1), environment={**ENVIRONMENT, "torch": "2.9"})
+    assert REPEATS not in {verdict.check for verdict in compare(record(pruned=right), elsewhere)}
+
+
+@pytest.mark.parametrize(
+    ("lost", "expected", "advisory"),
+    [(0, Status.PASS, False), (10, Status.PASS, False), (60, Status.INCONCLUSIVE, True), (260, Status.FAIL, False)],
+)
+def test_one_seed_fails_only_beyond_the_margin_and_what_a_seed_does(lost, expected, advisory):
+    right = answers(800)
+    verdict = found(compare(record(tuned=right), record(tuned=lose(right, lost))), TUNED)
+    assert (expected, advisory) == (verdict.status, verdict.advisory)
+
+
+def test_several_seeds_are_judged_as_one_procedure():
+    wrong = {"a": 800, "b": 820, "c": 790}
+    baselines = {case: record(tuned=count, seed=i) for i, (case, count) in enumerate(wrong.items())}
+    for more, expected in ((0, Status.PASS), (30, Status.INCONCLUSIVE), (100, Status.FAIL), (-100, Status.IMPROVED)):
+        records = {case: record(tuned=n + more, seed=i) for i, (case, n) in enumerate(wrong.items())}
+        verdicts = compare_records(baselines, records)
+        verdict = found(verdicts, f"{TUNED}, mean over seeds")
+        assert (expected, "a", "a, b, c") == (verdict.status, verdict.case, verdict.evidence["cases"])
+        assert not any(verdict.check == TUNED for verdict in verdicts)
+
+
+def test_a_seed_given_twice_is_no_second_seed():
+    cases = {"a": record(seed=0), "b": record(seed=0)}
+    assert not any("mean over seeds" in verdict.check for verdict in compare_records(cases, cases))
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        ({"nonzeros": {"conv.weight": 107, "fc.weight": 60, "fc.bias": 10}, "pruned_size_bits": 32 * 177}, "nonzeros"),
+        ({"pruned_file_bytes": 2001}, "file size"),
+        ({"elements": 307}, "elements of all parameters"),
+        ({"masks_digest": digest("other")}, "masks, on equal dense weights"),
+        ({"checkpoints__pruned": digest("other")}, "pruned weights, from equal dense weights"),
+    ],
+)
+def test_exact_quantities_fail_by_one(change, check):
+    new = record(**change)
+    layers = [layer.model_copy(update={"nonzeros": new.nonzeros[layer.name]}) for layer in new.layers]
+    assert (Tier.EXACT, check) in failed(compare(record(), new.model_copy(update={"layers": layers})))
+
+
+def test_macs_and_shapes_are_exact():
+    layers = [layer.model_dump(mode="json") for layer in record().layers]
+    assert failed(compare(record(), record(layers=[layers[0] | {"macs": 101}, layers[1]]))) == {
+        (Tier.EXACT, "multiply-accumulates")
+    }
+    assert failed(compare(record(), record(layers=[layers[0] | {"shape": [3, 8, 3, 3]}, layers[1]]))) == {
+        (Tier.EXACT, "layer shapes")
+    }
+
+
+def test_a_changed_sparsity_is_named_and_red():
+    """The experiment is another one, so nothing is compared; and the size it led to is shown to have changed."""
+    verdicts = compare(record(), record(sparsity=SPARSITY | {"conv.weight": 0.51}))
+    assert "sparsity of conv.weight 0.5 -> 0.51" in found(verdicts, "same experiment").measured
+    assert failed(verdicts) == {(Tier.EXACT, "nonzeros")}
+    assert "conv.weight 106" in found(verdicts, "nonzeros").measured
+    assert not any(verdict.status is Status.PASS for verdict in verdicts)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"workload": "cifar10"}, "workload digits -> cifar10"),
+        ({"model": "vgg"}, "model tiny -> vgg"),
+        ({"budget": "full"}, "budget quick -> full"),
+        ({"precision": "bf16"}, "precision fp32 -> bf16"),
+        ({"data__digest": digest("other")}, "data digest"),
+        ({"run_digest": digest("other")}, "run digest"),
+    ],
+)
+def test_another_experiment_is_incomparable_and_never_a_pass(change, named):
+    verdicts = compare(record(), record(**change))
+    assert [Status.INCOMPARABLE] == [verdict.status for verdict in verdicts]
+    assert named in verdicts[0].measured
+    assert outcome(verdicts) is Status.INCOMPARABLE
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 1}, "seed 0 -> 1"),
+        ({"finetuning__protocol": {"epochs": 3}}, "protocol epochs 2 -> 3"),
+        ({"finetuning__selected_on": "validation"}, "epoch chosen on test -> validation"),
+        ({"finetuning": None, "checkpoints__best": None, "checkpoints__last": None}, "fine-tuned yes -> no"),
+    ],
+)
+def test_another_training_leaves_the_trained_accuracy_incomparable(change, named):
+    verdicts = compare(record(), record(**change))
+    verdict = found(verdicts, "accuracy after fine-tuning")
+    assert Status.INCOMPARABLE is verdict.status
+    assert named in verdict.measured
+    assert found(verdicts, PRUNED).status is Status.PASS
+    assert outcome(verdicts) is Status.INCOMPARABLE
+
+
+def test_another_dense_checkpoint_leaves_accuracy_incomparable_and_sizes_exact():
+    verdicts = compare(record(), record(dense="other"))
+    assert "dense checkpoint digest" in found(verdicts, "accuracy, same dense weights").measured
+    assert not any(verdict.tier is Tier.ACCURACY for verdict in verdicts)
+    assert found(verdicts, "nonzeros").status is Status.PASS
+    assert outcome(verdicts) is Status.INCOMPARABLE
+
+
+def test_one_recipe_trained_on_two_machines_is_advisory():
+    """A workload that trains its own dense model gets other weights elsewhere; sizes decide, and floors."""
+    verdicts = compare(record(), record(dense="other", environment={**ENVIRONMENT, "threads": 4}))
+    verdict = found(verdicts, "accuracy, same dense weights")
+    assert (Status.INCOMPARABLE, True) == (verdict.status, verdict.advisory)
+    assert "threads 2 -> 4" in verdict.measured
+    assert outcome(verdicts) is Status.PASS
+    by_hand = {"checkpoints__origin": "mine.safetensors"}
+    other = record(dense="other", environment={**ENVIRONMENT, "threads": 4}, **by_hand)
+    assert outcome(compare(record(**by_hand), other)) is Status.INCOMPARABLE
+
+
+def test_missing_and_vanished_cases_are_no_pass():
+    assert [Status.NO_BASELINE] == [verdict.status for verdict in compare_records({}, {"new": record()})]
+    (vanished,) = compare_records({"old": record()}, {})
+    assert (Status.INCOMPARABLE, "vanished case") == (vanished.status, vanished.check)
+    assert outcome([]) is Status.INCOMPARABLE
+
+
+@pytest.mark.parametrize("kind", ["evaluate", "epochs"])
+def test_a_doubled_time_fails_on_this_machine_and_advises_on_another(kind):
+    slow = {f"timings__{kind}": [seconds * 2 for seconds in getattr(record().timings, kind)]}
+    name = {"evaluate": "evaluation", "epochs": "epochs"}[kind]
+    assert failed(compare(record(), record(**slow))) == {(Tier.TIME, f"seconds, {name}")}
+    elsewhere = compare(record(), record(**slow, environment={**ENVIRONMENT, "cpu": "Zen 4"}))
+    verdict = found(elsewhere, f"seconds, {name}")
+    assert (Status.INCOMPARABLE, True) == (verdict.status, verdict.advisory)
+    assert "cpu Zen 5 -> Zen 4" in verdict.rule
+    assert verdict.evidence["ratio"] == pytest.approx(2)
+    assert outcome(elsewhere) is Status.PASS
+
+
+def test_an_unknown_machine_is_another_machine():
+    unknown = record(environment={}, timings__evaluate=[2.0, 2.2])
+    assert found(compare(record(environment={}), unknown), "seconds, evaluation").status is Status.INCOMPARABLE
+
+
+def test_resumed_epochs_are_not_timed():
+    verdicts = compare(record(), record(finetuning__resumed_after=1, timings__epochs=[9.0, 9.0]))
+    assert not any(verdict.check == "seconds, epochs" for verdict in verdicts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pruned_accuracy__correct": 9000},
+        {"pruned_accuracy__images": 9984},
+        {"pruned_accuracy__correct_bits": "AAAA"},
+        {"pruned_size_bits": 32},
+        {"nonzeros__fc.weight": 59},
+        {"finetuning__best_epoch": 1},
+        {"finetuning__best_epoch": 7},
+        {"finetuning__selection_accuracies": [99.0, 99.1]},
+        {"checkpoints__last": digest("other")},
+        {"checkpoints__best": None},
+        {"elements": 5},
+        {"layers": []},
+    ],
+)
+def test_a_record_that_contradicts_itself_fails_and_such_a_baseline_cannot_be_compared(change):
+    broken = record(**change)
+    assert contradictions(broken)
+    verdicts = compare(record(), broken)
+    assert [Status.FAIL] == [verdict.status for verdict in verdicts]
+    assert [Status.INCOMPARABLE] == [verdict.status for verdict in compare(broken, record())]
+
+
+def test_best_weights_that_are_the_last_epochs_are_a_contradiction():
+    tuned = {"finetuning__best_epoch": 1, "finetuning__selection_accuracies": [92.0, 91.0]}
+    worse = {"finetuning__last": accuracy(answers(900)).model_dump()}
+    assert any("called best" in each for each in contradictions(record(**tuned, **worse)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(lost=st.integers(0, 300), gained=st.integers(0, 300), more=st.integers(1, 100))
+def test_worse_never_turns_a_fail_into_a_pass_and_sides_mirror(lost, gained, more):
+    before = answers(1500)
+    after = lose(before, lost)
+    wrong = np.flatnonzero(before != LABELS)[:gained]
+    after[wrong] = LABELS[wrong]
+    there = found(compare(record(pruned=before), record(pruned=after)), PRUNED).status
+    back = found(compare(record(pruned=after), record(pruned=before)), PRUNED).status
+    worse = found(compare(record(pruned=before), record(pruned=lose(after, more))), PRUNED).status
+    if there in MIRROR:
+        assert back is MIRROR[there]
+    if there is Status.FAIL:
+        assert worse is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    "limits", [{"alpha": 0}, {"alpha": math.nan}, {"margin": 0}, {"power": 1}, {"time_ratio": 1}, {"seed_spread": -1}]
+)
+def test_limits_outside_their_range_are_refused(limits):
+    (name,) = limits
+    with pytest.raises(ThresholdError, match=name):
+        Thresholds(**limits)
