@@ -1,0 +1,97 @@
+"""Two sides of a comparison put together: which cases are judged, what of those that have no usable record.
+
+The judging itself is `prunebench.gate.compare`. Compared here are files and folders; the pytest plugin, which sees one
+record at a time, uses pieces of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from prunebench.gate import Status, Verdict, worst_first
+from prunebench.records import Collected, RunRecord, chosen_cases, in_family
+
+if TYPE_CHECKING:
+    from prunebench.gate.compare import Thresholds
+
+EXIT_CODES = {Status.FAIL: 1, Status.INCOMPARABLE: 2, Status.NO_BASELINE: 2, Status.INCONCLUSIVE: 3}
+"""Of the command line; the first of these that occurs decides, 0 without any."""
+
+
+def compare_sides(
+    new: Collected, reference: Collected, *, thresholds: Thresholds, only: Iterable[str] = ()
+) -> list[Verdict]:
+    """Verdicts on the records of `new`, with those of `reference` as their baselines.
+
+    Judged are the cases of `new`; where it is a folder, also those of `reference` of the same workload and budget, so
+    that a case that vanished is INCOMPARABLE and no pass. `only` restricts both sides to the cases it names.
+
+    Raises:
+        UnknownNameError: `only` names a case that neither side has.
+    """
+    from prunebench.gate.compare import compare_records
+
+    cases = _judged(new, reference)
+    if only := tuple(only):
+        cases = chosen_cases(only, sorted({*new.cases, *reference.cases}))
+    unusable = {case: f"record: {new.unusable[case]}" for case in cases if case in new.unusable}
+    unusable |= {case: f"baseline: {reference.unusable[case]}" for case in cases if case in reference.unusable}
+    usable = [case for case in cases if case not in unusable]
+    verdicts = compare_records(_those(reference.records, usable), _those(new.records, usable), thresholds=thresholds)
+    return [*verdicts, *(incomparable(case, reason) for case, reason in unusable.items())]
+
+
+def incomparable(case: str, reason: str) -> Verdict:
+    """The verdict on a case that could not be judged at all."""
+    return Verdict(
+        run=case,
+        check="record and baseline",
+        status=Status.INCOMPARABLE,
+        expected="both usable",
+        measured=reason,
+        shortfall=0.0,
+        rule="what cannot be compared is no pass",
+    )
+
+
+def decisive(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Those that count: an advisory verdict is shown and decides nothing."""
+    return [verdict for verdict in verdicts if not getattr(verdict, "advisory", False)]
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> int:
+    """0 pass, 1 regression, 2 not comparable (also: nothing was compared), 3 inconclusive."""
+    counted = decisive(verdicts)
+    found = {verdict.status for verdict in counted}
+    return next((code for status, code in EXIT_CODES.items() if status in found), 0) if counted else 2
+
+
+def as_json(verdicts: Iterable[Verdict]) -> str:
+    """The verdicts with their evidence, worst first, for machines."""
+    ordered = worst_first(verdicts)
+    content = {
+        "exit_code": exit_code(ordered),
+        "counts": Counter(verdict.status for verdict in ordered),
+        "verdicts": [asdict(verdict) for verdict in ordered],
+    }
+    return json.dumps(content, indent=1, default=str) + "\n"
+
+
+def _judged(new: Collected, reference: Collected) -> list[str]:
+    cases = set(new.cases)
+    if new.is_folder:
+        families = {(record.workload, record.budget) for record in new.records.values()}
+        cases |= {
+            case
+            for case in reference.cases
+            if any(in_family(case, workload=workload, budget=budget) for workload, budget in families)
+        }
+    return sorted(cases)
+
+
+def _those(records: Mapping[str, RunRecord], cases: Iterable[str]) -> dict[str, RunRecord]:
+    return {case: records[case] for case in cases if case in records}
