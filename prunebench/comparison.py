@@ -9,11 +9,22 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from prunebench.errors import RecordError
 from prunebench.gate import Status, Verdict, worst_first
-from prunebench.records import Collected, RunRecord, chosen_cases, in_family
+from prunebench.records import (
+    Collected,
+    RunRecord,
+    baseline_path,
+    case_id,
+    chosen_cases,
+    family,
+    in_family,
+    read_baseline,
+)
 
 if TYPE_CHECKING:
     from prunebench.gate.compare import Thresholds
@@ -45,6 +56,34 @@ def compare_sides(
     return [*verdicts, *(incomparable(case, reason) for case, reason in unusable.items())]
 
 
+def compare_alone(
+    record: RunRecord, folder: Path, *, thresholds: Thresholds, case: str | None = None
+) -> list[Verdict]:
+    """Verdicts on one record of a family that is judged one by one, as by tests that know nothing of each other.
+
+    The chance of a false alarm, `thresholds.alpha`, is over the whole family: each record gets an equal share of it,
+    the number of baselines of its workload and budget being the size of the family (Bonferroni). Whatever fails so
+    would also have failed if all had been judged together (Holm); a little that Holm would have caught is not.
+
+    `case` is what the record is expected to be of, in full or without the workload: another is INCOMPARABLE, as is a
+    baseline that cannot be read.
+    """
+    from prunebench.gate.compare import compare_records
+
+    actual = case_id(record)
+    if case is not None and case not in (actual, actual.partition("/")[2]):
+        return [incomparable(case, f"record: it is of {actual}")]
+    path, baselines = baseline_path(actual, folder), {}
+    if path.is_file():
+        try:
+            baselines[actual] = read_baseline(path).record
+        except RecordError as error:
+            return [incomparable(actual, f"baseline: {error}")]
+    size = max(1, len(family(folder, workload=record.workload, budget=record.budget)))
+    shared = replace(thresholds, alpha=thresholds.alpha / size)
+    return compare_records(baselines, {actual: record}, thresholds=shared)
+
+
 def incomparable(case: str, reason: str) -> Verdict:
     """The verdict on a case that could not be judged at all."""
     return Verdict(
@@ -68,6 +107,20 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
     counted = decisive(verdicts)
     found = {verdict.status for verdict in counted}
     return next((code for status, code in EXIT_CODES.items() if status in found), 0) if counted else 2
+
+
+def worst_status(verdicts: Iterable[Verdict]) -> Status:
+    """The worst status of those that count; INCOMPARABLE where there are none."""
+    return next((verdict.status for verdict in worst_first(decisive(verdicts))), Status.INCOMPARABLE)
+
+
+def verdict_from(content: dict[str, Any]) -> Verdict:
+    """The verdict that `dataclasses.asdict` and JSON made this of."""
+    known = {field.name for field in fields(Verdict)}
+    return Verdict(**{
+        **{name: value for name, value in content.items() if name in known},
+        "status": Status(content["status"]),
+    })
 
 
 def as_json(verdicts: Iterable[Verdict]) -> str:
