@@ -67,9 +67,7 @@ def approve(
             for objection in objections(case, record, old, incomparable=case in incomparable):
                 raise ApprovalError(f"{case} is not approved: {objection}")
             replaced = old.digest if old else None
-            baselines.append(
-                approved(record, Approval(by=approver, at=at, reason=reason.strip(), replaced=replaced))
-            )
+            baselines.append(approved(record, Approval(by=approver, at=at, reason=reason.strip(), replaced=replaced)))
         for baseline in baselines:
             write_baseline(baseline, folder)
     return baselines

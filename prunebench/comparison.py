@@ -56,9 +56,7 @@ def compare_sides(
     return [*verdicts, *(incomparable(case, reason) for case, reason in unusable.items())]
 
 
-def compare_alone(
-    record: RunRecord, folder: Path, *, thresholds: Thresholds, case: str | None = None
-) -> list[Verdict]:
+def compare_alone(record: RunRecord, folder: Path, *, thresholds: Thresholds, case: str | None = None) -> list[Verdict]:
     """Verdicts on one record of a family that is judged one by one, as by tests that know nothing of each other.
 
     The chance of a false alarm, `thresholds.alpha`, is over the whole family: each record gets an equal share of it,

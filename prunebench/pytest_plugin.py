@@ -137,9 +137,7 @@ class Gate:
 
         path = keep_record(record, self._settings.records)
         verdicts = list(check_record(record, run)) if run is not None else []
-        verdicts += compare_alone(
-            record, self._settings.baselines, thresholds=self._settings.thresholds(), case=case
-        )
+        verdicts += compare_alone(record, self._settings.baselines, thresholds=self._settings.thresholds(), case=case)
         self._remember(record, path, verdicts)
         return verdicts
 

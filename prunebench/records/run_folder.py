@@ -11,6 +11,7 @@ from pathlib import Path
 
 from prunebench.errors import PrunebenchError
 from prunebench.files import RUN_FOLDER, write_new_text
+from prunebench.records.cases import case_id
 from prunebench.records.provenance import source_revision
 from prunebench.records.record import FailedRun, RunRecord, record_text
 
@@ -18,17 +19,14 @@ from prunebench.records.record import FailedRun, RunRecord, record_text
 def keep_record(record: RunRecord | FailedRun, folder: Path = RUN_FOLDER, *, now: datetime | None = None) -> Path:
     """Write a record to a new file in `folder`, whole or not at all, and return its path.
 
-    The name is the time in UTC, the workload, the run and the budget; many processes may keep records at once.
+    The name is the time in UTC and the case; many processes may keep records at once.
 
     Raises:
         StorageError: the folder cannot be made or written.
     """
     stamp = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")
-    if isinstance(record, FailedRun):
-        name = f"{record.case}-failed"
-    else:
-        name = f"{record.workload}-{record.run}-{record.budget}"
-    name, text = f"{stamp}-{re.sub(r'[^A-Za-z0-9._-]', '-', name)[:120]}", record_text(record)
+    case = f"{record.case}-failed" if isinstance(record, FailedRun) else case_id(record)
+    name, text = f"{stamp}-{re.sub(r'[^A-Za-z0-9._-]', '-', case)[:120]}", record_text(record)
     for again in count():
         path = folder / (f"{name}-{again}.json" if again else f"{name}.json")
         if write_new_text(path, text):

@@ -1,4 +1,4 @@
-"""The plugin: the gate's failures fail the test, alone, under xdist, in any order, with pytest-benchmark and without."""
+"""The plugin: the gate's failures fail the test: alone, under xdist, in any order, with pytest-benchmark, without."""
 
 from __future__ import annotations
 
@@ -92,9 +92,12 @@ def test_junit_has_the_failure_and_the_properties(project: pytest.Pytester) -> N
     assert "digits/bigger-quick" in (failure.get("message") or "")
     properties = {entry.get("name"): entry.get("value") for entry in cases["test_bigger"].iter("property")}
     assert "FAIL" == properties["prunebench.digits/bigger-quick"]
-    assert "PASS" == {entry.get("name"): entry.get("value") for entry in cases["test_same"].iter("property")}[
-        "prunebench.digits/tiny-quick"
-    ]
+    assert (
+        "PASS"
+        == {entry.get("name"): entry.get("value") for entry in cases["test_same"].iter("property")}[
+            "prunebench.digits/tiny-quick"
+        ]
+    )
     assert [] == list(cases["test_nothing_to_do_with_it"].iter("property"))
 
 
@@ -275,7 +278,9 @@ def test_folders_come_from_the_options_or_the_ini_file(project: pytest.Pytester)
     (project.path / "baselines").rename(project.path / "approved")
     run(project, "--prunebench-baselines", "approved", "--prunebench-records=kept").assert_outcomes(passed=2, failed=1)
     assert 2 == len(list((project.path / "kept").iterdir()))
-    project.makeini("[pytest]\nprunebench_baselines = approved\nprunebench_records = elsewhere\nprunebench_alpha = 0.05")
+    project.makeini(
+        "[pytest]\nprunebench_baselines = approved\nprunebench_records = elsewhere\nprunebench_alpha = 0.05"
+    )
     run(project, "--prunebench-margin", "1").assert_outcomes(passed=2, failed=1)
     assert 2 == len(list((project.path / "elsewhere").iterdir()))
 

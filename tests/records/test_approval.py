@@ -102,7 +102,13 @@ def test_a_record_that_is_no_baseline_is_refused(repository: Path, record: RunRe
 
 def test_a_record_below_an_accuracy_floor_is_refused(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = Verdict(
-        run="tiny", check="accuracy", status=Status.FAIL, expected="at least 99", measured="95", shortfall=4, rule="floor"
+        run="tiny",
+        check="accuracy",
+        status=Status.FAIL,
+        expected="at least 99",
+        measured="95",
+        shortfall=4,
+        rule="floor",
     )
     monkeypatch.setattr(approval, "check_record", lambda record, run: [verdict])
     with pytest.raises(ApprovalError, match="below its floor: accuracy: 95, expected at least 99"):
