@@ -60,8 +60,8 @@ def compare_alone(record: RunRecord, folder: Path, *, thresholds: Thresholds, ca
     """Verdicts on one record of a family that is judged one by one, as by tests that know nothing of each other.
 
     The chance of a false alarm, `thresholds.alpha`, is over the whole family: each record gets an equal share of it,
-    the number of baselines of its workload and budget being the size of the family (Bonferroni). Whatever fails so
-    would also have failed if all had been judged together (Holm); a little that Holm would have caught is not.
+    the number of baselines of its workload and budget being the size of the family (Bonferroni). Their chances add up
+    to `thresholds.alpha` at most, in any order and whichever of them are judged.
 
     `case` is what the record is expected to be of, in full or without the workload: another is INCOMPARABLE, as is a
     baseline that cannot be read.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Generator, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,6 +141,12 @@ class Gate:
         verdicts += compare_alone(record, self._settings.baselines, thresholds=self._settings.thresholds(), case=case)
         self._remember(record, path, verdicts)
         return verdicts
+
+    def failures_kept(self, case: str) -> AbstractContextManager[None]:
+        """Around a run of `case`: one that raises leaves a record of its failure in the run folder."""
+        from prunebench.records import failures_kept
+
+        return failures_kept(case, self._settings.records)
 
     def _remember(self, record: RunRecord, path: Path, verdicts: list[Verdict]) -> None:
         from prunebench.comparison import worst_status

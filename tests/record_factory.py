@@ -46,7 +46,7 @@ def accuracy(wrong: int = 10, images: int = IMAGES) -> Accuracy:
 def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int = 0, **changes: Any) -> RunRecord:
     """A record of a run `tiny` that no document knows.
 
-    `wrong` images are answered wrong after pruning; `extra_nonzeros` stay in the last layer and should have been pruned.
+    `wrong` images are answered wrong after pruning; `extra_nonzeros` of the last layer escaped the pruning.
     """
     numels = {name: math.prod(shape) for name, shape in SHAPES.items()}
     kept = {name: numel - round(sparsity * numel) for name, numel in numels.items()}

@@ -14,7 +14,9 @@ from record_factory import make_baseline, make_record
 
 import prunebench.comparison  # before pytester, which forgets what was imported within a run: torch cannot come twice
 import prunebench.gate.compare
-from prunebench.records import RunRecord, read_record, write_baseline
+from prunebench.records import RunRecord, collect, read_record, write_baseline
+
+pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(prunebench.comparison.__file__).parents[1]
@@ -248,6 +250,19 @@ def test_every_record_of_a_test_is_judged_and_its_own_failure_comes_first(projec
     result.assert_outcomes(failed=2, errors=1)  # the gate's own failure of the second shows at its teardown
     result.stdout.fnmatch_lines(["*assert 'my own' == 'failure'*"])
     result.stdout.fnmatch_lines(["*comparisons passed, 2 cases"])
+
+
+def test_a_run_that_raises_leaves_its_failure_in_the_run_folder(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        def test_broken(prunebench_gate):
+            with prunebench_gate.failures_kept("digits/tiny-quick"):
+                raise ValueError("it broke")
+    """)
+    result = run(project)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ValueError: it broke"])
+    found = collect(project.path / ".prunebench" / "records")
+    assert ["digits/tiny-quick"] == list(found.unusable)
 
 
 def test_floors_are_checked_where_the_run_is_given(project: pytest.Pytester) -> None:

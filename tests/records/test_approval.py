@@ -14,7 +14,16 @@ from prunebench import approval
 from prunebench.approval import approve, chosen_records, remove, superseded
 from prunebench.errors import ApprovalError, RecordError
 from prunebench.gate import Status, Verdict
-from prunebench.records import FailedRun, RunRecord, case_id, collect, keep_record, list_baselines, read_baseline
+from prunebench.records import (
+    Baseline,
+    FailedRun,
+    RunRecord,
+    case_id,
+    collect,
+    keep_record,
+    list_baselines,
+    read_baseline,
+)
 from prunebench.runs import RUNS
 
 
@@ -45,7 +54,7 @@ def approve_one(repository: Path, record: RunRecord, **options: object) -> None:
     approve({case_id(record): record}, repository / "baselines", **options)  # type: ignore[arg-type]
 
 
-def standing(repository: Path, case: str = "digits/tiny-quick"):  # noqa: ANN201
+def standing(repository: Path, case: str = "digits/tiny-quick") -> Baseline:
     return read_baseline(repository / "baselines" / f"{case}.json")
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import random
-import signal
-import time
+import subprocess
+import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from record_factory import make_baseline, make_record
+import record_factory
+from record_factory import make_record
 
+import prunebench
 from prunebench.approval import approve
-from prunebench.records import case_id, keep_record, list_baselines, read_baseline, read_record, write_baseline
+from prunebench.records import case_id, keep_record, list_baselines, read_baseline, read_record
 
 PROCESSES = 16
 KILLS = 200
@@ -61,39 +61,7 @@ def _record_and_approve(folder: Path, number: int, replies: Any) -> None:
 
 
 def test_killed_writers_leave_every_file_whole(tmp_path: Path) -> None:
-    versions = [make_baseline(make_record(wrong=wrong)) for wrong in (10, 20)]
-    path = write_baseline(versions[0], tmp_path / "baselines")
-    records = tmp_path / "records"
-
-    def write_for_ever() -> None:
-        while True:
-            for version in versions:
-                write_baseline(version, tmp_path / "baselines")
-                keep_record(version.record, records)
-
-    chance = random.Random(0)
-    for _ in range(KILLS):
-        _kill_amid(write_for_ever, started=records, after=chance.uniform(0, 0.004))
-        assert read_baseline(path) in versions
-        for kept in records.glob("*.json"):
-            assert read_record(kept) in [version.record for version in versions]
-            kept.unlink()
-
-
-def _kill_amid(work: Callable[[], None], *, started: Path, after: float) -> None:
-    """Kill a process that does `work`, `after` seconds from its first sign of life in the folder `started`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(1)
-    while not (started.is_dir() and any(started.iterdir())):
-        time.sleep(0.0005)
-    time.sleep(after)
-    os.kill(child, signal.SIGKILL)
-    assert signal.SIGKILL == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) * -1
-    for leftover in started.glob(".*.tmp"):
-        leftover.unlink()
+    command = [sys.executable, str(Path(__file__).with_name("killed_writers.py")), str(tmp_path), str(KILLS)]
+    paths = os.pathsep.join([str(Path(prunebench.__file__).parents[1]), str(Path(record_factory.__file__).parent)])
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True)
+    assert (0, f"{KILLS} kills, every file whole\n") == (done.returncode, done.stdout), done.stderr
