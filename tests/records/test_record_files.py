@@ -99,8 +99,8 @@ def test_an_edited_older_version_is_not_migrated(tmp_path: Path, monkeypatch: py
 
 def test_records_of_the_same_instant_are_all_kept(tmp_path: Path) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    paths = {keep_record(make_record(seed=seed), tmp_path, now=now) for seed in range(5)}
-    assert list(range(5)) == sorted(read_record(path).seed for path in paths)
+    paths = {keep_record(make_record(wrong=wrong), tmp_path, now=now) for wrong in range(5)}
+    assert list(range(196, 201)) == sorted(read_record(path).pruned_accuracy.correct for path in paths)
     assert {path.name for path in paths} == {path.name for path in tmp_path.iterdir()}
 
 
