@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,30 +56,52 @@ def compare_sides(
     return [*verdicts, *(incomparable(case, reason) for case, reason in unusable.items())]
 
 
-def compare_alone(record: RunRecord, folder: Path, *, thresholds: Thresholds, case: str | None = None) -> list[Verdict]:
-    """Verdicts on one record of a family that is judged one by one, as by tests that know nothing of each other.
+def compare_apart(
+    records: Sequence[RunRecord], folder: Path, *, thresholds: Thresholds, case: str | None = None
+) -> dict[str, list[Verdict]]:
+    """Verdicts by case on a part of a family: one record or several seeds, in a test that knows nothing of the others.
 
-    The chance of a false alarm, `thresholds.alpha`, is over the whole family: each record gets an equal share of it,
-    the number of baselines of its workload and budget being the size of the family (Bonferroni). Their chances add up
-    to `thresholds.alpha` at most, in any order and whichever of them are judged.
+    The chance of a false alarm, `thresholds.alpha`, is over the whole family, the baselines of a workload and budget.
+    A part gets its share of it, by the number of its baselines (Bonferroni). The shares add up to `thresholds.alpha` at
+    most, in any order and whichever parts are judged.
 
-    `case` is what the record is expected to be of, in full or without the workload: another is INCOMPARABLE, as is a
-    baseline that cannot be read.
+    `case` is what a single record is expected to be of, in full or without the workload: another is INCOMPARABLE, as is
+    one whose baseline cannot be read.
+
+    Raises:
+        RecordError: two records are of one case.
     """
     from prunebench.gate.compare import compare_records
 
-    actual = case_id(record)
-    if case is not None and case not in (actual, actual.partition("/")[2]):
-        return [incomparable(case, f"record: it is of {actual}")]
-    path, baselines = baseline_path(actual, folder), {}
-    if path.is_file():
+    by_case = {case_id(record): record for record in records}
+    if len(by_case) < len(records):
+        raise RecordError(f"{len(records)} records of {', '.join(by_case)}: expected one of each case")
+    verdicts: dict[str, list[Verdict]] = {actual: [] for actual in by_case}
+    baselines: dict[str, RunRecord] = {}
+    for actual in by_case:
+        if case is not None and case not in (actual, actual.partition("/")[2]):
+            verdicts[actual].append(incomparable(case, f"record: it is of {actual}"))
+            continue
+        path = baseline_path(actual, folder)
         try:
-            baselines[actual] = read_baseline(path).record
+            baselines |= {actual: read_baseline(path).record} if path.is_file() else {}
         except RecordError as error:
-            return [incomparable(actual, f"baseline: {error}")]
-    size = max(1, len(family(folder, workload=record.workload, budget=record.budget)))
-    shared = replace(thresholds, alpha=thresholds.alpha / size)
-    return compare_records(baselines, {actual: record}, thresholds=shared)
+            verdicts[actual].append(incomparable(actual, f"baseline: {error}"))
+    usable = {actual: record for actual, record in by_case.items() if not verdicts[actual]}
+    share = min([1.0, *(len(baselines) / _family_size(record, folder) for record in baselines.values())])
+    shared = replace(thresholds, alpha=thresholds.alpha * share)
+    for verdict in compare_records(baselines, usable, thresholds=shared):
+        verdicts[case_of(verdict) if case_of(verdict) in usable else next(iter(usable))].append(verdict)
+    return verdicts
+
+
+def case_of(verdict: Verdict) -> str:
+    """The case a verdict is on; for one that needed no baseline, the run."""
+    return getattr(verdict, "case", "") or verdict.run
+
+
+def _family_size(record: RunRecord, folder: Path) -> int:
+    return max(1, len(family(folder, workload=record.workload, budget=record.budget)))
 
 
 def incomparable(case: str, reason: str) -> Verdict:

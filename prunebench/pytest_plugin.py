@@ -122,25 +122,27 @@ class Gate:
         self._item = item
         self._settings = settings
 
-    def __call__(
-        self, record: RunRecord, *, case: str | None = None, run: DocumentedRun | None = None
-    ) -> list[Verdict]:
-        """Keep `record` in the run folder and judge it against its baseline; with `run`, also against its floors.
+    def __call__(self, *records: RunRecord, case: str | None = None, run: DocumentedRun | None = None) -> list[Verdict]:
+        """Keep `records` in the run folder and judge them against their baselines; with `run`, also against its floors.
 
-        `case` says what the record has to be of; without it, any case will do. Returns the verdicts.
+        Several are judged together, as the seeds of one run should be. `case` says what a record has to be of; without
+        it, any case will do. Returns the verdicts.
 
         Raises:
-            StorageError: the record cannot be kept.
+            RecordError: two records are of one case.
+            StorageError: a record cannot be kept.
         """
-        from prunebench.comparison import compare_alone
+        from prunebench.comparison import compare_apart
         from prunebench.gate import check_record
-        from prunebench.records import keep_record
+        from prunebench.records import case_id, keep_record
 
-        path = keep_record(record, self._settings.records)
-        verdicts = list(check_record(record, run)) if run is not None else []
-        verdicts += compare_alone(record, self._settings.baselines, thresholds=self._settings.thresholds(), case=case)
-        self._remember(record, path, verdicts)
-        return verdicts
+        paths = {case_id(record): keep_record(record, self._settings.records) for record in records}
+        verdicts = compare_apart(records, self._settings.baselines, thresholds=self._settings.thresholds(), case=case)
+        for record in records:
+            actual = case_id(record)
+            verdicts[actual] += check_record(record, run) if run is not None else []
+            self._remember(record, paths[actual], verdicts[actual])
+        return [verdict for found in verdicts.values() for verdict in found]
 
     def failures_kept(self, case: str) -> AbstractContextManager[None]:
         """Around a run of `case`: one that raises leaves a record of its failure in the run folder."""
@@ -170,7 +172,7 @@ class Gate:
 
 @pytest.fixture
 def prunebench_gate(request: pytest.FixtureRequest) -> Generator[Gate]:
-    """The gate: call it with a RunRecord, and the test fails where the record is worse than its approved baseline."""
+    """The gate: called with a RunRecord, it fails the test where the record is worse than its approved baseline."""
     item = request.node
     item.stash[JUDGED], item.stash[REPORTED] = [], 0
     yield Gate(item, request.config.stash[SESSION].settings)

@@ -52,6 +52,7 @@ def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int =
     kept = {name: numel - round(sparsity * numel) for name, numel in numels.items()}
     kept["classifier.weight"] += extra_nonzeros
     dense, nonzeros = numels | BIAS, kept | BIAS
+    is_oneshot = "finetuning" in changes and changes["finetuning"] is None
     fields: dict[str, Any] = {
         "created": "2026-01-02T03:04:05+00:00",
         "run": "tiny",
@@ -68,8 +69,8 @@ def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int =
             is_course_checkpoint=False,
             dense=digest("dense"),
             pruned=digest(f"pruned {sparsity}"),
-            best=digest("best"),
-            last=digest("last"),
+            best=None if is_oneshot else digest("tuned"),
+            last=None if is_oneshot else digest("tuned"),
         ),
         "layers": [
             Layer(name=name, shape=shape, sparsity=sparsity, nonzeros=kept[name], macs=9 * numels[name])

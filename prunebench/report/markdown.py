@@ -20,6 +20,7 @@ _ICONS = {"FAIL": "❌", "INCOMPARABLE": "⚠️", "NO_BASELINE": "⚠️", "INC
 
 def markdown_summary(verdicts: Iterable[Verdict], *, notes: Sequence[str] = (), title: str = "prunebench gate") -> str:
     """Counts, then a table of all that did not pass, worst first, then the number of passed checks by case."""
+    from prunebench.comparison import case_of
     from prunebench.gate import Status, worst_first
 
     ordered = worst_first(verdicts)
@@ -32,7 +33,7 @@ def markdown_summary(verdicts: Iterable[Verdict], *, notes: Sequence[str] = (), 
         lines += ["", "| | case | check | measured | expected | rule | smallest effect seen |", "|" + "---|" * 7]
         lines += [_row(verdict) for verdict in shown]
     if passed:
-        by_case = Counter(case_of_verdict(verdict) for verdict in passed)
+        by_case = Counter(case_of(verdict) for verdict in passed)
         lines += ["", f"<details><summary>{len(passed)} checks passed</summary>", ""]
         lines += [f"- {_cell(case)}: {count}" for case, count in sorted(by_case.items())]
         lines += ["", "</details>"]
@@ -42,6 +43,7 @@ def markdown_summary(verdicts: Iterable[Verdict], *, notes: Sequence[str] = (), 
 
 def workflow_commands(verdicts: Iterable[Verdict], *, limit: int = ANNOTATIONS) -> list[str]:
     """GitHub annotations of the worst few: `::error` for a failure, `::warning` for what was not judged."""
+    from prunebench.comparison import case_of
     from prunebench.gate import Status, worst_first
 
     levels = {Status.FAIL: "error", Status.INCOMPARABLE: "error", Status.NO_BASELINE: "warning"}
@@ -52,7 +54,7 @@ def workflow_commands(verdicts: Iterable[Verdict], *, limit: int = ANNOTATIONS) 
         if verdict.status in levels and not getattr(verdict, "advisory", False)
     ]
     return [
-        f"::{levels[verdict.status]} title={_property(f'{verdict.status} {case_of_verdict(verdict)}')}::"
+        f"::{levels[verdict.status]} title={_property(f'{verdict.status} {case_of(verdict)}')}::"
         f"{_message(str(verdict))}"
         for verdict in worst[:limit]
     ]
@@ -78,16 +80,13 @@ def append_step_summary(text: str, environment: Mapping[str, str] = os.environ) 
         raise StorageError(f"cannot write the step summary '{target}': {error.strerror or error}") from error
 
 
-def case_of_verdict(verdict: Verdict) -> str:
-    """The case a verdict is on; for one that needed no baseline, the run."""
-    return getattr(verdict, "case", "") or verdict.run
-
-
 def _row(verdict: Verdict) -> str:
+    from prunebench.comparison import case_of
+
     status = f"{_ICONS[verdict.status]} {verdict.status}"
     if getattr(verdict, "advisory", False):
         status = f"{verdict.status} (advisory)"
-    cells = [status, case_of_verdict(verdict), verdict.check, verdict.measured, verdict.expected, verdict.rule]
+    cells = [status, case_of(verdict), verdict.check, verdict.measured, verdict.expected, verdict.rule]
     cells.append(getattr(verdict, "smallest_effect", ""))
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
 

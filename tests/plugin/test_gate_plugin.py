@@ -314,9 +314,20 @@ def test_alpha_is_shared_by_the_family(project: pytest.Pytester, monkeypatch: py
         return compare(*sides, thresholds=thresholds)
 
     monkeypatch.setattr(prunebench.gate.compare, "compare_records", remember)
-    based(project, make_record(run="third"), make_record(run="not-counted", budget="full"))
-    run(project, "--prunebench-alpha=0.03")
-    assert [0.01, 0.01] == seen
+    based(project, *(make_record(seed=seed) for seed in (1, 2)), make_record(run="not-counted", budget="full"))
+    project.makepyfile("""
+        from record_factory import make_record
+
+        def test_one(prunebench_gate):
+            prunebench_gate(make_record(run="bigger"))
+
+        def test_seeds(prunebench_gate):
+            prunebench_gate(*(make_record(seed=seed) for seed in (0, 1, 2)))
+    """)
+    result = run(project, "-p", "no:randomly", "--prunebench-alpha=0.04", "--prunebench-strict=yes")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*comparisons passed, 4 cases"])
+    assert pytest.approx([0.01, 0.03]) == seen
 
 
 def test_sessions_without_records_say_and_import_nothing(pytester: pytest.Pytester) -> None:
@@ -325,4 +336,4 @@ def test_sessions_without_records_say_and_import_nothing(pytester: pytest.Pytest
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*prunebench gate*")
     code = "import sys, prunebench.pytest_plugin; sys.exit(bool({'torch', 'pydantic', 'numpy'} & set(sys.modules)))"
-    assert 0 == subprocess.run([sys.executable, "-c", code]).returncode
+    assert 0 == subprocess.run([sys.executable, "-c", code], cwd=HERE).returncode

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from record_factory import digest, make_baseline, make_record
 
+import prunebench
 from prunebench.cli import main
 from prunebench.records import (
     FailedRun,
@@ -85,6 +86,13 @@ def test_other_data_is_no_pass() -> None:
 
 
 def test_inconclusive_has_its_own_exit_code() -> None:
+    based(make_record())
+    result = call("compare", kept(make_record(wrong=12)))
+    assert 3 == result.exit_code
+    assert "INCONCLUSIVE" in result.output
+
+
+def test_the_worst_verdict_decides_the_exit_code() -> None:
     from prunebench.comparison import exit_code
     from prunebench.gate import Status, Verdict
 
@@ -226,4 +234,5 @@ def test_help_imports_neither_torch_nor_pydantic() -> None:
         "import sys; from prunebench.cli import main; main(['baseline', 'approve', '--help'], standalone_mode=False);"
         "sys.exit(bool({'torch', 'pydantic', 'numpy'} & set(sys.modules)))"
     )
-    assert 0 == subprocess.run([sys.executable, "-c", code], capture_output=True).returncode
+    source = Path(prunebench.__file__).parents[1]
+    assert 0 == subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True).returncode
