@@ -10,7 +10,6 @@ import pytest
 
 from prunebench.devices import resolve_device
 from prunebench.errors import PrunebenchError
-from prunebench.gate import Status, Verdict, worst_first
 from prunebench.memory import keep_freed_memory
 from prunebench.pipeline import Setting, prepare
 from prunebench.progress import ProgressBar
@@ -20,7 +19,7 @@ from prunebench.runs import RUNS, DocumentedRun
 from prunebench.tables import find_run
 from prunebench.workloads import find_workload
 
-Results = list[tuple[RunRecord, DocumentedRun, list[Verdict]]]
+Results = list[tuple[RunRecord, DocumentedRun]]
 RESULTS = pytest.StashKey[Results]()
 
 
@@ -98,15 +97,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     results = config.stash[RESULTS]
     if not results:
         return
-    results = sorted(results, key=lambda result: -max(verdict.shortfall for verdict in result[2]))
+    results = sorted(results, key=lambda result: result[0].change_after_finetuning or 0.0)
     terminalreporter.section("documented runs, worst first")
     terminalreporter.line(heading("runs", results[0][0]))
     terminalreporter.line("")
-    terminalreporter.line(summary_table([(record, run) for record, run, _ in results]))
-    terminalreporter.line("")
-    verdicts = worst_first(verdict for _, _, found in results for verdict in found)
-    failed = [verdict for verdict in verdicts if verdict.status is Status.FAIL]
-    for verdict in failed or verdicts[:1]:
-        terminalreporter.line(str(verdict), red=bool(failed), green=not failed)
-    nearest = "" if failed else "; above, the one nearest to its limit"
-    terminalreporter.line(f"{len(verdicts) - len(failed)} of {len(verdicts)} checks passed{nearest}.")
+    terminalreporter.line(summary_table(results))

@@ -1,7 +1,7 @@
-"""The documented runs: pruning, evaluation and fine-tuning timed apart, sizes and floors asserted.
+"""The documented runs: pruning, evaluation and fine-tuning timed apart; sizes, floors and baselines gated.
 
-Sizes and floors are asserted whether benchmarking is on, off, saved or compared. The three tests of a run share what
-the earlier ones made; each also runs alone.
+Sizes, floors and baselines are gated whether benchmarking is on, off, saved or compared. The three tests of a run share
+what the earlier ones made; each also runs alone.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from prunebench.measure import nominal_size_bits
 from prunebench.pipeline import Pruned, Setting, fine_tune, prune, record
 from prunebench.progress import ProgressBar
 from prunebench.pruning import prune_
-from prunebench.records import RunRecord, new_record_path, write_record
+from prunebench.pytest_plugin import Gate
+from prunebench.records import RunRecord
 from prunebench.runs import DocumentedRun
 
-Results = list[tuple[RunRecord, DocumentedRun, list[Verdict]]]
+Results = list[tuple[RunRecord, DocumentedRun]]
 
 PRUNING_ROUNDS = 5
 
@@ -81,15 +82,15 @@ def test_finetuning(
     answers: dict[str, Evaluation],
     results: Results,
     progress: ProgressBar,
+    prunebench_gate: Gate,
     benchmark: BenchmarkFixture,
 ) -> None:
-    """The fine-tuned model keeps its masks and reaches its floor."""
+    """The fine-tuned model keeps its masks, reaches its floor and is no worse than its baseline."""
     progress.stage(f"{run.name}: evaluation of the pruned model")
     before = answers.get(run.name) or evaluate(pruned.model, setting.data.test, progress=progress.evaluated)
     progress.stage(f"{run.name}: fine-tuning")
     training = benchmark.pedantic(fine_tune, args=(run, setting, pruned), kwargs={"progress": progress})
     measured = record(run, setting, pruned, before, training)
-    write_record(measured, new_record_path(run.name))
     assert measured.finetuning is not None, "a fine-tuned run records its fine-tuning"
     benchmark.extra_info.update(
         size_percent=measured.size_percent,
@@ -101,13 +102,11 @@ def test_finetuning(
         full_protocol=measured.full_protocol,
         resumed_after=measured.finetuning.resumed_after,
     )
-    verdicts = check_record(measured, run)
-    results.append((measured, run, verdicts))
-    _pass_or_fail(verdicts)
+    results.append((measured, run))
+    prunebench_gate(measured, run=run)
 
 
 def _pass_or_fail(verdicts: Iterable[Verdict]) -> None:
-    """The only place that asserts: checks return verdicts, with their evidence."""
     failed = [str(verdict) for verdict in worst_first(verdicts) if verdict.status is Status.FAIL]
     if failed:
         pytest.fail("\n".join(failed), pytrace=False)

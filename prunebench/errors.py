@@ -8,8 +8,9 @@
     ├── DataError           a data set that cannot be used
     │   └── DataNotFoundError   no data set at all
     ├── TrainingError       training that cannot start, or that diverged
-    ├── RecordError         a record that cannot be read
     ├── ThresholdError      a limit of the gate that is outside its range
+    ├── RecordError         a record or baseline that cannot be read
+    ├── ApprovalError       a record that must not become a baseline
     └── StorageError        a file that cannot be written or read: full disk, no permission
 
 The command line turns each into one line and exit code 2. A `TypeError` or another exception that is not in this tree
@@ -61,7 +62,11 @@ class TrainingError(PrunebenchError):
 
 
 class RecordError(PrunebenchError):
-    """A record that cannot be read: damaged, or of a newer schema."""
+    """A record or baseline that cannot be read: damaged, edited, or of a newer schema."""
+
+
+class ApprovalError(PrunebenchError):
+    """A record that must not become a baseline, or an approval that names nobody."""
 
 
 class ThresholdError(PrunebenchError):

@@ -22,7 +22,7 @@ from prunebench.files import cache_folder
 from prunebench.memory import keep_freed_memory
 from prunebench.pipeline import execute, prepare
 from prunebench.progress import ProgressBar
-from prunebench.records import RunRecord, new_record_path, write_record
+from prunebench.records import RunRecord, keep_record
 from prunebench.runs import RUNS
 from prunebench.workloads import find_workload, train_dense
 
@@ -68,7 +68,7 @@ def execute_all(options: argparse.Namespace, seed: int) -> list[RunRecord]:
         records = []
         for run in RUNS.values():
             records.append(execute(run, setting, progress=progress))
-            write_record(records[-1], new_record_path(f"{run.name}-seed{seed}"))
+            keep_record(records[-1])
         return records
 
 

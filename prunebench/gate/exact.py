@@ -2,7 +2,7 @@
 
 Shapes, nonzeros, sizes and MACs follow from the model and the run's table alone. Masks and pruned weights follow from
 the dense weights too, by one rounding rule and one tie rule on the bits of the weights, so on equal dense weights they
-are equal on every machine. Predictions and trained weights are arithmetic: they repeat byte for byte on one machine, and
+are equal everywhere. Predictions and trained weights are arithmetic: they repeat byte for byte on one machine, and
 may differ by rounding elsewhere. A difference on one machine is no fault by itself, so it is never a FAIL: it says that
 something in between has changed, and the accuracy tier says whether that matters.
 """

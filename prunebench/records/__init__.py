@@ -1,11 +1,25 @@
-"""Records: what one execution measured, with everything needed to judge it later."""
+"""Records: what one execution measured, with everything needed to judge it later; and the baselines among them."""
 
-from prunebench.records.folder import RECORDS, new_record_path
+from prunebench.files import BASELINES, RUN_FOLDER
+from prunebench.records.baselines import (
+    Approval,
+    Baseline,
+    approved,
+    baseline_path,
+    family,
+    list_baselines,
+    locked,
+    read_baseline,
+    write_baseline,
+)
+from prunebench.records.cases import case_id, chosen_cases, in_family, name_case
+from prunebench.records.collected import Collected, collect
 from prunebench.records.record import (
     SCHEMA_VERSION,
     Accuracy,
     Checkpoints,
     Data,
+    FailedRun,
     FineTuning,
     Layer,
     RunRecord,
@@ -13,18 +27,37 @@ from prunebench.records.record import (
     read_record,
     write_record,
 )
+from prunebench.records.run_folder import failures_kept, keep_record
 
 __all__ = [
-    "RECORDS",
+    "BASELINES",
+    "RUN_FOLDER",
     "SCHEMA_VERSION",
     "Accuracy",
+    "Approval",
+    "Baseline",
     "Checkpoints",
+    "Collected",
     "Data",
+    "FailedRun",
     "FineTuning",
     "Layer",
     "RunRecord",
     "Timings",
-    "new_record_path",
+    "approved",
+    "baseline_path",
+    "case_id",
+    "chosen_cases",
+    "collect",
+    "failures_kept",
+    "family",
+    "in_family",
+    "keep_record",
+    "list_baselines",
+    "locked",
+    "name_case",
+    "read_baseline",
     "read_record",
+    "write_baseline",
     "write_record",
 ]

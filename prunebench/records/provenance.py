@@ -26,6 +26,24 @@ def source_revision() -> tuple[str | None, bool | None]:
     return revision.strip(), bool(_git(folder, "status", "--porcelain", "--untracked-files=no", ":/"))
 
 
+def git_user(folder: Path) -> str | None:
+    """`NAME <EMAIL>` as git has it for commits in `folder`; None without git or where none is set."""
+    name, email = (_git(folder, "config", f"user.{key}") for key in ("name", "email"))
+    if not name or not name.strip():
+        return None
+    return f"{name.strip()} <{email.strip()}>" if email and email.strip() else name.strip()
+
+
+def changed_files(baselines: Path) -> list[str]:
+    """Tracked files that differ from the last commit, in the working tree around the folder `baselines`.
+
+    The baselines themselves are left out. Empty where there is no git or no repository.
+    """
+    arguments = ("--porcelain", "-z", "--untracked-files=no", "--no-renames")
+    status = _git(baselines, "status", *arguments, "--", ":/", ":(exclude,glob)*/*.json")
+    return [entry[3:] for entry in (status or "").split("\0") if entry]
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(  # noqa: S603 - nothing in it comes from outside

@@ -1,29 +1,34 @@
-"""`RunRecord` and its JSON. History of the format: version 1, first."""
+"""`RunRecord`, `FailedRun` and their JSON. History of the format: version 1, first."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from prunebench.errors import RecordError
 from prunebench.files import write_text
+from prunebench.records.documents import Content, Migrations, parsed, read_document, render, upgraded, verified
 
 SCHEMA_VERSION = 1
 
-Count = Annotated[int, Field(ge=0)]
+MIGRATIONS: Migrations = {}
+"""What turns a record of a version into one of the next. None yet: version 1 is the first."""
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A piece of a record: cannot change, and takes no unknown field, no other type, no NaN."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Layer(_Part):
+class Layer(Part):
     """One prunable parameter of the pruned model.
 
     `macs` are dense multiply-accumulates of one image.
@@ -44,7 +49,7 @@ class Layer(_Part):
         return count
 
 
-class Accuracy(_Part):
+class Accuracy(Part):
     """Answers on all test images, in the order of the data digest.
 
     `correct_bits`: one bit an image, first image in the highest bit of the first byte, base64.
@@ -61,7 +66,7 @@ class Accuracy(_Part):
         return 100 * self.correct / self.images
 
 
-class Data(_Part):
+class Data(Part):
     """Which images; the digest is over their pixels, labels, classes and order."""
 
     name: str
@@ -70,7 +75,7 @@ class Data(_Part):
     test_images: Count
 
 
-class Checkpoints(_Part):
+class Checkpoints(Part):
     """Where the dense weights came from, and digests of the weights at each stage."""
 
     origin: str
@@ -81,7 +86,7 @@ class Checkpoints(_Part):
     last: Digest | None = None
 
 
-class FineTuning(_Part):
+class FineTuning(Part):
     """Fine-tuning under masks.
 
     `selection_accuracies` are percent on the images that choose the epoch, one an epoch; `selected_on` says which. With
@@ -98,7 +103,7 @@ class FineTuning(_Part):
     resumed_after: Count
 
 
-class Timings(_Part):
+class Timings(Part):
     """Raw wall-clock seconds, in the order they were taken."""
 
     prune: list[Seconds]
@@ -106,7 +111,7 @@ class Timings(_Part):
     epochs: list[Seconds]
 
 
-class RunRecord(_Part):
+class RunRecord(Part):
     """What one execution of a run measured.
 
     Sizes are in bits (nominal) and bytes (file), MACs of one image, accuracy as counts of images. `elements` and the
@@ -158,32 +163,57 @@ class RunRecord(_Part):
         return self.finetuning.best.percent - self.dense_accuracy.percent if self.finetuning else None
 
 
-def write_record(record: RunRecord, path: Path) -> None:
-    """Write as JSON, indented, keys in the order of the schema; whole or not at all."""
-    write_text(path, record.model_dump_json(indent=1) + "\n")
+class FailedRun(Part):
+    """A run that ended in an error, so that its case is not taken for one that was never tried."""
+
+    schema_version: Literal[1] = 1
+    status: Literal["failed"] = "failed"
+    created: str
+    case: str
+    error: str
+    revision: str | None
+    dirty: bool | None
+
+
+def write_record(record: RunRecord | FailedRun, path: Path) -> None:
+    """Write as JSON with sorted keys and a digest of the content; whole or not at all."""
+    write_text(path, record_text(record))
+
+
+def record_text(record: RunRecord | FailedRun) -> str:
+    """What a record's file holds."""
+    return render(record.model_dump(mode="json"))
 
 
 def read_record(path: Path) -> RunRecord:
     """Read what `write_record` wrote.
 
     Raises:
-        RecordError: absent, not JSON, of a newer schema, or a field that is missing or of the wrong type.
+        RecordError: absent, not JSON, edited since it was written, of a newer schema, a field that is missing or of the
+            wrong type, or the record of a run that failed.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecordError(f"cannot read the record '{path}': {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"the record '{path}' is not JSON: {error}") from error
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise RecordError(
-            f"the record '{path}' has schema version {version}, this prunebench reads up to {SCHEMA_VERSION}: "
-            "upgrade it"
-        )
-    try:
-        return RunRecord.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"]) or "the whole"
-        raise RecordError(f"the record '{path}' is damaged: {where}: {first['msg']}") from error
+    return parse_record(verified(read_document(path), path=path, newest=SCHEMA_VERSION), path=path)
+
+
+def parse_record(content: Content, *, path: Path) -> RunRecord:
+    """A record from the content of a document; `path` is for messages.
+
+    Raises:
+        RecordError: as `read_record`.
+    """
+    parsed_run = parse_run(content, path=path)
+    if isinstance(parsed_run, FailedRun):
+        raise RecordError(f"'{path}' is of a run that failed: {parsed_run.error}")
+    return parsed_run
+
+
+def parse_run(content: Content, *, path: Path) -> RunRecord | FailedRun:
+    """A record, or that of a run that failed.
+
+    Raises:
+        RecordError: neither.
+    """
+    content = upgraded(content, path=path, newest=SCHEMA_VERSION, migrations=MIGRATIONS)
+    if content.get("status") == "failed":
+        return parsed(FailedRun, content, path=path)
+    return parsed(RunRecord, content, path=path)

@@ -2,6 +2,8 @@
 
 from prunebench.report.tables import (
     accuracy_table,
+    baseline_text,
+    baselines_table,
     claims_table,
     data_table,
     heading,
@@ -13,6 +15,8 @@ from prunebench.report.tables import (
 
 __all__ = [
     "accuracy_table",
+    "baseline_text",
+    "baselines_table",
     "claims_table",
     "data_table",
     "heading",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prunebench.claims import Claim
     from prunebench.data import Dataset
     from prunebench.gate import Verdict
-    from prunebench.records import Accuracy, RunRecord
+    from prunebench.records import Accuracy, Baseline, RunRecord
 
 UNDOCUMENTED = "-"
 
@@ -123,6 +123,49 @@ def summary_table(rows: Sequence[tuple[RunRecord, DocumentedRun]]) -> str:
         )
     headers = ["run", "size %", "doc.", "dense %", "pruned %", "best %", "last %", "change", "doc."]
     return _table(lines, headers=headers)
+
+
+def baselines_table(baselines: Iterable[Baseline]) -> str:
+    """One line a baseline: size, accuracies, and its approval."""
+    rows = []
+    for baseline in baselines:
+        record, approval, tuned = baseline.record, baseline.approval, baseline.record.finetuning
+        rows.append(
+            [
+                baseline.case,
+                f"{record.size_percent:.2f}" if record.dense_size_bits else UNDOCUMENTED,
+                f"{record.dense_accuracy.percent:.2f}",
+                f"{record.pruned_accuracy.percent:.2f}",
+                f"{tuned.best.percent:.2f}" if tuned else UNDOCUMENTED,
+                approval.at[:10],
+                approval.by,
+                approval.reason,
+            ]
+        )
+    headers = ["case", "size %", "dense %", "pruned %", "best %", "approved", "by", "reason"]
+    alignment = ["left", *["right"] * 4, *["left"] * 3]
+    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=alignment)
+
+
+def baseline_text(baseline: Baseline) -> str:
+    """Who approved it, when and why; what it was measured on; sizes and accuracies."""
+    record, approval, tuned = baseline.record, baseline.approval, baseline.record.finetuning
+    measured = [("dense", record.dense_accuracy), ("pruned", record.pruned_accuracy)]
+    measured += [("best epoch", tuned.best), ("last epoch", tuned.last)] if tuned else []
+    rows = [
+        ["case", baseline.case],
+        ["approved", f"{approval.at} by {approval.by}"],
+        ["reason", approval.reason],
+        ["replaced", approval.replaced or "nothing: it is the first"],
+        ["digest", baseline.digest],
+        ["recorded", f"{record.created}, revision {record.revision or 'unknown'}"],
+        ["data", f"{record.data.name}, {record.data.digest}"],
+        ["dense weights", f"{record.checkpoints.origin}, {record.checkpoints.dense}"],
+        ["environment", ", ".join(f"{name} {value}" for name, value in record.environment.items())],
+        ["nominal size", f"{record.pruned_size_bits / 8 / 2**20:.2f} of {record.dense_size_bits / 8 / 2**20:.2f} MiB"],
+        *([f"accuracy {what}", f"{accuracy.percent:.2f} %, {_count(accuracy)}"] for what, accuracy in measured),
+    ]
+    return tabulate(rows, tablefmt="plain", disable_numparse=True)
 
 
 def claims_table(claims: Iterable[Claim]) -> str:

@@ -1,42 +1,16 @@
-"""The command line. Thin: parses, calls, prints. Torch is imported inside commands, so that help answers at once.
-
-Exit codes: 0 done; 1 a check failed; 2 bad input, one line says which; 130 interrupted (the same command goes on).
-"""
+"""Commands that make things: runs, dense checkpoints, data, and the linter of documents."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-from prunebench.errors import PrunebenchError, StorageError
-
-FILE = click.Path(path_type=Path)  # prunebench itself says what is wrong with a path
-
-
-class _Group(click.Group):
-    """Errors of prunebench become one line and exit code 2."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except PrunebenchError as error:
-            _fail(str(error))
-        except KeyboardInterrupt:
-            click.echo("\ninterrupted: the same command goes on from the last whole epoch", err=True)
-            sys.exit(130)
-        except OSError as error:
-            if error.filename is None:
-                raise
-            _fail(str(StorageError(f"cannot use '{error.filename}': {error.strerror}")))
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
-    sys.exit(2)
+from prunebench.cli.shell import FILE, Group
+from prunebench.files import RUN_FOLDER
 
 
 def _options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -63,7 +37,7 @@ def _options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]
     return decorate
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="prunebench")
 def main() -> None:
     """Prune a model by a sparsity table, fine-tune it under masks, and check what came out against what was claimed."""
@@ -93,9 +67,7 @@ def runs() -> None:
     show_default=True,
     help="Images that choose the best epoch: test as documented (optimistic), or a tenth of the training images.",
 )
-@click.option(
-    "--json", "output", type=FILE, help="Where to write the record. Default: a new file in .prunebench/records/."
-)
+@click.option("--json", "output", type=FILE, help=f"Where to write the record. Default: a new file in {RUN_FOLDER}/.")
 def run(
     run: str,
     workload: str,
@@ -125,9 +97,18 @@ def run(
     from prunebench.memory import keep_freed_memory
     from prunebench.pipeline import execute, prepare
     from prunebench.progress import ProgressBar
-    from prunebench.records import new_record_path, write_record
+    from prunebench.records import failures_kept, keep_record, name_case, write_record
     from prunebench.report import accuracy_table, heading, layer_table, verdict_lines
 
+    case = name_case(
+        workload=chosen.name,
+        run=documented.name,
+        budget=afford.name,
+        seed=seed,
+        precision=precision,
+        select_on=select_on,
+        finetuned=not no_finetune,
+    )
     keep_freed_memory()
     with ProgressBar() as progress:
         setting = prepare(
@@ -141,9 +122,12 @@ def run(
             select_on=select_on,
             progress=progress,
         )
-        record = execute(documented, setting, finetune=not no_finetune, progress=progress)
-    output = output or new_record_path(documented.name)
-    write_record(record, output)
+        with failures_kept(case):
+            record = execute(documented, setting, finetune=not no_finetune, progress=progress)
+    if output:
+        write_record(record, output)
+    else:
+        output = keep_record(record)
     click.echo(f"{heading(record.run, record)}\n\n{layer_table(record)}\n\n{accuracy_table(record, documented)}\n")
     verdicts = worst_first(check_record(record, documented))
     failed = [verdict for verdict in verdicts if verdict.status is Status.FAIL]
@@ -236,7 +220,3 @@ def data(workload: str, data: Path | None, verify: bool) -> None:
 
             verify_source(found, progress.loading)
             click.echo("verified: decoding the source again gives the same digest")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,177 @@
+"""What a record must satisfy before it becomes a baseline; and the two functions that change `baselines/`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prunebench.errors import ApprovalError, StorageError
+from prunebench.gate import Status, Verdict, check_record, compare_records
+from prunebench.records import (
+    BASELINES,
+    Approval,
+    Baseline,
+    Collected,
+    RunRecord,
+    approved,
+    baseline_path,
+    case_id,
+    chosen_cases,
+    locked,
+    read_baseline,
+    write_baseline,
+)
+from prunebench.records.provenance import changed_files, git_user, run_digest
+from prunebench.runs import RUNS, DocumentedRun
+from prunebench.workloads import WORKLOADS
+
+UNDOCUMENTED = "sparsities as recorded; the run is not one of the documented ones"
+
+
+def approve(
+    records: Mapping[str, RunRecord],
+    folder: Path = BASELINES,
+    *,
+    reason: str,
+    by: str | None = None,
+    now: datetime | None = None,
+    incomparable: Collection[str] = (),
+) -> list[Baseline]:
+    """Make `records`, by case, the baselines of their cases: all of them, or none where one is refused.
+
+    A record that is worse than the baseline it replaces may be approved, that is what a reason is for. `by` is git's
+    user unless given, `now` the time of the call. `incomparable` names the cases that may take the place of a baseline
+    that they cannot be compared with.
+
+    Raises:
+        ApprovalError: no reason, nobody to name, a dirty tree (now, or when the record was made), a record under a
+            floor or of another case, or one that is INCOMPARABLE with its baseline and not named so.
+        RecordError: a baseline that stands there cannot be read.
+        StorageError: the folder cannot be locked or written.
+    """
+    if not reason.strip():
+        raise ApprovalError("an approval needs a reason, for whoever reads the baseline's history")
+    with locked(folder):
+        approver = by or git_user(folder)
+        if not approver:
+            raise ApprovalError("nobody to name as the approver: set it with 'git config user.name NAME'")
+        if changed := changed_files(folder):
+            shown = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
+            raise ApprovalError(f"the working tree is dirty ({shown}): commit or stash it, then approve")
+        at = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
+        baselines = []
+        for case, record in records.items():
+            old = _standing(case, folder)
+            for objection in objections(case, record, old, incomparable=case in incomparable):
+                raise ApprovalError(f"{case} is not approved: {objection}")
+            replaced = old.digest if old else None
+            baselines.append(approved(record, Approval(by=approver, at=at, reason=reason.strip(), replaced=replaced)))
+        for baseline in baselines:
+            write_baseline(baseline, folder)
+    return baselines
+
+
+def remove(paths: Iterable[Path], folder: Path = BASELINES) -> None:
+    """Remove baselines, and what a killed process left behind in `folder`.
+
+    Raises:
+        StorageError: the folder cannot be locked, or a file cannot be removed.
+    """
+    with locked(folder):
+        for path in (*paths, *folder.glob("*/.*.tmp")):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(f"cannot remove '{path}': {error.strerror or error}") from error
+
+
+def superseded(paths: Mapping[str, Path]) -> dict[str, str]:
+    """By case, why nothing can be compared with a baseline any more; one that can be is not listed.
+
+    Raises:
+        RecordError: a baseline cannot be read.
+    """
+    reasons = ((case, _superseded(read_baseline(path).record)) for case, path in paths.items())
+    return {case: reason for case, reason in reasons if reason}
+
+
+def _superseded(record: RunRecord) -> str | None:
+    workload = WORKLOADS.get(record.workload)
+    if workload is None:
+        return f"the workload {record.workload} is gone"
+    if record.budget not in workload.budgets:
+        return f"the budget {record.budget} of {record.workload} is gone"
+    if record.run in RUNS and record.run_digest != run_digest(RUNS[record.run]):
+        return f"{record.run} has changed its sparsities, model or epochs"
+    return None
+
+
+def chosen_records(found: Collected, only: Collection[str] = ()) -> dict[str, RunRecord]:
+    """The records to approve: those of the cases in `only`; without it, the only one there is.
+
+    Raises:
+        UnknownNameError: a case that is not there.
+        ApprovalError: several cases and none is named; or a case whose run failed, or whose file is damaged.
+    """
+    if not only and len(found.cases) != 1:
+        raise ApprovalError(f"which of {len(found.cases)} cases? Name them with --only: {', '.join(found.cases)}")
+    cases = chosen_cases(only or found.cases, found.cases)
+    for case in cases:
+        if case in found.unusable:
+            raise ApprovalError(f"{case} is not approved: {found.unusable[case]}")
+    return {case: found.records[case] for case in cases}
+
+
+def objections(
+    case: str, record: RunRecord, old: Baseline | None = None, *, incomparable: bool = False
+) -> Iterator[str]:
+    """What speaks against making `record` the baseline of `case` in the place of `old`."""
+    if case_id(record) != case:
+        yield f"the record is of {case_id(record)}"
+    if record.dirty:
+        yield f"the record was made from a dirty tree, at revision {(record.revision or 'unknown')[:12]} with changes"
+    if inconsistent := _inconsistent(record):
+        yield f"the record contradicts itself: {inconsistent}"
+        return
+    yield from _under_floors(record)
+    if old is not None and not incomparable:
+        for verdict in compare_records({case: old.record}, {case: record}):
+            if verdict.status is Status.INCOMPARABLE and not getattr(verdict, "advisory", False):
+                yield (
+                    f"it is INCOMPARABLE with the baseline it would replace ({verdict.check}: {verdict.measured}, "
+                    f"was {verdict.expected}); if that is meant, name it with --incomparable {case}"
+                )
+
+
+def _under_floors(record: RunRecord) -> Iterator[str]:
+    run, documented = _run(record), RUNS.get(record.run)
+    failed: list[Verdict] = [verdict for verdict in check_record(record, run) if verdict.status is Status.FAIL]
+    for verdict in failed:
+        yield f"below its floor: {verdict.check}: {verdict.measured}, expected {verdict.expected} ({verdict.rule})"
+    if documented is not None and record.run_digest != run_digest(documented):
+        yield f"its sparsities, model or epochs are not those of the documented {record.run}"
+
+
+def _run(record: RunRecord) -> DocumentedRun:
+    """The documented run of that name where the layers are its layers; else a run made of what the record says."""
+    sparsity = {layer.name: layer.sparsity for layer in record.layers}
+    documented = RUNS.get(record.run)
+    if documented is not None and documented.sparsity.keys() == sparsity.keys():
+        return documented
+    return DocumentedRun(name=record.run, model=record.model, sparsity=sparsity, source=UNDOCUMENTED)
+
+
+def _inconsistent(record: RunRecord) -> str | None:
+    """What cannot be right in any record, and would keep the floors from being computed."""
+    for layer in record.layers:
+        if layer.nonzeros != record.nonzeros.get(layer.name) or layer.name not in record.dense_nonzeros:
+            return f"nonzeros of {layer.name}"
+    if not record.dense_size_bits:
+        return "a dense size of 0 bits"
+    return None
+
+
+def _standing(case: str, folder: Path) -> Baseline | None:
+    path = baseline_path(case, folder)
+    return read_baseline(path) if path.is_file() else None

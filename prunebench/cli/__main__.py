@@ -1,0 +1,5 @@
+"""`python -m prunebench.cli`."""
+
+from prunebench.cli import main
+
+main()

@@ -1,0 +1,41 @@
+"""What all commands share: how errors end them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from prunebench.errors import PrunebenchError, StorageError
+
+FILE = click.Path(path_type=Path)  # prunebench itself says what is wrong with a path
+
+
+class Group(click.Group):
+    """Errors of prunebench become one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn what goes wrong into a line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except PrunebenchError as error:
+            fail(str(error))
+        except click.UsageError as error:
+            if isinstance(error, click.exceptions.NoArgsIsHelpError):
+                raise
+            fail(f"{error.format_message()} ('{error.ctx.command_path if error.ctx else 'prunebench'} --help')")
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted: the same command goes on from the last whole epoch", err=True)
+            sys.exit(130)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            fail(str(StorageError(f"cannot use '{error.filename}': {error.strerror}")))
+
+
+def fail(message: str) -> NoReturn:
+    """End with one line and exit code 2."""
+    click.echo(f"error: {message}", err=True)
+    sys.exit(2)

@@ -1,0 +1,400 @@
+"""The pytest plugin: a test hands a record to the gate, and fails where the gate does.
+
+    def test_run3(prunebench_gate):
+        prunebench_gate(execute(run, setting))
+
+Loaded wherever prunebench is installed, so neither torch nor pydantic is imported until a test uses the fixture.
+Verdicts travel from xdist's workers as an attribute of the test's report. pytest-benchmark is not needed; where it is
+there, the verdicts are put into a benchmark's `extra_info` and into what `--benchmark-save` writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from prunebench.files import BASELINES, RUN_FOLDER
+
+if TYPE_CHECKING:
+    from prunebench.gate import Thresholds, Verdict
+    from prunebench.records import RunRecord
+    from prunebench.runs import DocumentedRun
+
+FIXTURE = "prunebench_gate"
+ALWAYS_FAILING = ("FAIL", "INCOMPARABLE")
+STRICTLY_FAILING = (*ALWAYS_FAILING, "NO_BASELINE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The options: a value on the command line, else in the ini file, else the default.
+
+    Attributes:
+        strict: fail where a record has no baseline, or a baseline no record.
+        alpha, margin: of `prunebench.gate.compare.Thresholds`; None for its defaults.
+    """
+
+    baselines: Path
+    records: Path
+    strict: bool
+    alpha: float | None
+    margin: float | None
+
+    def thresholds(self) -> Thresholds:
+        """Raises `PrunebenchError` for a value out of range."""
+        from prunebench.gate import Thresholds
+
+        given = {"alpha": self.alpha, "margin": self.margin}
+        return Thresholds(**{name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What one test handed over and what became of it; `verdicts` as JSON has them."""
+
+    case: str
+    workload: str
+    budget: str
+    status: str
+    record: str
+    verdicts: list[dict[str, Any]]
+
+
+@dataclass
+class Session:
+    """What is known of the whole session, in the process that reports it.
+
+    Attributes:
+        judged: by node id.
+        deselected: tests that were left out, so that a baseline without a record says nothing.
+        unused: baselines of the workloads and budgets seen that no test handed a record over for.
+    """
+
+    settings: Settings
+    judged: dict[str, list[Judged]] = field(default_factory=dict)
+    deselected: int = 0
+    is_whole: bool = True
+    unused: list[str] = field(default_factory=list)
+
+    def verdicts(self) -> list[Verdict]:
+        """Of all tests, worst first."""
+        from prunebench.comparison import verdict_from
+        from prunebench.gate import worst_first
+
+        return worst_first(verdict_from(verdict) for judged in self._all() for verdict in judged.verdicts)
+
+    def statuses(self) -> dict[str, str]:
+        """The worst status by case."""
+        return {judged.case: judged.status for judged in self._all()}
+
+    def _all(self) -> list[Judged]:
+        return [judged for cases in self.judged.values() for judged in cases]
+
+    def find_unused(self) -> None:
+        """Find the baselines of the families seen that no test handed a record over for."""
+        from prunebench.records import family
+
+        families = {(judged.workload, judged.budget) for judged in self._all()}
+        kept = {
+            case
+            for workload, budget in families
+            for case in family(self.settings.baselines, workload=workload, budget=budget)
+        }
+        self.unused = sorted(kept - self.statuses().keys())
+
+
+SESSION = pytest.StashKey[Session]()
+JUDGED = pytest.StashKey[list[Judged]]()
+REPORTED = pytest.StashKey[int]()
+
+
+class Gate:
+    """The fixture's value. Call it with a record; the test fails, once its body is through, where the gate does."""
+
+    def __init__(self, item: pytest.Item, settings: Settings) -> None:
+        self._item = item
+        self._settings = settings
+
+    def __call__(self, *records: RunRecord, case: str | None = None, run: DocumentedRun | None = None) -> list[Verdict]:
+        """Keep `records` in the run folder and judge them against their baselines; with `run`, also against its floors.
+
+        Several are judged together, as the seeds of one run should be. `case` says what a record has to be of; without
+        it, any case will do. Returns the verdicts.
+
+        Raises:
+            RecordError: two records are of one case.
+            StorageError: a record cannot be kept.
+        """
+        from prunebench.comparison import compare_apart
+        from prunebench.gate import check_record
+        from prunebench.records import case_id, keep_record
+
+        paths = {case_id(record): keep_record(record, self._settings.records) for record in records}
+        verdicts = compare_apart(records, self._settings.baselines, thresholds=self._settings.thresholds(), case=case)
+        for record in records:
+            actual = case_id(record)
+            verdicts[actual] += check_record(record, run) if run is not None else []
+            self._remember(record, paths[actual], verdicts[actual])
+        return [verdict for found in verdicts.values() for verdict in found]
+
+    def failures_kept(self, case: str) -> AbstractContextManager[None]:
+        """Around a run of `case`: one that raises leaves a record of its failure in the run folder."""
+        from prunebench.records import failures_kept
+
+        return failures_kept(case, self._settings.records)
+
+    def _remember(self, record: RunRecord, path: Path, verdicts: list[Verdict]) -> None:
+        from prunebench.comparison import worst_status
+        from prunebench.records import case_id
+
+        judged = Judged(
+            case=case_id(record),
+            workload=record.workload,
+            budget=record.budget,
+            status=str(worst_status(verdicts)),
+            record=_shown(path, self._item.config),
+            verdicts=[{**asdict(verdict), "text": str(verdict)} for verdict in verdicts],
+        )
+        self._item.stash[JUDGED].append(judged)
+        self._item.user_properties.append((f"prunebench.{judged.case}", judged.status))
+        self._item.user_properties.append((f"prunebench.{judged.case}.record", judged.record))
+        benchmark = getattr(self._item, "funcargs", {}).get("benchmark")
+        if isinstance(extra := getattr(benchmark, "extra_info", None), dict):
+            extra.setdefault("prunebench", {})[judged.case] = judged.status
+
+
+@pytest.fixture
+def prunebench_gate(request: pytest.FixtureRequest) -> Generator[Gate]:
+    """The gate: called with a RunRecord, it fails the test where the record is worse than its approved baseline."""
+    item = request.node
+    item.stash[JUDGED], item.stash[REPORTED] = [], 0
+    yield Gate(item, request.config.stash[SESSION].settings)
+    _fail_for(item)  # what was handed over after the test's body
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("prunebench", "prunebench: the gate for pruning")
+    for name, metavar, about in (
+        ("baselines", "PATH", f"folder of approved baselines (default: {BASELINES} in the root folder)"),
+        ("records", "PATH", f"folder that new records are kept in (default: {RUN_FOLDER} in the root folder)"),
+        ("alpha", "FLOAT", "chance of a false alarm over all cases of a workload and budget (default: 0.01)"),
+        ("margin", "FLOAT", "points of accuracy that may be lost (default: 0.5)"),
+    ):
+        group.addoption(f"--prunebench-{name}", metavar=metavar, help=about)
+        parser.addini(f"prunebench_{name}", about)
+    about = "fail where a record has no baseline, or a baseline no record (default: no)"
+    group.addoption("--prunebench-strict", choices=["yes", "no"], help=about)
+    parser.addini("prunebench_strict", about, type="bool", default=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "prunebench(case=None): the test hands a record to the gate, of that case where it is given, and fails where "
+        f"it does not; tests that use the fixture {FIXTURE} have it by themselves",
+    )
+    config.stash[SESSION] = Session(settings=_settings(config))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if FIXTURE in getattr(item, "fixturenames", ()) and item.get_closest_marker("prunebench") is None:
+            item.add_marker("prunebench")
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    if items:
+        items[0].config.stash[SESSION].deselected += len(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    result = yield
+    _fail_for(item)
+    if (marker := item.get_closest_marker("prunebench")) is not None:
+        _fail_for_silence(item, marker)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.when == "teardown" and (judged := item.stash.get(JUDGED, [])):
+        report.prunebench = json.dumps([asdict(entry) for entry in judged], default=str)  # type: ignore[attr-defined]
+    return report
+
+
+class _Collector:
+    """Takes the verdicts out of the reports; registered where reports are shown, not in xdist's workers."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if text := getattr(report, "prunebench", None):
+            self._session.judged[report.nodeid] = [Judged(**entry) for entry in json.loads(text)]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        sent = getattr(node, "workeroutput", None) or {}
+        self._session.deselected = max(self._session.deselected, sent.get("prunebench_deselected", 0))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
+        if statuses := self._session.statuses():
+            output_json["prunebench"] = statuses
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    config = session.config
+    if not _is_worker(config):
+        config.pluginmanager.register(_Collector(config.stash[SESSION]), "prunebench-collector")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    config, state = session.config, session.config.stash[SESSION]
+    if _is_worker(config):
+        config.workeroutput["prunebench_deselected"] = state.deselected  # type: ignore[attr-defined]
+        return
+    if not state.judged:
+        return
+    state.find_unused()
+    state.is_whole = exitstatus in (0, 1) and not state.deselected and not _is_part(session)
+    if state.unused and state.is_whole and state.settings.strict and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    from prunebench.report.markdown import append_step_summary, markdown_summary
+
+    append_step_summary(markdown_summary(state.verdicts(), notes=_notes(state)))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    state = config.stash[SESSION]
+    if _is_worker(config) or not state.judged:
+        return
+    from prunebench.gate import Status
+    from prunebench.report.markdown import in_github_actions, workflow_commands
+
+    verdicts = state.verdicts()
+    passed = sum(verdict.status is Status.PASS for verdict in verdicts)
+    terminalreporter.write_sep("=", "prunebench gate")
+    for verdict in verdicts:
+        if verdict.status is not Status.PASS:
+            failed = _fails(str(verdict.status), getattr(verdict, "advisory", False), state.settings)
+            terminalreporter.write_line(str(verdict), red=failed, yellow=not failed)
+    for note in _notes(state):
+        terminalreporter.write_line(note, yellow=True)
+    terminalreporter.write_line(f"{passed} of {len(verdicts)} comparisons passed, {len(state.statuses())} cases")
+    if in_github_actions():
+        for line in workflow_commands(verdicts):
+            terminalreporter.write_line(line)
+
+
+def _settings(config: pytest.Config) -> Settings:
+    strict = config.getoption("prunebench_strict")
+    return Settings(
+        baselines=_path(config, "baselines", BASELINES),
+        records=_path(config, "records", RUN_FOLDER),
+        strict=config.getini("prunebench_strict") if strict is None else strict == "yes",
+        alpha=_number(config, "alpha"),
+        margin=_number(config, "margin"),
+    )
+
+
+def _path(config: pytest.Config, name: str, default: Path) -> Path:
+    """Relative to where pytest was called if given there, else to the root folder."""
+    if given := config.getoption(f"prunebench_{name}"):
+        return config.invocation_params.dir / str(given)
+    return config.rootpath / str(config.getini(f"prunebench_{name}") or default)
+
+
+def _number(config: pytest.Config, name: str) -> float | None:
+    given = config.getoption(f"prunebench_{name}") or config.getini(f"prunebench_{name}")
+    try:
+        return float(given) if given else None
+    except ValueError:
+        raise pytest.UsageError(f"prunebench_{name} must be a number, got {given!r}") from None
+
+
+def _fail_for(item: pytest.Item) -> None:
+    """Fail for the verdicts that were not failed for yet."""
+    judged = item.stash.get(JUDGED, [])
+    new = judged[item.stash.get(REPORTED, 0) :]
+    item.stash[REPORTED] = len(judged)
+    lines = [line for entry in new for line in _failure(entry, item.config.stash[SESSION].settings)]
+    if lines:
+        pytest.fail("\n".join(lines), pytrace=False)
+
+
+def _failure(judged: Judged, settings: Settings) -> list[str]:
+    failed = [verdict for verdict in judged.verdicts if _verdict_fails(verdict, settings)]
+    if not failed:
+        return []
+    return [
+        f"prunebench gate: {len(failed)} of {len(judged.verdicts)} checks of {judged.case} failed",
+        *(verdict["text"] for verdict in failed),
+        f"record: {judged.record}",
+        f"if this is meant, commit, run again, and: "
+        f"prunebench baseline approve {judged.record} --only {judged.case} --reason '...'",
+    ]
+
+
+def _verdict_fails(verdict: Mapping[str, Any], settings: Settings) -> bool:
+    return _fails(str(verdict["status"]), bool(verdict.get("advisory")), settings)
+
+
+def _fails(status: str, advisory: bool, settings: Settings) -> bool:
+    return not advisory and status in (STRICTLY_FAILING if settings.strict else ALWAYS_FAILING)
+
+
+def _fail_for_silence(item: pytest.Item, marker: pytest.Mark) -> None:
+    handed = [judged.case for judged in item.stash.get(JUDGED, [])]
+    wanted = marker.kwargs.get("case", marker.args[0] if marker.args else None)
+    if wanted is not None and not any(wanted in (case, case.partition("/")[2]) for case in handed):
+        pytest.fail(f"prunebench gate: no record of {wanted} was handed over, but of: {_listed(handed)}", pytrace=False)
+    if not handed:
+        pytest.fail(f"prunebench gate: the test handed no record to {FIXTURE}", pytrace=False)
+
+
+def _notes(state: Session) -> list[str]:
+    if not state.unused:
+        return []
+    if state.is_whole:
+        fails = ", which fails the session (strict)" if state.settings.strict else ""
+        return [f"unused baselines, no test handed over a record of them{fails}: {_listed(state.unused)}"]
+    return [f"part of the tests ran; without a record are: {_listed(state.unused)}"]
+
+
+def _is_part(session: pytest.Session) -> bool:
+    """Whether tests were named one by one, chosen by an earlier result, or stopped early."""
+    option = session.config.option
+    return bool(
+        session.shouldstop
+        or session.shouldfail
+        or any("::" in argument for argument in session.config.args)
+        or getattr(option, "lf", False)
+        or getattr(option, "stepwise", False)
+    )
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of xdist's workers, which report to another process."""
+    return hasattr(config, "workerinput")
+
+
+def _shown(path: Path, config: pytest.Config) -> str:
+    return os.path.relpath(path, config.invocation_params.dir)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,53 @@
+"""The run folder: every record that was made, failed runs included. Nothing in it is ever overwritten."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from prunebench.errors import PrunebenchError
+from prunebench.files import RUN_FOLDER, write_new_text
+from prunebench.records.cases import case_id
+from prunebench.records.provenance import source_revision
+from prunebench.records.record import FailedRun, RunRecord, record_text
+
+
+def keep_record(record: RunRecord | FailedRun, folder: Path = RUN_FOLDER, *, now: datetime | None = None) -> Path:
+    """Write a record to a new file in `folder`, whole or not at all, and return its path.
+
+    The name is the time in UTC and the case; many processes may keep records at once.
+
+    Raises:
+        StorageError: the folder cannot be made or written.
+    """
+    stamp = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    case = f"{record.case}-failed" if isinstance(record, FailedRun) else case_id(record)
+    name, text = f"{stamp}-{re.sub(r'[^A-Za-z0-9._-]', '-', case)[:120]}", record_text(record)
+    for again in count():
+        path = folder / (f"{name}-{again}.json" if again else f"{name}.json")
+        if write_new_text(path, text):
+            return path
+    raise AssertionError("count() ends never")
+
+
+@contextlib.contextmanager
+def failures_kept(case: str, folder: Path = RUN_FOLDER) -> Iterator[None]:
+    """Keep a `FailedRun` of `case` where the block raises; the exception goes on."""
+    try:
+        yield
+    except Exception as error:
+        revision, dirty = source_revision()
+        failed = FailedRun(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            case=case,
+            error=f"{type(error).__name__}: {error}",
+            revision=revision,
+            dirty=dirty,
+        )
+        with contextlib.suppress(PrunebenchError):  # what went wrong first is what people have to read
+            keep_record(failed, folder)
+        raise

@@ -1,0 +1,345 @@
+"""The plugin: the gate's failures fail the test: alone, under xdist, in any order, with pytest-benchmark, without."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from record_factory import make_baseline, make_record
+
+import prunebench.comparison  # before pytester, which forgets what was imported within a run: torch cannot come twice
+import prunebench.gate.compare
+from prunebench.records import RunRecord, collect, read_record, write_baseline
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(prunebench.comparison.__file__).parents[1]
+
+TESTS = """
+from record_factory import make_record
+
+def test_same(prunebench_gate):
+    prunebench_gate(make_record())
+
+def test_bigger(prunebench_gate):
+    prunebench_gate(make_record(run="bigger", extra_nonzeros=1))
+
+def test_nothing_to_do_with_it():
+    pass
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A folder with tests and baselines of `tiny` and `bigger`, outside of any code host's runner."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", f"{HERE}:{ROOT / 'tests'}")
+    pytester.syspathinsert(ROOT / "tests")
+    pytester.makepyfile(TESTS)
+    based(pytester, make_record(), make_record(run="bigger"))
+    return pytester
+
+
+def based(pytester: pytest.Pytester, *records: RunRecord) -> None:
+    for record in records:
+        write_baseline(make_baseline(record), pytester.path / "baselines")
+
+
+def options(*arguments: str) -> list[str]:
+    """With the plugin, also where it is not installed; without hypothesis, which takes a second to say nothing."""
+    installed = any(entry.name == "prunebench" for entry in entry_points(group="pytest11"))
+    return [*([] if installed else ["-p", "prunebench.pytest_plugin"]), "-p", "no:hypothesispytest", *arguments]
+
+
+def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return pytester.runpytest_inprocess(*options(*arguments))
+
+
+def test_a_regression_fails_its_own_test_only(project: pytest.Pytester) -> None:
+    result = run(project, "-p", "no:randomly")
+    result.assert_outcomes(passed=2, failed=1)
+    assert 1 == result.ret
+    result.stdout.fnmatch_lines(
+        [
+            "*prunebench gate: * of * checks of digits/bigger-quick failed",
+            "FAIL*digits/bigger-quick*",
+            "record: .prunebench/records/*-digits-bigger-quick.json",
+            "*prunebench baseline approve .prunebench/records/*.json --only digits/bigger-quick --reason*",
+            "*= prunebench gate =*",
+            "FAIL*digits/bigger-quick*",
+            "*comparisons passed, 2 cases",
+        ]
+    )
+    kept = sorted((project.path / ".prunebench" / "records").iterdir())
+    assert {"tiny", "bigger"} == {read_record(path).run for path in kept}
+
+
+def test_last_failed_runs_the_failed_one_again(project: pytest.Pytester) -> None:
+    run(project)
+    result = run(project, "--lf", "--prunebench-strict=yes")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["part of the tests ran; without a record are: digits/tiny-quick"])
+
+
+def test_junit_has_the_failure_and_the_properties(project: pytest.Pytester) -> None:
+    run(project, "--junitxml=report.xml")
+    cases = {case.get("name"): case for case in ElementTree.parse(project.path / "report.xml").iter("testcase")}
+    failure = cases["test_bigger"].find("failure")
+    assert failure is not None
+    assert "digits/bigger-quick" in (failure.get("message") or "")
+    properties = {entry.get("name"): entry.get("value") for entry in cases["test_bigger"].iter("property")}
+    assert "FAIL" == properties["prunebench.digits/bigger-quick"]
+    assert (
+        "PASS"
+        == {entry.get("name"): entry.get("value") for entry in cases["test_same"].iter("property")}[
+            "prunebench.digits/tiny-quick"
+        ]
+    )
+    assert [] == list(cases["test_nothing_to_do_with_it"].iter("property"))
+
+
+def test_under_xdist_and_in_any_order_the_summary_is_whole(project: pytest.Pytester) -> None:
+    pytest.importorskip("xdist")
+    based(project, make_record(run="unused"))
+    result = project.runpytest_subprocess(
+        *options("-n2", "--prunebench-strict=yes", "--junitxml=report.xml"), timeout=120
+    )
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*= prunebench gate =*",
+            "FAIL*digits/bigger-quick*",
+            "unused baselines*fails the session (strict): digits/unused-quick",
+            "*comparisons passed, 2 cases",
+        ]
+    )
+    properties = ElementTree.parse(project.path / "report.xml").iter("property")
+    assert "prunebench.digits/bigger-quick" in {entry.get("name") for entry in properties}
+
+
+def test_any_order_gives_the_same_verdicts(project: pytest.Pytester) -> None:
+    pytest.importorskip("pytest_randomly")
+    for seed in (1, 2):
+        run(project, f"--randomly-seed={seed}").assert_outcomes(passed=2, failed=1)
+
+
+BENCHMARKS = """
+from record_factory import make_record
+
+def test_same(benchmark, prunebench_gate):
+    prunebench_gate(benchmark.pedantic(make_record, rounds=2))
+
+def test_bigger(prunebench_gate, benchmark):
+    prunebench_gate(benchmark.pedantic(make_record, kwargs={"run": "bigger", "extra_nonzeros": 1}))
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--benchmark-disable",), ("--benchmark-only",)])
+def test_the_gate_judges_with_benchmarking_on_or_off(project: pytest.Pytester, arguments: tuple[str, ...]) -> None:
+    pytest.importorskip("pytest_benchmark")
+    project.makepyfile(BENCHMARKS)
+    run(project, *arguments).assert_outcomes(passed=1, failed=1)
+
+
+def test_saved_benchmarks_carry_the_verdicts_and_compare(project: pytest.Pytester) -> None:
+    pytest.importorskip("pytest_benchmark")
+    project.makepyfile(BENCHMARKS)
+    run(project, "--benchmark-save=first").assert_outcomes(passed=1, failed=1)
+    (saved,) = project.path.glob(".benchmarks/*/*_first.json")
+    content = json.loads(saved.read_text())
+    assert {"digits/tiny-quick": "PASS", "digits/bigger-quick": "FAIL"} == content["prunebench"]
+    extra = {entry["name"]: entry["extra_info"]["prunebench"] for entry in content["benchmarks"]}
+    assert {"digits/tiny-quick": "PASS"} == extra["test_same"]
+    run(project, "--benchmark-compare", "--benchmark-save=second").assert_outcomes(passed=1, failed=1)
+
+
+def test_pytest_benchmark_is_not_needed(project: pytest.Pytester) -> None:
+    run(project, "-p", "no:benchmark").assert_outcomes(passed=2, failed=1)
+
+
+def test_a_missing_baseline_is_reported_and_fails_in_strict_mode(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        from record_factory import make_record
+        def test_new(prunebench_gate):
+            prunebench_gate(make_record(run="new"))
+    """)
+    result = run(project)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["NO_BASELINE*digits/new-quick*"])
+    result = run(project, "--prunebench-strict", "yes")
+    result.assert_outcomes(failed=1)
+    assert 1 == result.ret
+
+
+def test_an_unused_baseline_is_reported_and_fails_in_strict_mode(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        from record_factory import make_record
+        def test_same(prunebench_gate):
+            prunebench_gate(make_record())
+        def test_other():
+            pass
+    """)
+    based(project, make_record(run="full", budget="full"))
+    result = run(project)
+    assert 0 == result.ret
+    result.stdout.fnmatch_lines(["unused baselines*: digits/bigger-quick"])
+    assert 1 == run(project, "--prunebench-strict=yes").ret
+    project.makeini("[pytest]\nprunebench_strict = true")
+    assert 1 == run(project).ret
+    assert 0 == run(project, "--prunebench-strict=no").ret
+    for part in (("-k", "same"), (f"{next(project.path.glob('test_*.py')).name}::test_same",)):
+        assert 0 == run(project, *part).ret
+
+
+def test_an_edited_baseline_fails_the_test_and_is_named(project: pytest.Pytester) -> None:
+    path = project.path / "baselines" / "digits" / "tiny-quick.json"
+    path.write_text(path.read_text().replace('"reason": "first"', '"reason": "edited"'))
+    result = run(project)
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(["INCOMPARABLE digits/tiny-quick:*tiny-quick.json' was edited or damaged*"])
+
+
+def test_a_test_that_hands_nothing_over_fails(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        import pytest
+        from record_factory import make_record
+
+        def test_silent(prunebench_gate):
+            pass
+
+        @pytest.mark.prunebench(case="bigger-quick")
+        def test_of_another_case(prunebench_gate):
+            prunebench_gate(make_record())
+
+        @pytest.mark.prunebench("digits/tiny-quick")
+        def test_of_its_case(prunebench_gate):
+            prunebench_gate(make_record(), case="tiny-quick")
+
+        def test_that_expects_another(prunebench_gate):
+            prunebench_gate(make_record(finetuning=None), case="digits/tiny-quick")
+
+        def test_skipped(prunebench_gate):
+            pytest.skip("no GPU")
+    """)
+    result = run(project, "--strict-markers", "-p", "no:randomly")
+    result.assert_outcomes(passed=1, failed=3, skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*the test handed no record to prunebench_gate",
+            "*no record of bigger-quick was handed over, but of: digits/tiny-quick",
+            "*record: it is of digits/tiny-quick-oneshot*",
+        ]
+    )
+
+
+def test_every_record_of_a_test_is_judged_and_its_own_failure_comes_first(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        from record_factory import make_record
+
+        def test_both(prunebench_gate):
+            first = prunebench_gate(make_record(run="bigger", extra_nonzeros=1))
+            second = prunebench_gate(make_record())
+            assert {"FAIL", "PASS"} >= {verdict.status for verdict in (*first, *second)}
+
+        def test_own(prunebench_gate):
+            prunebench_gate(make_record(run="bigger", extra_nonzeros=1))
+            assert "my own" == "failure"
+    """)
+    result = run(project)
+    result.assert_outcomes(failed=2, errors=1)  # the gate's own failure of the second shows at its teardown
+    result.stdout.fnmatch_lines(["*assert 'my own' == 'failure'*"])
+    result.stdout.fnmatch_lines(["*comparisons passed, 2 cases"])
+
+
+def test_a_run_that_raises_leaves_its_failure_in_the_run_folder(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        def test_broken(prunebench_gate):
+            with prunebench_gate.failures_kept("digits/tiny-quick"):
+                raise ValueError("it broke")
+    """)
+    result = run(project)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ValueError: it broke"])
+    found = collect(project.path / ".prunebench" / "records")
+    assert ["digits/tiny-quick"] == list(found.unusable)
+
+
+def test_floors_are_checked_where_the_run_is_given(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        from prunebench.runs import DocumentedRun
+        from record_factory import make_record
+
+        def test_floor(prunebench_gate):
+            record = make_record(extra_nonzeros=1)
+            sparsity = {layer.name: layer.sparsity for layer in record.layers}
+            prunebench_gate(record, run=DocumentedRun(name="tiny", sparsity=sparsity, source="here"))
+    """)
+    result = run(project)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["FAIL tiny: nonzeros of classifier.weight*"])
+
+
+def test_github_gets_a_summary_and_annotations(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = project.path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    run(project).stdout.no_fnmatch_line("::error*")
+    assert "❌ FAIL | digits/bigger-quick" in summary.read_text()
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    run(project).stdout.fnmatch_lines(["::error title=FAIL digits/bigger-quick::*"])
+
+
+def test_folders_come_from_the_options_or_the_ini_file(project: pytest.Pytester) -> None:
+    (project.path / "baselines").rename(project.path / "approved")
+    run(project, "--prunebench-baselines", "approved", "--prunebench-records=kept").assert_outcomes(passed=2, failed=1)
+    assert 2 == len(list((project.path / "kept").iterdir()))
+    project.makeini(
+        "[pytest]\nprunebench_baselines = approved\nprunebench_records = elsewhere\nprunebench_alpha = 0.05"
+    )
+    run(project, "--prunebench-margin", "1").assert_outcomes(passed=2, failed=1)
+    assert 2 == len(list((project.path / "elsewhere").iterdir()))
+
+
+@pytest.mark.parametrize("argument", ["--prunebench-strict=perhaps", "--prunebench-alpha=much", "--prunebench-strict"])
+def test_a_bad_value_is_a_usage_error(project: pytest.Pytester, argument: str) -> None:
+    assert pytest.ExitCode.USAGE_ERROR == run(project, argument).ret
+
+
+def test_alpha_is_shared_by_the_family(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    compare = prunebench.gate.compare.compare_records
+
+    def remember(*sides: object, thresholds: prunebench.gate.compare.Thresholds) -> list:
+        seen.append(thresholds.alpha)
+        return compare(*sides, thresholds=thresholds)
+
+    monkeypatch.setattr(prunebench.gate.compare, "compare_records", remember)
+    based(project, *(make_record(seed=seed) for seed in (1, 2)), make_record(run="not-counted", budget="full"))
+    project.makepyfile("""
+        from record_factory import make_record
+
+        def test_one(prunebench_gate):
+            prunebench_gate(make_record(run="bigger"))
+
+        def test_seeds(prunebench_gate):
+            prunebench_gate(*(make_record(seed=seed) for seed in (0, 1, 2)))
+    """)
+    result = run(project, "-p", "no:randomly", "--prunebench-alpha=0.04", "--prunebench-strict=yes")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*comparisons passed, 4 cases"])
+    assert pytest.approx([0.01, 0.03]) == seen
+
+
+def test_sessions_without_records_say_and_import_nothing(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_a(): pass")
+    result = run(pytester)
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*prunebench gate*")
+    code = "import sys, prunebench.pytest_plugin; sys.exit(bool({'torch', 'pydantic', 'numpy'} & set(sys.modules)))"
+    assert 0 == subprocess.run([sys.executable, "-c", code], cwd=HERE).returncode

@@ -1,0 +1,110 @@
+"""Synthetic records: as small as the schema allows, consistent in themselves, made in microseconds."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from prunebench.records import (
+    Accuracy,
+    Approval,
+    Baseline,
+    Checkpoints,
+    Data,
+    FineTuning,
+    Layer,
+    RunRecord,
+    Timings,
+    approved,
+)
+
+IMAGES = 200
+SHAPES = {"backbone.conv0.weight": [4, 3, 3, 3], "classifier.weight": [10, 4]}
+BIAS = {"classifier.bias": 10}
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def accuracy(wrong: int = 10, images: int = IMAGES) -> Accuracy:
+    """Answers of which the first `wrong` are wrong."""
+    correct = np.arange(images) >= wrong
+    return Accuracy(
+        correct=int(correct.sum()),
+        images=images,
+        correct_bits=base64.b64encode(np.packbits(correct).tobytes()).decode("ascii"),
+        predictions_digest=digest(f"{wrong} of {images} wrong"),
+    )
+
+
+def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int = 0, **changes: Any) -> RunRecord:
+    """A record of a run `tiny` that no document knows.
+
+    `wrong` images are answered wrong after pruning; `extra_nonzeros` of the last layer escaped the pruning.
+    """
+    numels = {name: math.prod(shape) for name, shape in SHAPES.items()}
+    kept = {name: numel - round(sparsity * numel) for name, numel in numels.items()}
+    kept["classifier.weight"] += extra_nonzeros
+    dense, nonzeros = numels | BIAS, kept | BIAS
+    is_oneshot = "finetuning" in changes and changes["finetuning"] is None
+    fields: dict[str, Any] = {
+        "created": "2026-01-02T03:04:05+00:00",
+        "run": "tiny",
+        "run_digest": digest(f"tiny {sparsity}"),
+        "model": "vgg",
+        "workload": "digits",
+        "budget": "quick",
+        "full_protocol": False,
+        "seed": 0,
+        "precision": "fp32",
+        "data": Data(name="digits", digest=digest("digits"), train_images=1000, test_images=IMAGES),
+        "checkpoints": Checkpoints(
+            origin="dense.safetensors",
+            is_course_checkpoint=False,
+            dense=digest("dense"),
+            pruned=digest(f"pruned {sparsity}"),
+            best=None if is_oneshot else digest("tuned"),
+            last=None if is_oneshot else digest("tuned"),
+        ),
+        "layers": [
+            Layer(name=name, shape=shape, sparsity=sparsity, nonzeros=kept[name], macs=9 * numels[name])
+            for name, shape in SHAPES.items()
+        ],
+        "masks_digest": digest(f"masks {sparsity}"),
+        "elements": sum(dense.values()),
+        "dense_nonzeros": dense,
+        "nonzeros": nonzeros,
+        "dense_size_bits": 32 * sum(dense.values()),
+        "pruned_size_bits": 32 * sum(nonzeros.values()),
+        "dense_file_bytes": 4 * sum(dense.values()) + 100,
+        "pruned_file_bytes": 4 * sum(dense.values()) + 100,
+        "dense_accuracy": accuracy(4),
+        "pruned_accuracy": accuracy(wrong),
+        "finetuning": FineTuning(
+            protocol={"epochs": 2, "learning_rate": 0.01, "schedule": "cosine"},
+            selected_on="test",
+            losses=[0.5, 0.25],
+            selection_accuracies=[96.0, 97.0],
+            best_epoch=2,
+            best=accuracy(6),
+            last=accuracy(6),
+            resumed_after=0,
+        ),
+        "timings": Timings(prune=[0.001], evaluate=[0.5, 0.6], epochs=[1.5, 1.25]),
+        "environment": {"torch": "2.0", "device": "cpu", "cpu": "a processor", "cpu_capability": "AVX2", "threads": 2},
+        "revision": "0" * 40,
+        "dirty": False,
+    }
+    return RunRecord(**(fields | changes))
+
+
+def make_baseline(record: RunRecord | None = None, *, reason: str = "first", replaced: str | None = None) -> Baseline:
+    at = datetime(2026, 1, 3, tzinfo=UTC).isoformat()
+    approval = Approval(by="Somebody <some@body.example>", at=at, reason=reason, replaced=replaced)
+    return approved(record or make_record(), approval)

@@ -1,0 +1,128 @@
+"""Baseline files: one a case, in its place, unchanged since it was approved."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from record_factory import make_baseline, make_record
+
+from prunebench.errors import RecordError
+from prunebench.records import baselines as baselines_module
+from prunebench.records import (
+    case_id,
+    chosen_cases,
+    collect,
+    family,
+    in_family,
+    list_baselines,
+    name_case,
+    read_baseline,
+    write_baseline,
+)
+from prunebench.records import record as record_module
+from prunebench.records.documents import render
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    baseline = make_baseline()
+    path = write_baseline(baseline, tmp_path)
+    assert tmp_path / "digits" / "tiny-quick.json" == path
+    assert baseline == read_baseline(path)
+    assert baseline.digest == json.loads(path.read_text())["digest"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"reason": "first"', '"reason": "other"'),
+        ('"correct": 190', '"correct": 189'),
+        ('"by": "Somebody', '"by": "Nobody'),
+        ('"dirty": false', '"dirty": null'),
+    ],
+)
+def test_a_baseline_edited_by_hand_is_refused_by_name(tmp_path: Path, old: str, new: str) -> None:
+    path = write_baseline(make_baseline(), tmp_path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(RecordError, match="was edited or damaged") as caught:
+        read_baseline(path)
+    assert str(path) in str(caught.value)
+    assert "digits/tiny-quick" in collect(tmp_path).unusable
+
+
+def test_a_baseline_of_another_case_is_refused(tmp_path: Path) -> None:
+    path = write_baseline(make_baseline(), tmp_path)
+    copy = path.with_name("other-quick.json")
+    shutil.copy(path, copy)
+    with pytest.raises(RecordError, match="holds the baseline of digits/tiny-quick"):
+        read_baseline(copy)
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    content = {**make_baseline().model_dump(mode="json"), "schema_version": 2}
+    path = tmp_path / "digits" / "tiny-quick.json"
+    path.parent.mkdir()
+    path.write_text(render(content))
+    with pytest.raises(RecordError, match="schema version 2, this prunebench reads up to 1"):
+        read_baseline(path)
+
+
+def test_an_older_baseline_with_an_older_record_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    baseline = make_baseline()
+    content = baseline.model_dump(mode="json")
+    content["record"] = {**content["record"], "schema_version": 0, "seeds": [content["record"].pop("seed")]}
+    content["approved_by"] = content["approval"].pop("by")
+    path = tmp_path / "digits" / "tiny-quick.json"
+    path.parent.mkdir()
+    path.write_text(render({**content, "schema_version": 0}))
+
+    def migrate_record(old: dict) -> dict:
+        seeds = old.pop("seeds")
+        return {**old, "seed": seeds[0]}
+
+    def migrate_baseline(old: dict) -> dict:
+        by = old.pop("approved_by")
+        return {**old, "approval": {**old["approval"], "by": by}}
+
+    monkeypatch.setattr(record_module, "MIGRATIONS", {0: migrate_record})
+    monkeypatch.setattr(baselines_module, "MIGRATIONS", {0: migrate_baseline})
+    migrated = read_baseline(path)
+    assert (baseline.record, baseline.approval) == (migrated.record, migrated.approval)
+
+
+def test_the_case_names_what_departs_from_the_defaults() -> None:
+    assert case_id(make_record()) == "digits/tiny-quick"
+    assert case_id(make_record(seed=3, precision="bf16", finetuning=None)) == "digits/tiny-quick-seed3-bf16-oneshot"
+    assert name_case(workload="w", run="r", budget="full", select_on="validation") == "w/r-full-validation"
+
+
+def test_any_name_makes_a_path_inside_the_folder(tmp_path: Path) -> None:
+    record = make_record(run="../../x y", workload="..")
+    path = write_baseline(make_baseline(record), tmp_path / "baselines")
+    assert tmp_path / "baselines" == path.parent.parent
+    assert record == read_baseline(path).record
+
+
+def test_a_family_is_one_workload_and_budget(tmp_path: Path) -> None:
+    for record in (
+        make_record(),
+        make_record(run="b", seed=1),
+        make_record(budget="full"),
+        make_record(workload="cifar10"),
+    ):
+        write_baseline(make_baseline(record), tmp_path)
+    assert ["digits/b-quick-seed1", "digits/tiny-quick"] == family(tmp_path, workload="digits", budget="quick")
+    assert not in_family("digits/quickly-full", workload="digits", budget="quick")
+    assert 4 == len(list_baselines(tmp_path))
+
+
+def test_cases_are_chosen_in_full_or_by_their_end() -> None:
+    known = ["digits/run3-quick", "cifar10/run3-quick", "digits/run4-quick"]
+    assert ["digits/run4-quick", "digits/run3-quick"] == chosen_cases(["run4-quick", "digits/run3-quick"], known)
+    for unclear in ("run3-quick", "run9"):
+        with pytest.raises(Exception, match="unknown case"):
+            chosen_cases([unclear], known)
