@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from prunebench.errors import StorageError
 from prunebench.files import BASELINES, RUN_FOLDER
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Settings:
 
     Attributes:
         strict: fail where a record has no baseline, or a baseline no record.
-        alpha, margin: of `prunebench.gate.compare.Thresholds`; None for its defaults.
+        alpha, margin: of `prunebench.gate.thresholds.Thresholds`; None for its defaults.
     """
 
     baselines: Path
@@ -75,6 +76,7 @@ class Session:
         judged: by node id.
         deselected: tests that were left out, so that a baseline without a record says nothing.
         unused: baselines of the workloads and budgets seen that no test handed a record over for.
+        problem: what went wrong with the step summary.
     """
 
     settings: Settings
@@ -82,6 +84,7 @@ class Session:
     deselected: int = 0
     is_whole: bool = True
     unused: list[str] = field(default_factory=list)
+    problem: str = ""
 
     def verdicts(self) -> list[Verdict]:
         """Of all tests, worst first."""
@@ -275,7 +278,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     from prunebench.report.markdown import append_step_summary, markdown_summary
 
-    append_step_summary(markdown_summary(state.verdicts(), notes=_notes(state)))
+    try:
+        append_step_summary(markdown_summary(state.verdicts(), notes=_notes(state)))
+    except StorageError as error:  # a summary that nobody can read is no reason to lose the session
+        state.problem = str(error)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -367,12 +373,13 @@ def _fail_for_silence(item: pytest.Item, marker: pytest.Mark) -> None:
 
 
 def _notes(state: Session) -> list[str]:
-    if not state.unused:
-        return []
-    if state.is_whole:
+    notes = [state.problem] if state.problem else []
+    if state.unused and state.is_whole:
         fails = ", which fails the session (strict)" if state.settings.strict else ""
-        return [f"unused baselines, no test handed over a record of them{fails}: {_listed(state.unused)}"]
-    return [f"part of the tests ran; without a record are: {_listed(state.unused)}"]
+        notes.append(f"unused baselines, no test handed over a record of them{fails}: {_listed(state.unused)}")
+    elif state.unused:
+        notes.append(f"part of the tests ran; without a record are: {_listed(state.unused)}")
+    return notes
 
 
 def _is_part(session: pytest.Session) -> bool:

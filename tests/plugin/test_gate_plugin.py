@@ -14,6 +14,7 @@ from record_factory import make_baseline, make_record
 
 import prunebench.comparison  # before pytester, which forgets what was imported within a run: torch cannot come twice
 import prunebench.gate.compare
+import prunebench.gate.thresholds
 from prunebench.records import RunRecord, collect, read_record, write_baseline
 
 pytest_plugins = ["pytester"]
@@ -164,6 +165,24 @@ def test_pytest_benchmark_is_not_needed(project: pytest.Pytester) -> None:
     run(project, "-p", "no:benchmark").assert_outcomes(passed=2, failed=1)
 
 
+def test_another_plugins_benchmark_fixture_will_do(project: pytest.Pytester) -> None:
+    """As pytest-codspeed's, which has no `extra_info`."""
+    project.makeconftest("""
+        import pytest
+
+        @pytest.fixture
+        def benchmark():
+            return lambda function: function()
+    """)
+    project.makepyfile("""
+        from record_factory import make_record
+
+        def test_same(benchmark, prunebench_gate):
+            prunebench_gate(benchmark(make_record))
+    """)
+    run(project, "-p", "no:benchmark").assert_outcomes(passed=1)
+
+
 def test_a_missing_baseline_is_reported_and_fails_in_strict_mode(project: pytest.Pytester) -> None:
     project.makepyfile("""
         from record_factory import make_record
@@ -295,6 +314,15 @@ def test_github_gets_a_summary_and_annotations(project: pytest.Pytester, monkeyp
     run(project).stdout.fnmatch_lines(["::error title=FAIL digits/bigger-quick::*"])
 
 
+def test_a_step_summary_that_cannot_be_written_is_reported(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path))
+    result = run(project)
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["cannot write the step summary*"])
+
+
 def test_folders_come_from_the_options_or_the_ini_file(project: pytest.Pytester) -> None:
     (project.path / "baselines").rename(project.path / "approved")
     run(project, "--prunebench-baselines", "approved", "--prunebench-records=kept").assert_outcomes(passed=2, failed=1)
@@ -315,7 +343,7 @@ def test_alpha_is_shared_by_the_family(project: pytest.Pytester, monkeypatch: py
     seen = []
     compare = prunebench.gate.compare.compare_records
 
-    def remember(*sides: object, thresholds: prunebench.gate.compare.Thresholds) -> list:
+    def remember(*sides: object, thresholds: prunebench.gate.thresholds.Thresholds) -> list:
         seen.append(thresholds.alpha)
         return compare(*sides, thresholds=thresholds)
 
