@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,10 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 def run_benchmarks(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", BENCHMARKS, "-p", "no:randomly", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, cwd=folder)
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, cwd=folder, env=alone
+    )
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from prunebench.claims import Claim, lint, lint_documented, planned_nonzeros
 from prunebench.errors import PlanError, PrunebenchError, UnknownNameError
 from prunebench.runs import RUNS, DocumentedRun, documented_run
-from prunebench.tables import find_run, layers_of, read_table
+from prunebench.tables import find_run, read_table
 
 DENSE = 9_228_362
 NONZEROS = {"run1": 4_155_875, "run2": 2_504_369, "run3": 2_710_807, "run4": 1_006_216, "run5": 807_150}
@@ -267,7 +267,3 @@ def test_a_run_is_found_by_its_name_or_by_the_path_of_a_table(tmp_path: Path) ->
     assert "mine" == find_run(str(write_table(tmp_path))).name
     with pytest.raises(UnknownNameError, match="unknown run 'run9': expected one of run1, run2, run3, run4, run5"):
         find_run("run9")
-
-
-def test_the_layers_of_a_run_are_those_its_table_lists() -> None:
-    assert tuple(RUNS["run1"].sparsity) == layers_of(RUNS["run1"])

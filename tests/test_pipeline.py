@@ -17,7 +17,7 @@ from prunebench.data import Augmentation, Dataset, ImageSet
 from prunebench.environment import exact_fingerprint
 from prunebench.evaluation import evaluate
 from prunebench.gate import Status, check_record
-from prunebench.models import build_model, register_model, save_state, state_digest
+from prunebench.models import build_model, registry, save_state, state_digest
 from prunebench.pipeline import Progress, Setting, execute, fine_tune, prepare, prune
 from prunebench.records import read_record, write_record
 from prunebench.runs import DocumentedRun
@@ -54,7 +54,6 @@ def _images(count: int, seed: int) -> ImageSet:
     return ImageSet(noise.to(torch.uint8), labels)
 
 
-register_model("small", _small)
 DATA = Dataset(name="small", train=_images(120, 1), test=_images(50, 2), classes=("a", "b", "c"), origin="made here")
 PROTOCOL = Protocol(
     epochs=3, batch_size=32, learning_rate=0.05, augmentation=Augmentation(crop_padding=1), schedule="cosine"
@@ -68,6 +67,11 @@ WORKLOAD = Workload(
     trains_itself=True,
     budgets={"full": Budget(name="full", protocol=PROTOCOL, documented_epochs=True, full=True)},
 )
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._BUILDERS, "small", _small)  # and not for other tests
 
 
 @pytest.fixture

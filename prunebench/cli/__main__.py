@@ -2,4 +2,5 @@
 
 from prunebench.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

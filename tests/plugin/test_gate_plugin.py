@@ -13,7 +13,6 @@ import pytest
 from record_factory import make_baseline, make_record
 
 import prunebench.comparison  # before pytester, which forgets what was imported within a run: torch cannot come twice
-import prunebench.gate.compare
 import prunebench.gate.thresholds
 from prunebench.records import RunRecord, collect, read_record, write_baseline
 
@@ -341,13 +340,13 @@ def test_a_bad_value_is_a_usage_error(project: pytest.Pytester, argument: str) -
 
 def test_alpha_is_shared_by_the_family(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    compare = prunebench.gate.compare.compare_records
+    compare = prunebench.comparison.compare_records
 
     def remember(*sides: object, thresholds: prunebench.gate.thresholds.Thresholds) -> list:
         seen.append(thresholds.alpha)
         return compare(*sides, thresholds=thresholds)
 
-    monkeypatch.setattr(prunebench.gate.compare, "compare_records", remember)
+    monkeypatch.setattr(prunebench.comparison, "compare_records", remember)
     based(project, *(make_record(seed=seed) for seed in (1, 2)), make_record(run="not-counted", budget="full"))
     project.makepyfile("""
         from record_factory import make_record
