@@ -74,7 +74,7 @@ class Row:
 def main() -> None:
     """Run every part and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=int, default=240, help="real models to train")
+    parser.add_argument("--models", type=int, default=200, help="real models to train")
     parser.add_argument("--simulations", type=int, default=300, help="families of ten for each discordance")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

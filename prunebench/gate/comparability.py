@@ -20,12 +20,14 @@ ALWAYS_KNOWN = ("torch", "device", "cpu_capability", "threads")
 def case_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
     """What makes them two different things, so that no figure of one says anything about the other."""
     fields = [
+        _difference("run", baseline.run, record.run),
         _difference("workload", baseline.workload, record.workload),
         _difference("model", baseline.model, record.model),
         _difference("budget", baseline.budget, record.budget),
         _difference("full protocol", baseline.full_protocol, record.full_protocol),
         _difference("precision", baseline.precision, record.precision),
         _digests("data", baseline.data.digest, record.data.digest),
+        _difference("training images", baseline.data.train_images, record.data.train_images),
         _difference("test images", baseline.data.test_images, record.data.test_images),
     ]
     found = list(chain.from_iterable(fields))
@@ -44,7 +46,9 @@ def sparsity_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
 
 def dense_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
     """Whether they started from other dense weights."""
-    return _digests("dense checkpoint", baseline.checkpoints.dense, record.checkpoints.dense)
+    before, after = baseline.checkpoints, record.checkpoints
+    course = _difference("course checkpoint", before.is_course_checkpoint, after.is_course_checkpoint)
+    return _digests("dense checkpoint", before.dense, after.dense) + course
 
 
 def training_differences(baseline: RunRecord, record: RunRecord, *, seed_matters: bool = True) -> list[str]:

@@ -12,10 +12,14 @@ from prunebench.gate.paired import correctness
 from prunebench.measure.sizes import BITS
 from prunebench.records import Accuracy, FineTuning, RunRecord
 
+LONGEST_SECONDS = 1e9
+"""Thirty years."""
+
 
 def contradictions(record: RunRecord) -> list[str]:
     """Every contradiction, in words; empty for a sound record."""
-    return [*_sizes(record), *_accuracies(record), *_fine_tuning(record)]
+    found = [*_sizes(record), *_accuracies(record), *_timings(record)]
+    return found or list(_fine_tuning(record))  # which reckons with the accuracies, so they have to be sound
 
 
 def _sizes(record: RunRecord) -> Iterator[str]:
@@ -29,8 +33,8 @@ def _sizes(record: RunRecord) -> Iterator[str]:
         yield "the pruned and the dense model have other parameters"
     if sum(record.dense_nonzeros.values()) > record.elements:
         yield f"{sum(record.dense_nonzeros.values()):,} nonzeros in {record.elements:,} elements"
-    if not record.layers:
-        yield "it has no layers"
+    if not record.layers or len({layer.name for layer in record.layers}) < len(record.layers):
+        yield "it has no layers, or one twice"
     for layer in record.layers:
         if record.nonzeros.get(layer.name) != layer.nonzeros:
             yield f"{layer.name} has {layer.nonzeros:,} nonzeros and {record.nonzeros.get(layer.name)}"
@@ -55,6 +59,12 @@ def _unreadable(accuracy: Accuracy) -> str | None:
     except RecordError as error:
         return str(error)
     return None
+
+
+def _timings(record: RunRecord) -> Iterator[str]:
+    longest = max([*record.timings.prune, *record.timings.evaluate, *record.timings.epochs], default=0.0)
+    if longest > LONGEST_SECONDS:
+        yield f"something took {longest:.3g} s"
 
 
 def _fine_tuning(record: RunRecord) -> Iterator[str]:

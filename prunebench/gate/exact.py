@@ -2,9 +2,9 @@
 
 Shapes, nonzeros, sizes and MACs follow from the model and the run's table alone. Masks and pruned weights follow from
 the dense weights too, by one rounding rule and one tie rule on the bits of the weights, so on equal dense weights they
-are equal everywhere. Predictions and trained weights are arithmetic: they repeat byte for byte on one machine, and
-may differ by rounding elsewhere. A difference on one machine is no fault by itself, so it is never a FAIL: it says that
-something in between has changed, and the accuracy tier says whether that matters.
+are equal on every machine. Predictions and trained weights are arithmetic: they repeat byte for byte on one machine,
+and may differ by rounding elsewhere. A difference on one machine is no fault by itself, so it is never a FAIL: it says
+that something in between has changed, and the accuracy tier says whether that matters.
 """
 
 from __future__ import annotations
@@ -94,11 +94,16 @@ def changed_nonzeros(case: str, baseline: RunRecord, record: RunRecord) -> Itera
 
 def _quantities(baseline: RunRecord, record: RunRecord) -> Iterator[tuple[str, str, Entries, Entries]]:
     yield "nonzeros", "elements", baseline.nonzeros, record.nonzeros
+    yield "sparsities", "fractions", _sparsities(baseline), _sparsities(record)
     yield "layer shapes", "elements", _shapes(baseline), _shapes(record)
     yield "multiply-accumulates", "MACs", _macs(baseline), _macs(record)
     yield "elements of all parameters", "elements", {"all": baseline.elements}, {"all": record.elements}
     yield "nominal size", "bits", _bits(baseline), _bits(record)
     yield "file size", "bytes", _bytes(baseline), _bytes(record)
+
+
+def _sparsities(record: RunRecord) -> Entries:
+    return {layer.name: str(layer.sparsity) for layer in record.layers}
 
 
 def _shapes(record: RunRecord) -> Entries:
@@ -129,9 +134,9 @@ def _verdict(
         check=check,
         tier=Tier.EXACT,
         status=Status.PASS if same else Status.FAIL,
-        expected=f"{total_before} {unit}" if same else _entries(before, changed),
+        expected=f"{_figure(total_before)} {unit}" if same else _entries(before, changed),
         measured="the same" if same else _entries(after, changed),
-        shortfall=0.0 if same else float(max(1, sum(_distance(before, after, name) for name in changed))),
+        shortfall=0.0 if same else float(_shortfall(before, after, changed)),
         rule=RULE if same else f"{RULE}; {len(changed) or 1} of {len({**before, **after})} changed",
         hint="if this is what was meant, look at the diff and approve it as the new baseline",
         evidence={"baseline": total_before, "new": total_after, "changed": len(changed), "unit": unit},
@@ -157,6 +162,11 @@ def _entries(entries: Entries, names: list[str]) -> str:
 
 def _figure(value: int | str | None) -> str:
     return "absent" if value is None else f"{value:,}" if isinstance(value, int) else value
+
+
+def _shortfall(before: Entries, after: Entries, changed: list[str]) -> int:
+    """How much changed; bounded, for a damaged record may hold any number."""
+    return max(1, min(sum(_distance(before, after, name) for name in changed), 10**12))
 
 
 def _distance(before: Entries, after: Entries, name: str) -> int:

@@ -81,6 +81,8 @@ def check_sizes(record: RunRecord, run: DocumentedRun) -> Iterator[Verdict]:
                 shortfall=miss,
                 rule=f"documented, within {documented.tolerance} (half of the last printed digit){own_zeros}",
                 hint=hint,
+                evidence={"documented": float(documented.value), "measured": measured},
+                smallest_effect=f"{documented.tolerance}",
             )
 
 
@@ -132,6 +134,8 @@ def _exact(run: DocumentedRun, check: str, expected: int, measured: int, hint: s
         shortfall=abs(measured - expected) or -math.inf,
         rule="exact" if measured == expected else f"exact, off by {measured - expected:+,}",
         hint=hint,
+        evidence={"expected": expected, "measured": measured},
+        smallest_effect="1 element",
     )
 
 
@@ -145,4 +149,6 @@ def _at_least(run: DocumentedRun, check: str, floor: Floor, measured: float) -> 
         shortfall=floor.percent - measured,
         rule=floor.rule,
         hint=f"look closer with 'prunebench run {run.name}', which prints every epoch",
+        evidence={"floor_percent": floor.percent, "measured_percent": measured},
+        smallest_effect="any accuracy under the floor",
     )

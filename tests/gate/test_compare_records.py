@@ -262,6 +262,7 @@ def test_a_seed_given_twice_is_no_second_seed():
         ({"nonzeros": {"conv.weight": 107, "fc.weight": 60, "fc.bias": 10}, "pruned_size_bits": 32 * 177}, "nonzeros"),
         ({"pruned_file_bytes": 2001}, "file size"),
         ({"elements": 307}, "elements of all parameters"),
+        ({"elements": 10**400}, "elements of all parameters"),
         ({"masks_digest": digest("other")}, "masks, on equal dense weights"),
         ({"checkpoints__pruned": digest("other")}, "pruned weights, from equal dense weights"),
     ],
@@ -300,6 +301,7 @@ def test_a_changed_sparsity_is_named_and_red():
         ({"precision": "bf16"}, "precision fp32 -> bf16"),
         ({"data__digest": digest("other")}, "data digest"),
         ({"run_digest": digest("other")}, "run digest"),
+        ({"run": "run2"}, "run run1 -> run2"),
     ],
 )
 def test_another_experiment_is_incomparable_and_never_a_pass(change, named):
@@ -391,6 +393,8 @@ def test_resumed_epochs_are_not_timed():
         {"checkpoints__last": digest("other")},
         {"checkpoints__best": None},
         {"elements": 5},
+        {"timings__prune": [1e300]},
+        {"finetuning__best__correct": 10**400},
         {"layers": []},
     ],
 )
@@ -400,6 +404,44 @@ def test_a_record_that_contradicts_itself_fails_and_such_a_baseline_cannot_be_co
     verdicts = compare(record(), broken)
     assert [Status.FAIL] == [verdict.status for verdict in verdicts]
     assert [Status.INCOMPARABLE] == [verdict.status for verdict in compare(broken, record())]
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_damaged_record_is_refused_or_judged_and_a_changed_figure_never_passes(data):
+    """One value anywhere is changed, on either side; whatever the schema still takes has to get its verdicts."""
+    fields = json.loads(SOUND.model_dump_json())
+    place, path = fields, []
+    while isinstance(place, dict | list) and place:
+        keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
+        path.append(data.draw(st.sampled_from(keys)))
+        owner, place = place, place[path[-1]]
+    owner[path[-1]] = data.draw(st.sampled_from(damaged(place)))
+    try:
+        other = RunRecord.model_validate_json(json.dumps(fields))
+    except ValueError:
+        return
+    for baseline, new in ((SOUND, other), (other, SOUND)):
+        verdicts = compare(baseline, new)
+        json.dumps([[str(verdict), dict(verdict.evidence)] for verdict in verdicts], allow_nan=False)
+        figures = path[0] in {"nonzeros", "elements", "masks_digest"} or "size" in path[0] or "correct" in path
+        if figures and other != SOUND:
+            assert outcome(verdicts) is not Status.PASS
+
+
+def damaged(value):
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [0, value + 1, value - 1, 2**40, 10**400]
+    if isinstance(value, float):
+        return [0.0, 1.0, value * 2, 5e-324, 1e308]
+    if isinstance(value, str):
+        return ["", value[:-1], value[::-1], "0" * 64, value + "A"]
+    return [None, 0, "x"]
+
+
+SOUND = record()
 
 
 def test_best_weights_that_are_the_last_epochs_are_a_contradiction():

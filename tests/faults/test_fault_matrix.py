@@ -1,0 +1,409 @@
+"""The gate, tested by breaking things: each fault is planted in the pipeline, and has to be caught as named here.
+
+A tiny network on the `digits` data goes through the real pipeline once as it should be, which gives the baseline, and
+once for each fault. `python tests/faults/test_fault_matrix.py` prints the table that stands in docs/gate.md.
+"""
+
+import copy
+import math
+import os
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from prunebench import pipeline, training
+from prunebench.data import Augmentation, Dataset, ImageSet, load_digits
+from prunebench.data.batches import augment, whole_batches
+from prunebench.devices import arithmetic
+from prunebench.errors import PrunebenchError
+from prunebench.evaluation import Evaluation, evaluate
+from prunebench.gate import Status, compare_records, outcome
+from prunebench.models import state_digest
+from prunebench.pruning import Masks, keep_mask, prune_
+from prunebench.records import RunRecord
+from prunebench.runs import DocumentedRun
+from prunebench.training import Protocol, train
+from prunebench.workloads import Budget, DenseModel, find_workload
+
+CPU = torch.device("cpu")
+RUN = DocumentedRun(
+    name="tiny",
+    model="tiny",
+    sparsity={"conv0.weight": 0.21, "conv1.weight": 0.55, "classifier.weight": 0.25},  # neither floor nor ceil is round
+    epochs=4,
+    source="this test",
+)
+DENSE = Protocol(epochs=6, batch_size=64, learning_rate=0.2, schedule="one_cycle", augmentation=None)
+FINE = Protocol(epochs=4, batch_size=64, learning_rate=0.02, schedule="cosine_per_iteration", augmentation=None)
+
+
+class Tiny(nn.Sequential):
+    """Two convolutions with batch norm, and a linear layer: 1,578 parameters."""
+
+    def __init__(self):
+        super().__init__(
+            OrderedDict(
+                conv0=nn.Conv2d(3, 8, 3, padding=1, bias=False),
+                bn0=nn.BatchNorm2d(8),
+                relu0=nn.ReLU(),
+                pool0=nn.MaxPool2d(2),
+                conv1=nn.Conv2d(8, 16, 3, padding=1, bias=False),
+                bn1=nn.BatchNorm2d(16),
+                relu1=nn.ReLU(),
+                pool1=nn.AdaptiveMaxPool2d(1),
+                flat=nn.Flatten(),
+                classifier=nn.Linear(16, 10),
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """The pipeline as it should be, and what it recorded."""
+
+    setting: pipeline.Setting
+    baseline: RunRecord
+
+
+def sound():
+    """One thread: so small a network is slower on two."""
+    torch.set_num_threads(1)
+    data = load_digits()
+    torch.manual_seed(0)
+    model = Tiny()
+    train(model, data.train, DENSE, selection=data.test, seed=0)
+    dense = DenseModel(model=model.eval(), origin="tiny", digest=state_digest(model.state_dict()))
+    setting = pipeline.Setting(
+        workload=replace(find_workload("digits"), model="tiny"),
+        budget=Budget(name="quick", protocol=FINE, documented_epochs=False, full=False),
+        data=data,
+        dense=dense,
+        dense_evaluation=evaluate(model, data.test),
+        device=CPU,
+        precision="fp32",
+        seed=0,
+        select_on="test",
+    )
+    return Sound(setting=setting, baseline=pipeline.execute(RUN, setting))
+
+
+def executed(setting):
+    """From the evaluation of the dense model on, as `prepare` and `execute` do."""
+    model = copy.deepcopy(setting.dense.model)  # a fault may change it
+    answers = pipeline.evaluate(model, setting.data.test)
+    setting = replace(setting, dense=replace(setting.dense, model=model), dense_evaluation=answers)
+    return pipeline.execute(RUN, setting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """How to plant it, and what has to catch it: the check's name, or the name of an error of the pipeline."""
+
+    name: str
+    caught_by: str
+    status: Status | None
+    plant: Callable[[Sound, pytest.MonkeyPatch], tuple[RunRecord, RunRecord]]
+
+
+FAULTS: list[Fault] = []
+
+
+def fault(name, *, caught_by, status=Status.FAIL):
+    def register(plant):
+        FAULTS.append(Fault(name=name, caught_by=caught_by, status=status, plant=plant))
+        return plant
+
+    return register
+
+
+def patched(name, *, caught_by, status=Status.FAIL):
+    """A fault that changes the pipeline, and is executed."""
+
+    def register(plant):
+        def execute(sound, patch):
+            plant(patch)
+            return sound.baseline, executed(sound.setting)
+
+        FAULTS.append(Fault(name=name, caught_by=caught_by, status=status, plant=execute))
+        return plant
+
+    return register
+
+
+def patch_evaluate(patch, wrapped):
+    patch.setattr(pipeline, "evaluate", wrapped)
+    patch.setattr(training, "evaluate", wrapped)
+
+
+def patch_plan(patch, changed):
+    patch.setattr(pipeline, "prune_", lambda model, plan: prune_(model, changed(dict(plan))))
+
+
+def patch_keep_mask(patch, wrapped):
+    patch.setattr("prunebench.pruning.prune.keep_mask", wrapped)
+
+
+def patch_training(patch, changed):
+    patch.setattr(pipeline, "train", lambda *arguments, **options: changed(train(*arguments, **options)))
+
+
+@patched("mask not re-applied after the step", caught_by="MaskError", status=None)
+def mask_not_reapplied(patch):
+    apply_ = Masks.apply_
+    patch.setattr(Masks, "apply_", lambda self, model: None if model.training else apply_(self, model))
+
+
+@patched("one layer's mask not re-applied", caught_by="MaskError", status=None)
+def one_mask_not_reapplied(patch):
+    apply_ = Masks.apply_
+
+    def all_but_one(self, model):
+        masks = {name: mask for name, mask in self.items() if not model.training or name != "conv1.weight"}
+        apply_(Masks(masks), model)
+
+    patch.setattr(Masks, "apply_", all_but_one)
+
+
+@patched("momentum and weight decay revive weights (mask before the step)", caught_by="MaskError", status=None)
+def mask_before_the_step(patch):
+    apply_, train_epoch = Masks.apply_, training._train_epoch
+
+    def epoch(state, data, protocol, number, seed, precision, masks, progress):
+        state.optimizer.register_step_pre_hook(lambda *_: apply_(masks, state.model))
+        return train_epoch(state, data, protocol, number, seed, precision, None, progress)
+
+    patch.setattr(training, "_train_epoch", epoch)
+
+
+@patched(">= for > at the threshold", caught_by="nonzeros")
+def greater_or_equal(patch):
+    patch_keep_mask(patch, lambda scores, count, name: scores >= scores.flatten().kthvalue(count).values)
+
+
+@patched("ties pruned by highest index first", caught_by="pruned weights, from equal dense weights")
+def other_ties(patch):
+    def last_first(scores, count, name):
+        turned = scores.mul(50).round().flatten().flip(0)  # rounding makes ties
+        return keep_mask(turned, count, name=name).flip(0).view(scores.shape)
+
+    patch_keep_mask(patch, last_first)
+
+
+@patched("floor for round", caught_by="nonzeros")
+def floor_for_round(patch):
+    patch.setattr("prunebench.pruning.prune.pruned_count", lambda numel, sparsity, name: math.floor(sparsity * numel))
+
+
+@patched("ceil for round", caught_by="nonzeros")
+def ceil_for_round(patch):
+    patch.setattr("prunebench.pruning.prune.pruned_count", lambda numel, sparsity, name: math.ceil(sparsity * numel))
+
+
+@patched("a percentile for the threshold", caught_by="nonzeros")
+def percentile(patch):
+    def beyond(scores, count, name):
+        return scores > float(np.quantile(scores.detach().numpy(), RUN.sparsity[name]))
+
+    patch_keep_mask(patch, beyond)
+
+
+@patched("one layer skipped", caught_by="nonzeros")
+def layer_skipped(patch):
+    patch_plan(patch, lambda plan: plan | {"conv1.weight": 0.0})
+
+
+@patched("two layers' sparsities swapped", caught_by="nonzeros")
+def layers_swapped(patch):
+    patch_plan(patch, lambda plan: plan | {"conv0.weight": 0.55, "conv1.weight": 0.21})
+
+
+@patched("one sparsity off by 0.01", caught_by="nonzeros")
+def sparsity_off(patch):
+    patch_plan(patch, lambda plan: plan | {"classifier.weight": 0.26})
+
+
+@patched("the largest weights pruned", caught_by="accuracy of the pruned model")
+def largest_pruned(patch):
+    patch_keep_mask(patch, lambda scores, count, name: keep_mask(scores.max() - scores, count, name=name))
+
+
+@patched("batch-norm statistics not restored after the best epoch", caught_by="repeats byte for byte",
+         status=Status.INCONCLUSIVE)  # fmt: skip
+def statistics_not_restored(patch):
+    def of_the_last(done):
+        buffers = {name: value for name, value in done.last_state.items() if "running" in name}
+        return replace(done, best_state={**done.best_state, **buffers})
+
+    patch_training(patch, of_the_last)
+
+
+@patched("evaluation in training mode", caught_by="pruned weights, from equal dense weights")
+def training_mode(patch):
+    patch.setattr(Tiny, "eval", nn.Module.train)
+
+
+@patched("evaluation drops the last partial batch", caught_by="record agrees with itself")
+def partial_batch(patch):
+    patch_evaluate(patch, lambda model, data, **options: evaluate(model, data.take(torch.arange(500)), **options))
+
+
+@patched("accuracy divides by n - 1", caught_by="record agrees with itself")
+def one_image_less(patch):
+    patch.setattr(Evaluation, "count", property(lambda self: len(self.correct) - 1))
+
+
+@patched("augmentation left on at test", caught_by="accuracy of the dense model")
+def augmented_test(patch):
+    def shifted(data, *, batch_size):
+        generator = torch.Generator().manual_seed(0)
+        images = augment(data.images, Augmentation(crop_padding=4, flip=True), generator)
+        return whole_batches(ImageSet(images, data.labels), batch_size=batch_size)
+
+    patch.setattr("prunebench.evaluation.whole_batches", shifted)
+
+
+@patched("labels off for one class", caught_by="accuracy of the dense model")
+def labels_off(patch):
+    def with_other_labels(model, data, **options):
+        return evaluate(model, ImageSet(data.images, torch.where(data.labels == 3, 4, data.labels)), **options)
+
+    patch_evaluate(patch, with_other_labels)
+
+
+@patched("best epoch reported, last epoch saved", caught_by="record agrees with itself")
+def last_saved(patch):
+    patch_training(patch, lambda done: replace(done, best_state=done.last_state))
+
+
+@patched("half precision where fp32 is claimed, in training", caught_by="repeats byte for byte",
+         status=Status.INCONCLUSIVE)  # fmt: skip
+def half_precision_training(patch):
+    patch.setattr(training, "arithmetic", lambda device, precision: arithmetic(device, "bf16"))
+
+
+@patched("half precision where fp32 is claimed, in the weights", caught_by="pruned weights, from equal dense weights")
+def half_precision_weights(patch):
+    def rounded(model, plan):
+        masks = prune_(model, plan)
+        model.half().float()
+        return masks
+
+    patch.setattr(pipeline, "prune_", rounded)
+
+
+@fault("data in another order", caught_by="same experiment", status=Status.INCOMPARABLE)
+def other_order(sound, patch):
+    data = sound.setting.data
+    turned = Dataset(
+        name=data.name,
+        train=data.train,
+        test=data.test.take(torch.arange(len(data.test)).flip(0)),
+        classes=data.classes,
+        origin=data.origin,
+    )
+    return sound.baseline, executed(replace(sound.setting, data=turned))
+
+
+@fault("another seed called the same", caught_by="repeats byte for byte", status=Status.INCONCLUSIVE)
+def other_seed(sound, patch):
+    record = executed(replace(sound.setting, seed=1))
+    return sound.baseline, record.model_copy(update={"seed": 0})
+
+
+@fault("a baseline edited by hand", caught_by="baseline agrees with itself", status=Status.INCOMPARABLE)
+def edited_baseline(sound, patch):
+    accuracy = sound.baseline.pruned_accuracy
+    lowered = accuracy.model_copy(update={"correct": accuracy.correct - 30})
+    return sound.baseline.model_copy(update={"pruned_accuracy": lowered}), sound.baseline
+
+
+@fault("evaluation takes twice as long", caught_by="seconds, evaluation")
+def slower(sound, patch):
+    doubled = [2 * seconds + 0.02 for seconds in (max(sound.baseline.timings.evaluate),) * 2]
+    timings = sound.baseline.timings.model_copy(update={"evaluate": doubled})
+    return sound.baseline, sound.baseline.model_copy(update={"timings": timings})
+
+
+def caught(fault, sound, patch):
+    """What the fault led to, as (check or error, tier, status)."""
+    try:
+        baseline, record = fault.plant(sound, patch)
+    except PrunebenchError as error:
+        return [(type(error).__name__, "pipeline", None)]
+    verdicts = compare_records({"tiny": baseline}, {"tiny": record})
+    return [
+        (verdict.check, verdict.tier, verdict.status)
+        for verdict in verdicts
+        if verdict.status is not Status.PASS and not verdict.advisory
+    ]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRUNEBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        threads = torch.get_num_threads()
+        yield sound()
+        torch.set_num_threads(threads)
+
+
+def test_nothing_is_caught_where_nothing_is_planted(reference):
+    again = executed(reference.setting).model_copy(update={"timings": reference.baseline.timings})
+    verdicts = compare_records({"tiny": reference.baseline}, {"tiny": again})
+    assert {Status.PASS} == {verdict.status for verdict in verdicts}
+
+
+def test_another_number_of_threads_is_no_fault(reference):
+    """Training may round otherwise, and time is another; nothing of that decides."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        again = executed(reference.setting)
+    finally:
+        torch.set_num_threads(threads)
+    verdicts = compare_records({"tiny": reference.baseline}, {"tiny": again})
+    assert outcome(verdicts) is Status.PASS
+    assert "repeats byte for byte" not in {verdict.check for verdict in verdicts}
+
+
+def test_the_best_epoch_is_not_the_last(reference):
+    """Two of the faults would be none."""
+    assert reference.baseline.finetuning.best_epoch < FINE.epochs
+
+
+def test_at_least_15_kinds_are_planted():
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 15
+
+
+@pytest.mark.parametrize("planted", FAULTS, ids=lambda planted: planted.name)
+def test_is_caught(planted, reference, monkeypatch):
+    found = {check: status for check, _, status in caught(planted, reference, monkeypatch)}
+    assert planted.caught_by in found
+    assert planted.status is found[planted.caught_by]
+
+
+def matrix():
+    """The table, as Markdown."""
+    reference = sound()
+    yield "| planted | tier | caught by | status |"
+    yield "|---|---|---|---|"
+    for planted in FAULTS:
+        with pytest.MonkeyPatch.context() as patch:
+            found = {check: (tier, status) for check, tier, status in caught(planted, reference, patch)}
+        tier, status = found[planted.caught_by]
+        yield f"| {planted.name} | {tier} | {planted.caught_by} | {status or 'the run stops'} |"
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PRUNEBENCH_CACHE"] = folder
+        start = time.perf_counter()
+        print("\n".join(matrix()))  # noqa: T201 - run as a command
+        print(f"\n{len(FAULTS)} faults in {time.perf_counter() - start:.0f} s")  # noqa: T201
