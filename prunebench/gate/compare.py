@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from prunebench.gate.accuracy import Pair, judge_pairs, same_weights, trained
 from prunebench.gate.comparability import (
-    BUILD,
+    MACHINE,
     case_differences,
     dense_differences,
     environment_differences,
@@ -89,7 +89,7 @@ def _other_dense_weights(case: str, baseline: RunRecord, record: RunRecord) -> I
         return
     elsewhere = same_recipe_elsewhere(baseline, record)
     if elsewhere:
-        differences += ["one recipe", *environment_differences(baseline, record, BUILD), "floors judge the accuracy"]
+        differences += ["one recipe", *environment_differences(baseline, record, MACHINE), "floors judge the accuracy"]
     check = "accuracy, same dense weights"
     yield _incomparable(case, record.run, check, differences, tier=Tier.ACCURACY, advisory=elsewhere)
 

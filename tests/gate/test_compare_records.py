@@ -337,6 +337,13 @@ def test_another_dense_checkpoint_leaves_accuracy_incomparable_and_sizes_exact()
     assert outcome(verdicts) is Status.INCOMPARABLE
 
 
+@pytest.mark.parametrize("other", [{"threads": 4}, {"torch": "2.9"}, {"cpu": "Zen 4"}])
+def test_a_recipe_trained_anywhere_else_is_advisory(other):
+    verdicts = compare(record(), record(dense="other", environment={**ENVIRONMENT, **other}))
+    assert found(verdicts, "accuracy, same dense weights").advisory
+    assert outcome(verdicts) is Status.PASS
+
+
 def test_one_recipe_trained_on_two_machines_is_advisory():
     """A workload that trains its own dense model gets other weights elsewhere; sizes decide, and floors."""
     verdicts = compare(record(), record(dense="other", environment={**ENVIRONMENT, "threads": 4}))
