@@ -8,11 +8,9 @@ from itertools import chain
 
 from prunebench.records import RunRecord
 
-BUILD = ("torch", "device", "cpu_capability", "threads", "cuda", "cudnn")
-"""What the bytes of a result depend on; the keys of `prunebench.environment.exact_fingerprint`."""
-
-MACHINE = (*BUILD, "cpu", "cores")
-"""What the time of a result depends on."""
+MACHINE = ("torch", "device", "cpu_capability", "threads", "cuda", "cudnn", "cpu", "cores")
+"""What the bytes and the time of a result depend on: the keys of `prunebench.environment.exact_fingerprint`, and the
+processor itself, for which libraries choose kernels by more than its capability."""
 
 ALWAYS_KNOWN = ("torch", "device", "cpu_capability", "threads")
 
@@ -84,7 +82,7 @@ def same_recipe_elsewhere(baseline: RunRecord, record: RunRecord) -> bool:
     own = re.compile(rf"{re.escape(record.workload)}-[0-9a-f]{{16}}\.safetensors")
     same_recipe = baseline.checkpoints.origin == record.checkpoints.origin
     is_own = own.fullmatch(record.checkpoints.origin) is not None
-    return same_recipe and is_own and bool(environment_differences(baseline, record, BUILD))
+    return same_recipe and is_own and bool(environment_differences(baseline, record, MACHINE))
 
 
 def _difference(name: str, before: object, after: object) -> list[str]:

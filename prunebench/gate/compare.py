@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from prunebench.gate.accuracy import Pair, judge_pairs, same_weights, trained
 from prunebench.gate.comparability import (
-    BUILD,
+    MACHINE,
     case_differences,
     dense_differences,
     environment_differences,
@@ -74,7 +74,7 @@ def _obstacles(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Ve
     if broken := contradictions(record):
         yield _verdict(
             case, record.run, "record agrees with itself", Status.FAIL, "no contradiction", "; ".join(broken),
-            rule="exact: one figure, measured once, is the same everywhere", tier=Tier.EXACT,
+            rule="exact: one figure, measured once, is the same everywhere",
         )  # fmt: skip
     if broken := contradictions(baseline):
         yield _incomparable(case, record.run, "baseline agrees with itself", broken)
@@ -89,20 +89,29 @@ def _other_dense_weights(case: str, baseline: RunRecord, record: RunRecord) -> I
         return
     elsewhere = same_recipe_elsewhere(baseline, record)
     if elsewhere:
-        differences += ["one recipe", *environment_differences(baseline, record, BUILD), "floors judge the accuracy"]
-    yield _incomparable(case, record.run, "accuracy, same dense weights", differences, advisory=elsewhere)
+        differences += ["one recipe", *environment_differences(baseline, record, MACHINE), "floors judge the accuracy"]
+    check = "accuracy, same dense weights"
+    yield _incomparable(case, record.run, check, differences, tier=Tier.ACCURACY, advisory=elsewhere)
 
 
 def _other_training(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
     if differences := training_differences(baseline, record):
-        yield _incomparable(case, record.run, "accuracy after fine-tuning", differences)
+        yield _incomparable(case, record.run, "accuracy after fine-tuning", differences, tier=Tier.ACCURACY)
 
 
-def _incomparable(case: str, run: str, check: str, differences: Iterable[str], *, advisory: bool = False) -> Verdict:
-    measured = "; ".join(differences)
-    rule = "nothing that differs in this can be compared"
+def _incomparable(
+    case: str, run: str, check: str, differences: Iterable[str], *, tier: Tier = Tier.EXACT, advisory: bool = False
+) -> Verdict:
     return _verdict(
-        case, run, check, Status.INCOMPARABLE, "the same on both sides", measured, rule=rule, advisory=advisory
+        case,
+        run,
+        check,
+        Status.INCOMPARABLE,
+        "the same on both sides",
+        "; ".join(differences),
+        rule="nothing that differs in this can be compared",
+        tier=tier,
+        advisory=advisory,
     )
 
 
