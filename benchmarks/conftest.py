@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,14 +76,12 @@ def progress(pytestconfig: pytest.Config) -> Iterator[ProgressBar]:
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
     reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
 
-    @contextlib.contextmanager
-    def past_capturing() -> Iterator[None]:
-        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
-            if reporter:
-                reporter.ensure_newline()  # pytest may be in the middle of a line of dots
-            yield
-
-    with ProgressBar(around=past_capturing) as bar:
+    settings: dict[str, Any] = {}
+    if capture:
+        settings["around"] = capture.global_and_fixture_disabled
+    if reporter:
+        settings["fresh_line"] = reporter.ensure_newline
+    with ProgressBar(**settings) as bar:
         yield bar
 
 

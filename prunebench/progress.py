@@ -17,11 +17,17 @@ from prunebench.training import Epoch
 class ProgressBar(Progress):
     """One bar at a time, shown only on a terminal; epochs stay behind as lines in either case.
 
-    `around` is entered around every output: under pytest, what lets it past the capturing.
+    `around` is entered around every output, and `fresh_line` called before it begins at the start of a line: under
+    pytest, what lets it past the capturing, and ends a line of dots.
     """
 
-    def __init__(self, around: Callable[[], contextlib.AbstractContextManager[None]] | None = None) -> None:
-        self._around = around or contextlib.nullcontext
+    def __init__(
+        self,
+        around: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        fresh_line: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._around = around
+        self._fresh_line = fresh_line
         self._bar: tqdm[Any] | None = None
         self._stage = ""
         self._text = ""
@@ -39,10 +45,7 @@ class ProgressBar(Progress):
 
     def stage(self, name: str) -> None:
         self._stage = name
-        with self._around():
-            self._close()
-            self._bar = tqdm(desc=f"{name} ...", bar_format="{desc}", leave=False, disable=None, file=sys.stderr)
-            self._text = ""
+        self._open(f"{name} ...", bar_format="{desc}")
 
     def evaluated(self, images: int, total: int) -> None:
         self._show(self._stage, images, total)
@@ -60,20 +63,28 @@ class ProgressBar(Progress):
         )
 
     def _show(self, text: str, done: int, total: int | None) -> None:
+        if self._bar is None or self._text != text:
+            self._open(text, total=total, unit="img")
+        if self._bar is not None and not self._bar.disable:
+            with self._around():
+                self._bar.update(done - self._bar.n)
+
+    def _open(self, text: str, **settings: Any) -> None:
+        self._close()
         with self._around():
-            bar: tqdm[Any] | None = self._bar
-            if bar is None or self._text != text:
-                self._close()
-                bar = tqdm(desc=text, total=total, unit="img", leave=False, disable=None, file=sys.stderr)
-                self._bar, self._text = bar, text
-            bar.update(done - bar.n)
+            if sys.stderr.isatty():
+                self._fresh_line()
+            self._bar = tqdm(desc=text, leave=False, disable=None, file=sys.stderr, **settings)
+        self._text = text
 
     def _line(self, text: str) -> None:
+        self._close()
         with self._around():
-            self._close()
+            self._fresh_line()
             tqdm.write(text, file=sys.stderr)
 
     def _close(self) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with self._around():
+                self._bar.close()
             self._bar = None
