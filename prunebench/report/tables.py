@@ -138,7 +138,7 @@ def baselines_table(baselines: Iterable[Baseline]) -> str:
                 f"{record.pruned_accuracy.percent:.2f}",
                 f"{tuned.best.percent:.2f}" if tuned else UNDOCUMENTED,
                 approval.at[:10],
-                approval.by,
+                approval.by.partition(" <")[0],
                 approval.reason,
             ]
         )
