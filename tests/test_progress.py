@@ -37,8 +37,13 @@ def test_off_a_terminal_only_finished_epochs_are_written(capsys: pytest.CaptureF
 
 def test_a_stage_that_is_interrupted_leaves_no_bar_open() -> None:
     bar = ProgressBar()
-    with pytest.raises(KeyboardInterrupt), bar:
-        bar.stage("evaluation")
-        bar.evaluated(1, 2)
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with bar:
+            bar.stage("evaluation")
+            bar.evaluated(1, 2)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert bar._bar is None

@@ -38,13 +38,15 @@ From four seeds, each with its own dense model (docs/results.md): the lowest of 
 them, because four seeds do not tell the runs' spreads apart. `full` was not measured and has none.
 """
 
-QUICK_CHANGE_FLOORS: Mapping[str, float] = MappingProxyType({
-    "run1": -2.2,
-    "run2": -2.4,
-    "run3": -2.2,
-    "run4": -4.6,
-    "run5": -4.7,
-})
+QUICK_CHANGE_FLOORS: Mapping[str, float] = MappingProxyType(
+    {
+        "run1": -2.2,
+        "run2": -2.4,
+        "run3": -2.2,
+        "run4": -4.6,
+        "run5": -4.7,
+    }
+)
 """Points against the dense model after the shortened fine-tuning of `cifar10` quick, by run.
 
 What one seed measured (docs/results.md) less 1.5 points: wide, because one seed shows no spread.
