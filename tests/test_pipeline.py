@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,9 @@ from prunebench.records import read_record, write_record
 from prunebench.runs import DocumentedRun
 from prunebench.training import Protocol
 from prunebench.workloads import Budget, Workload
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 CLASSES = 3
 RUN = DocumentedRun(
@@ -77,15 +79,6 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def setting(own_cache: Path) -> Setting:
     return prepare(WORKLOAD, WORKLOAD.budget("full"), device=torch.device("cpu"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """The models are far too small for two."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_the_record_says_what_the_models_are(setting: Setting) -> None:

@@ -18,17 +18,11 @@ from prunebench.errors import TrainingError
 from prunebench.pruning import Masks
 from prunebench.training import Protocol, TrainingProgress, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 DOCUMENTED = Protocol(epochs=3, batch_size=16, learning_rate=0.01, schedule="cosine_per_iteration")
 """The documented fine-tuning on a smaller batch: momentum 0.9, weight decay 1e-4, crop and flip are the defaults."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small are slower on two threads, many times so beside another job."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def random_images(n: int, seed: int = 0) -> ImageSet:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,18 +25,12 @@ from prunebench.models import state_digest
 from prunebench.pruning import Masks
 from prunebench.training import Epoch, Protocol, Schedule, Training, TrainingProgress, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 PROTOCOL = Protocol(epochs=4, batch_size=16, learning_rate=0.05, weight_decay=1e-2)
 STEPS = 3
 """Batches in an epoch of `DATA`, the last one smaller."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small are slower on two threads, many times so beside another job."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def random_images(n: int, seed: int) -> ImageSet:
