@@ -137,7 +137,7 @@ def objections(
     yield from _under_floors(record)
     if old is not None and not incomparable:
         for verdict in compare_records({case: old.record}, {case: record}):
-            if verdict.status is Status.INCOMPARABLE and not getattr(verdict, "advisory", False):
+            if verdict.status is Status.INCOMPARABLE and not verdict.advisory:
                 yield (
                     f"it is INCOMPARABLE with the baseline it would replace ({verdict.check}: {verdict.measured}, "
                     f"was {verdict.expected}); if that is meant, name it with --incomparable {case}"

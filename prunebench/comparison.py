@@ -90,7 +90,7 @@ def compare_apart(
 
 def case_of(verdict: Verdict) -> str:
     """The case a verdict is on; for one that needed no baseline, the run."""
-    return getattr(verdict, "case", "") or verdict.run
+    return verdict.case or verdict.run
 
 
 def _family_size(record: RunRecord, folder: Path) -> int:
@@ -112,7 +112,7 @@ def incomparable(case: str, reason: str) -> Verdict:
 
 def decisive(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Those that count: an advisory verdict is shown and decides nothing."""
-    return [verdict for verdict in verdicts if not getattr(verdict, "advisory", False)]
+    return [verdict for verdict in verdicts if not verdict.advisory]
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:

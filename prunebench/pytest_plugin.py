@@ -296,7 +296,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.write_sep("=", "prunebench gate")
     for verdict in verdicts:
         if verdict.status is not Status.PASS:
-            failed = _fails(str(verdict.status), getattr(verdict, "advisory", False), state.settings)
+            failed = _fails(str(verdict.status), verdict.advisory, state.settings)
             terminalreporter.write_line(str(verdict), red=failed, yellow=not failed)
     for note in _notes(state):
         terminalreporter.write_line(note, yellow=True)

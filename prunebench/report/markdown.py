@@ -48,11 +48,7 @@ def workflow_commands(verdicts: Iterable[Verdict], *, limit: int = ANNOTATIONS) 
 
     levels = {Status.FAIL: "error", Status.INCOMPARABLE: "error", Status.NO_BASELINE: "warning"}
     levels[Status.INCONCLUSIVE] = "warning"
-    worst = [
-        verdict
-        for verdict in worst_first(verdicts)
-        if verdict.status in levels and not getattr(verdict, "advisory", False)
-    ]
+    worst = [verdict for verdict in worst_first(verdicts) if verdict.status in levels and not verdict.advisory]
     return [
         f"::{levels[verdict.status]} title={_property(f'{verdict.status} {case_of(verdict)}')}::"
         f"{_message(str(verdict))}"
@@ -84,10 +80,10 @@ def _row(verdict: Verdict) -> str:
     from prunebench.comparison import case_of
 
     status = f"{_ICONS[verdict.status]} {verdict.status}"
-    if getattr(verdict, "advisory", False):
+    if verdict.advisory:
         status = f"{verdict.status} (advisory)"
     cells = [status, case_of(verdict), verdict.check, verdict.measured, verdict.expected, verdict.rule]
-    cells.append(getattr(verdict, "smallest_effect", ""))
+    cells.append(verdict.smallest_effect)
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
 
 
