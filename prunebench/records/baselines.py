@@ -15,12 +15,11 @@ from typing import Annotated, Literal
 from filelock import FileLock, Timeout
 from pydantic import Field
 
-from prunebench.errors import RecordError, StorageError
-from prunebench.files import BASELINES, write_text
-from prunebench.records.cases import case_id, check_case_id, in_family
-from prunebench.records.documents import (
+from prunebench.documents import (
     Content,
+    Digest,
     Migrations,
+    Part,
     content_digest,
     parsed,
     read_document,
@@ -28,7 +27,10 @@ from prunebench.records.documents import (
     upgraded,
     verified,
 )
-from prunebench.records.record import Digest, Part, RunRecord, parse_record
+from prunebench.errors import RecordError, StorageError
+from prunebench.files import BASELINES, write_text
+from prunebench.records.cases import case_id, check_case_id, in_family
+from prunebench.records.record import RunRecord, parse_record
 
 SCHEMA_VERSION = 1
 LOCK_SECONDS = 60.0

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from prunebench.documents import read_document, verified
 from prunebench.errors import RecordError
 from prunebench.records.baselines import Baseline, case_of, parse_baseline
 from prunebench.records.cases import case_id, check_case_id
-from prunebench.records.documents import read_document, verified
 from prunebench.records.record import SCHEMA_VERSION, FailedRun, RunRecord, parse_run
 
 

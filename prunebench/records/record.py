@@ -5,27 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from prunebench.documents import (
+    Content,
+    Count,
+    Digest,
+    Fraction,
+    Migrations,
+    Part,
+    Seconds,
+    parsed,
+    read_document,
+    render,
+    upgraded,
+    verified,
+)
 from prunebench.errors import RecordError
 from prunebench.files import write_text
-from prunebench.records.documents import Content, Migrations, parsed, read_document, render, upgraded, verified
 
 SCHEMA_VERSION = 1
 
 MIGRATIONS: Migrations = {}
 """What turns a record of a version into one of the next. None yet: version 1 is the first."""
-
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Seconds = Annotated[float, Field(ge=0)]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Part(BaseModel):
-    """A piece of a record: cannot change, and takes no unknown field, no other type, no NaN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Layer(Part):

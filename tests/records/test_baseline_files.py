@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from record_factory import make_baseline, make_record
 
+from prunebench.documents import render
 from prunebench.errors import RecordError
 from prunebench.records import baselines as baselines_module
 from prunebench.records import (
@@ -23,7 +24,6 @@ from prunebench.records import (
     write_baseline,
 )
 from prunebench.records import record as record_module
-from prunebench.records.documents import render
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

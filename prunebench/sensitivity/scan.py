@@ -1,0 +1,182 @@
+"""`Scan` and its JSON: accuracy with one layer pruned at a time. How it is measured lives beside it.
+
+History of the format: version 1, first.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from prunebench.documents import (
+    Count,
+    Digest,
+    Fraction,
+    Migrations,
+    Part,
+    Seconds,
+    parsed,
+    read_document,
+    render,
+    upgraded,
+    verified,
+)
+from prunebench.errors import UnknownNameError
+from prunebench.files import write_text
+
+SCHEMA_VERSION = 1
+
+MIGRATIONS: Migrations = {}
+"""What turns a scan of a version into one of the next. None yet: version 1 is the first."""
+
+SPARSITIES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Source: the documented runs."""
+
+Mode = Literal["exact", "adaptive", "decision"]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class ScannedLayer(Part):
+    """One prunable parameter of the base model; `macs` are dense multiply-accumulates of one image."""
+
+    name: str
+    shape: list[Count]
+    nonzeros: Count
+    macs: Count
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of the elements that are zero in the base model."""
+        return 1 - self.nonzeros / self.numel
+
+
+class Point(Part):
+    """The base model with one layer pruned at one sparsity.
+
+    Attributes:
+        sparsity: absolute, of the layer.
+        images: answered, of the scan's `images`; fewer than all where an adaptive scan stopped the point.
+        correct, lost, gained: of those answered: right; right before and wrong now; wrong before and right now.
+        accuracy, low, high: percent of ALL images: the estimate and its interval at the scan's confidence. All three are
+            the same where every image was answered.
+        correct_bits: one bit an image as in a record, where every image was answered.
+        keeps: whether accuracy stays within the scan's `within` points of the base model, where that was the question;
+            None where it was not decided because a higher sparsity of the layer already keeps it.
+    """
+
+    layer: str
+    sparsity: Fraction
+    images: Count
+    correct: Count
+    lost: Count
+    gained: Count
+    accuracy: Percent
+    low: Percent
+    high: Percent
+    correct_bits: str | None = None
+    keeps: bool | None = None
+
+
+class Scan(Part):
+    """Sensitivity of a model, the base, to pruning one layer at a time, the others left as they are.
+
+    Attributes:
+        model, model_digest: architecture by name, and digest of the base weights; they need not be dense.
+        data, data_digest: of the images that were answered, in order.
+        mode: `exact` (every image), `adaptive` (until the interval is narrow) or `decision` (until it is known whether
+            accuracy stays within `within` points).
+        recomputed: `suffix` where only what follows the pruned layer was computed again, `whole` where the model had to
+            be run from its start.
+        confidence: of each point's interval or decision, 0..1; 1 where all is exact.
+        elements, nonzeros: over all parameters of the base model, batch norm and bias included.
+        images, base_correct, base_bits: number of images, and the base model's answers.
+        layers: every prunable parameter in the model's order, also those not scanned.
+        points: by layer in the model's order, then by sparsity.
+        seconds: wall-clock time; of the last session only, where the scan was resumed.
+    """
+
+    schema_version: Literal[1] = 1
+    created: str
+    model: str
+    model_digest: Digest
+    data: str
+    data_digest: Digest
+    origin: str
+    criterion: str
+    precision: Literal["fp32", "bf16"]
+    mode: Mode
+    recomputed: Literal["suffix", "whole"]
+    seed: int
+    batch_size: Count
+    confidence: Fraction
+    half_width: float | None = None
+    within: float | None = None
+    elements: Count
+    nonzeros: Count
+    images: Annotated[int, Field(gt=0)]
+    base_correct: Count
+    base_bits: str
+    layers: list[ScannedLayer]
+    points: list[Point]
+    seconds: Seconds
+    environment: dict[str, str | int]
+    revision: str | None = None
+    dirty: bool | None = None
+
+    @property
+    def base_accuracy(self) -> float:
+        """Percent of images the base model gets right."""
+        return 100 * self.base_correct / self.images
+
+    @property
+    def images_answered(self) -> int:
+        """Over all points."""
+        return sum(point.images for point in self.points)
+
+    @property
+    def images_saved(self) -> float:
+        """Fraction of the images, over all points, that did not have to be answered."""
+        return 1 - self.images_answered / (self.images * len(self.points)) if self.points else 0.0
+
+    def layer(self, name: str) -> ScannedLayer:
+        """The layer called `name`.
+
+        Raises:
+            UnknownNameError: the model has none.
+        """
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise UnknownNameError("layer", name, [layer.name for layer in self.layers])
+
+    def curve(self, name: str) -> list[Point]:
+        """The points of one layer by rising sparsity; empty where it was not scanned.
+
+        Raises:
+            UnknownNameError: the model has no such layer.
+        """
+        self.layer(name)
+        return sorted((point for point in self.points if point.layer == name), key=lambda point: point.sparsity)
+
+
+def write_scan(scan: Scan, path: Path) -> None:
+    """Write as JSON with sorted keys and a digest of the content; whole or not at all."""
+    write_text(path, render(scan.model_dump(mode="json")))
+
+
+def read_scan(path: Path) -> Scan:
+    """Read what `write_scan` wrote.
+
+    Raises:
+        RecordError: absent, not JSON, edited since it was written, of a newer schema, or damaged.
+    """
+    content = verified(read_document(path), path=path, newest=SCHEMA_VERSION)
+    return parsed(Scan, upgraded(content, path=path, newest=SCHEMA_VERSION, migrations=MIGRATIONS), path=path)
