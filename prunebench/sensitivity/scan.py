@@ -65,8 +65,8 @@ class Point(Part):
         sparsity: absolute, of the layer.
         images: answered, of the scan's `images`; fewer than all where an adaptive scan stopped the point.
         correct, lost, gained: of those answered: right; right before and wrong now; wrong before and right now.
-        accuracy, low, high: percent of ALL images: the estimate and its interval at the confidence of the scan. The three
-            are equal where every image was answered.
+        accuracy, low, high: percent of ALL images: the estimate and its interval at the confidence of the scan.
+            The three are equal where every image was answered.
         correct_bits: one bit an image as in a record, where every image was answered.
         keeps: whether accuracy stays within the scan's `within` points of the base model, where that was the question;
             None where it was not decided because a higher sparsity of the layer already keeps it.
