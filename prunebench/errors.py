@@ -7,6 +7,7 @@
     ├── CheckpointError     a checkpoint that cannot be read, or of another architecture
     ├── DataError           a data set that cannot be used
     │   └── DataNotFoundError   no data set at all
+    ├── ScanError           a sensitivity scan that cannot be made as asked
     ├── TrainingError       training that cannot start, or that diverged
     ├── ThresholdError      a limit of the gate that is outside its range
     ├── RecordError         a record or baseline that cannot be read
@@ -55,6 +56,10 @@ class DataError(PrunebenchError):
 
 class DataNotFoundError(DataError):
     """No data set where one was looked for."""
+
+
+class ScanError(PrunebenchError):
+    """A sensitivity scan that cannot be made as it was asked for."""
 
 
 class TrainingError(PrunebenchError):

@@ -1,6 +1,6 @@
 """Data sets as uint8 tensors held whole, where they come from, and batches of them."""
 
-from prunebench.data.batches import Augmentation, training_batches, whole_batches
+from prunebench.data.batches import Augmentation, to_float, training_batches, whole_batches
 from prunebench.data.cifar10 import CIFAR10_CLASSES, load_cifar10, verify_source
 from prunebench.data.digits import load_digits
 from prunebench.data.images import Dataset, ImageSet, split_validation
@@ -13,6 +13,7 @@ __all__ = [
     "load_cifar10",
     "load_digits",
     "split_validation",
+    "to_float",
     "training_batches",
     "verify_source",
     "whole_batches",

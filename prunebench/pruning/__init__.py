@@ -4,6 +4,16 @@ from prunebench.pruning.criteria import CRITERIA, Criterion, magnitude
 from prunebench.pruning.masks import Masks
 from prunebench.pruning.plans import SparsityPlan
 from prunebench.pruning.prune import prune_
-from prunebench.pruning.selection import keep_mask, pruned_count
+from prunebench.pruning.selection import keep_mask, keep_masks, pruned_count
 
-__all__ = ["CRITERIA", "Criterion", "Masks", "SparsityPlan", "keep_mask", "magnitude", "prune_", "pruned_count"]
+__all__ = [
+    "CRITERIA",
+    "Criterion",
+    "Masks",
+    "SparsityPlan",
+    "keep_mask",
+    "keep_masks",
+    "magnitude",
+    "prune_",
+    "pruned_count",
+]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -41,35 +43,48 @@ def keep_mask(scores: Tensor, count: int, *, name: str = "a weight") -> Tensor:
     Raises:
         PlanError: a score is NaN, or the scores are not of a floating-point type.
     """
+    return keep_masks(scores, [count], name=name)[0]
+
+
+def keep_masks(scores: Tensor, counts: Sequence[int], *, name: str = "a weight") -> list[Tensor]:
+    """The masks of `keep_mask` for several counts, from one selection (CPU) or one sort (elsewhere).
+
+    Masks nest: what a count prunes, every higher count prunes too.
+
+    Raises:
+        PlanError: as `keep_mask`.
+    """
     if scores.dtype not in _BITS:
         raise PlanError(f"scores of '{name}' must be floating point, got {scores.dtype}")
     if torch.isnan(scores).any():
         raise PlanError(f"'{name}' has {int(torch.isnan(scores).sum())} NaN values: expected numbers to prune by")
     flat = scores.detach().reshape(-1)
-    if count <= 0:
-        keep = torch.ones(flat.numel(), dtype=torch.bool, device=flat.device)
-    elif count >= flat.numel():
-        keep = torch.zeros(flat.numel(), dtype=torch.bool, device=flat.device)
-    elif flat.device.type == "cpu":
-        keep = _keep_by_partition(flat, count)
-    else:
-        keep = _keep_by_sort(flat, count)
-    return keep.view(scores.shape)
+    inner = [count for count in counts if 0 < count < flat.numel()]
+    select = _keep_by_partition if flat.device.type == "cpu" else _keep_by_sort
+    kept = iter(select(flat, inner) if inner else [])
+    masks = (
+        next(kept) if 0 < count < flat.numel() else torch.full_like(flat, count <= 0, dtype=torch.bool)
+        for count in counts
+    )
+    return [mask.view(scores.shape) for mask in masks]
 
 
-def _keep_by_partition(flat: Tensor, count: int) -> Tensor:
+def _keep_by_partition(flat: Tensor, counts: Sequence[int]) -> list[Tensor]:
     """Selection in linear time; numpy's partition is several times faster than torch's `kthvalue` on the CPU."""
     bits = flat.abs().contiguous().view(_BITS[flat.dtype]).numpy()  # abs: the bits of -0.0 would sort first
-    threshold = np.partition(bits, count - 1)[count - 1]
-    keep = bits > threshold
-    surplus = flat.numel() - int(np.count_nonzero(keep)) - count  # at most `threshold`, yet not to be pruned
-    if surplus:
-        ties = np.flatnonzero(bits == threshold)
-        keep[ties[len(ties) - surplus :]] = True
-    return torch.from_numpy(keep)
+    places = np.array(counts) - 1
+    masks = []
+    for count, threshold in zip(counts, np.partition(bits, places)[places], strict=True):
+        keep = bits > threshold
+        surplus = flat.numel() - int(np.count_nonzero(keep)) - count  # at most `threshold`, yet not to be pruned
+        if surplus:
+            ties = np.flatnonzero(bits == threshold)
+            keep[ties[len(ties) - surplus :]] = True
+        masks.append(torch.from_numpy(keep))
+    return masks
 
 
-def _keep_by_sort(flat: Tensor, count: int) -> Tensor:
+def _keep_by_sort(flat: Tensor, counts: Sequence[int]) -> list[Tensor]:
     """One stable sort, which on a GPU is faster than a selection; stable, so ties keep their index order."""
-    pruned = torch.sort(flat, stable=True).indices[:count]
-    return torch.ones_like(flat, dtype=torch.bool).index_fill_(0, pruned, False)
+    order = torch.sort(flat, stable=True).indices
+    return [torch.ones_like(flat, dtype=torch.bool).index_fill_(0, order[:count], False) for count in counts]

@@ -68,8 +68,8 @@ class Point(Part):
         accuracy, low, high: percent of ALL images: the estimate and its interval at the confidence of the scan.
             The three are equal where every image was answered.
         correct_bits: one bit an image as in a record, where every image was answered.
-        keeps: whether accuracy stays within the scan's `within` points of the base model, where that was the question;
-            None where it was not decided because a higher sparsity of the layer already keeps it.
+        keeps: whether accuracy stays within the scan's `within` points of the base model, where that was the question.
+            (Below a sparsity of the layer that does, none is asked: such points are not in the scan.)
     """
 
     layer: str

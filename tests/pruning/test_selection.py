@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from prunebench.errors import PlanError
-from prunebench.pruning import keep_mask, magnitude, pruned_count
+from prunebench.pruning import keep_mask, keep_masks, magnitude, pruned_count
 from prunebench.pruning.selection import _keep_by_partition, _keep_by_sort
 
 unhurried = settings(deadline=None)  # a busy machine is no failure
@@ -177,7 +178,20 @@ def test_partition_and_stable_sort_keep_the_same_elements(case: tuple[Tensor, in
     scores, count = case
     flat = scores.flatten()
     if count:  # the partition path is only for counts that leave something to choose
-        assert _keep_by_sort(flat, count).tolist() == _keep_by_partition(flat, count).tolist()
+        assert _keep_by_sort(flat, [count])[0].tolist() == _keep_by_partition(flat, [count])[0].tolist()
+
+
+@unhurried
+@given(scores_and_count(), st.lists(st.integers(0, 40), min_size=1, max_size=5))
+def test_masks_of_several_counts_are_those_of_each_and_nest(case: tuple[Tensor, int], counts: list[int]) -> None:
+    scores, count = case
+    counts = sorted(min(each, scores.numel()) for each in [*counts, count])
+    masks = keep_masks(scores, counts)
+    for each, mask in zip(counts, masks, strict=True):
+        assert keep_mask(scores, each).tolist() == mask.tolist()
+        assert scores.numel() - each == int(mask.sum())
+    for lower, higher in pairwise(masks):
+        assert not (higher & ~lower).any(), "a higher count kept what a lower one pruned"
 
 
 @unhurried

@@ -1,0 +1,177 @@
+"""Answers of a model with one weight changed at a time, batch by batch, computing again only what the weight changes.
+
+The model is traced into a graph. On the way through it, before the first operation that uses a weight, everything that
+depends on the weight is run once for each of its changed versions, from the values computed so far. Those are dropped
+after their last use, so that memory stays at one batch. A model that cannot be traced, or whose graph does not answer
+as the model does, is run from its start each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, fx, nn
+
+Recomputed = Literal["suffix", "whole"]
+
+
+class Answered(NamedTuple):
+    """Logits (n, classes) of one batch: of the model as it is (`layer` None), or with version `version` of a weight."""
+
+    layer: str | None
+    version: int
+    logits: Tensor
+
+
+class Recomputation(Protocol):
+    """A way to get the answers."""
+
+    kind: Recomputed
+
+    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]]) -> Iterator[Answered]:
+        """Logits of the model with each weight in `masks` under each of its masks, and of the model as it is.
+
+        `images` are float (n, channels, height, width); a mask is bool, of the weight's shape and False where it is
+        pruned. The model is in evaluation mode and ends as it was.
+        """
+        ...
+
+
+def recomputation(model: nn.Module, probe: Tensor) -> Recomputation:
+    """The best way there is for `model`, which is in evaluation mode.
+
+    `probe` is a small batch of images: a graph that does not give the model's own logits on it, bit for bit, before and
+    after every weight was recomputed, is not used. (A model that changes a value in place which it needs again would.)
+    """
+    try:
+        suffixes = Suffixes(model)
+        expected = model(probe)
+        untouched = {name: [torch.ones_like(weight, dtype=torch.bool)] for name, weight in suffixes.weights.items()}
+        agrees = all(torch.equal(expected, answer.logits) for answer in suffixes.batch(probe, untouched))
+    except Exception:  # tracing runs the model's own code, which may raise anything
+        agrees = False
+    return suffixes if agrees else Whole(model)
+
+
+class Whole:
+    """Every version from the start."""
+
+    kind: Recomputed = "whole"
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._weights = dict(model.named_parameters())
+
+    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]]) -> Iterator[Answered]:
+        """As `Recomputation.batch`."""
+        for name, versions in masks.items():
+            for version, mask in enumerate(versions):
+                with _pruned(self._weights[name], mask):
+                    logits = self._model(images.clone())  # which the model may change in place
+                yield Answered(name, version, logits)
+        yield Answered(None, 0, self._model(images.clone()))
+
+
+class Suffixes:
+    """Only what follows the changed weight.
+
+    Attributes:
+        weights: the parameters by name that can be changed: all of them.
+
+    Raises:
+        Exception: whatever tracing raises on a model whose path depends on its input.
+    """
+
+    kind: Recomputed = "suffix"
+
+    def __init__(self, model: nn.Module) -> None:
+        traced = fx.symbolic_trace(model)
+        self._interpreter = fx.Interpreter(traced, garbage_collect_values=False)
+        self._nodes = list(traced.graph.nodes)
+        self.weights = dict(model.named_parameters())
+        modules = dict(model.named_modules(remove_duplicate=False))
+        self._suffixes = {name: self._after(self._users(weight, modules)) for name, weight in self.weights.items()}
+        self._starts: dict[fx.Node, list[str]] = {}
+        for name, nodes in self._suffixes.items():
+            if nodes:
+                self._starts.setdefault(nodes[0], []).append(name)
+        self._last_uses = _last_uses(self._nodes)
+        self._suffix_last_uses = {name: _last_uses(nodes) for name, nodes in self._suffixes.items()}
+
+    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]]) -> Iterator[Answered]:
+        """As `Recomputation.batch`, in the order of the model's layers; the model as it is comes last."""
+        values: dict[fx.Node, Any] = {}
+        for node in self._nodes:
+            for name in self._starts.get(node, []):
+                for version, mask in enumerate(masks.get(name, ())):
+                    with _pruned(self.weights[name], mask):
+                        logits = self._run(self._suffixes[name], values, self._suffix_last_uses[name])
+                    yield Answered(name, version, logits)
+            values[node] = images if node.op == "placeholder" else self._value(node, values)
+            for used in self._last_uses.get(node, ()):
+                del values[used]
+        logits = values[self._nodes[-1]]
+        for name in (name for name in masks if not self._suffixes[name]):  # used nowhere
+            yield from (Answered(name, version, logits) for version in range(len(masks[name])))
+        yield Answered(None, 0, logits)
+
+    def _run(
+        self, nodes: Sequence[fx.Node], before: dict[fx.Node, Any], last_uses: Mapping[fx.Node, Sequence[fx.Node]]
+    ) -> Tensor:
+        own: dict[fx.Node, Any] = {}
+        values = ChainMap(own, before)
+        for node in nodes:
+            own[node] = self._value(node, values)
+            for used in last_uses.get(node, ()):
+                own.pop(used, None)  # what was there before is still needed
+        result: Tensor = own[nodes[-1]]
+        return result
+
+    def _value(self, node: fx.Node, values: Any) -> Any:
+        self._interpreter.env = values
+        args, kwargs = self._interpreter.fetch_args_kwargs_from_env(node)
+        return getattr(self._interpreter, node.op)(node.target, args, kwargs)
+
+    def _users(self, weight: nn.Parameter, modules: Mapping[str, nn.Module]) -> set[fx.Node]:
+        """The nodes that read the weight themselves."""
+        users = set()
+        for node in self._nodes:
+            if node.op == "call_module" and any(weight is own for own in modules[str(node.target)].parameters()):
+                users.add(node)
+            elif node.op == "get_attr":
+                owner, _, attribute = str(node.target).rpartition(".")
+                if getattr(modules[owner], attribute) is weight:
+                    users.add(node)
+        return users
+
+    def _after(self, users: set[fx.Node]) -> list[fx.Node]:
+        """`users` and every node that depends on one of them, in the order of the graph."""
+        depending = set(users)
+        for node in self._nodes:
+            if any(source in depending for source in node.all_input_nodes):
+                depending.add(node)
+        return [node for node in self._nodes if node in depending]
+
+
+def _last_uses(nodes: Sequence[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
+    """By node, the values that nothing after it in `nodes` reads."""
+    last = {source: node for node in nodes for source in node.all_input_nodes}
+    uses: dict[fx.Node, list[fx.Node]] = {}
+    for source, node in last.items():
+        uses.setdefault(node, []).append(source)
+    return uses
+
+
+@contextlib.contextmanager
+def _pruned(weight: nn.Parameter, mask: Tensor) -> Iterator[None]:
+    """The weight with zeros where the mask is False; put back afterwards. Swaps the storage: no copy back."""
+    kept = weight.data
+    weight.data = kept.masked_fill(~mask, 0)
+    try:
+        yield
+    finally:
+        weight.data = kept
