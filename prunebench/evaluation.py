@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -62,6 +63,18 @@ class Evaluation:
         return base64.b64encode(np.packbits(self.correct.numpy()).tobytes()).decode("ascii")
 
 
+@contextlib.contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; its own mode and that of each of its modules are put back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def evaluate(
     model: nn.Module, data: ImageSet, *, batch_size: int = BATCH_SIZE, progress: BatchProgress | None = None
 ) -> Evaluation:
@@ -72,22 +85,16 @@ def evaluate(
     """
     device = model_device(model)
     resident = data.to(device)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     start = time.perf_counter()
     predictions, finite = [], []
-    try:
-        with torch.inference_mode(), arithmetic(device, "fp32"):
-            for images, _ in whole_batches(resident, batch_size=batch_size):
-                logits = model(images)
-                predictions.append(logits.argmax(dim=1))
-                finite.append(torch.isfinite(logits).all(dim=1))
-                if progress:
-                    progress(min(len(predictions) * batch_size, len(data)), len(data))
+    with evaluation_mode(model), torch.inference_mode(), arithmetic(device, "fp32"):
+        for images, _ in whole_batches(resident, batch_size=batch_size):
+            logits = model(images)
+            predictions.append(logits.argmax(dim=1))
+            finite.append(torch.isfinite(logits).all(dim=1))
+            if progress:
+                progress(min(len(predictions) * batch_size, len(data)), len(data))
         answered = torch.cat(predictions).cpu()  # waits for the device
         usable = torch.cat(finite).cpu()
-    finally:
-        for module, training in modes:
-            module.training = training
     correct = (answered == data.labels.cpu()) & usable
     return Evaluation(predictions=answered, correct=correct, seconds=time.perf_counter() - start)

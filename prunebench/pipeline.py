@@ -13,17 +13,19 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from prunebench.data import Dataset, split_validation
+from prunebench.data import Dataset, ImageSet, split_validation
 from prunebench.devices import Precision
 from prunebench.environment import environment
+from prunebench.errors import DataError
 from prunebench.evaluation import Evaluation, evaluate
 from prunebench.files import cache_folder
 from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros
-from prunebench.models import prunable_parameters, state_digest
+from prunebench.models import prunable_parameters, save_state, state_digest
 from prunebench.pruning import Masks, prune_
 from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Layer, RunRecord, Timings
 from prunebench.records.provenance import run_digest, source_revision
 from prunebench.runs import DocumentedRun
+from prunebench.sensitivity import ScanProgress
 from prunebench.training import Training, TrainingProgress, train
 from prunebench.workloads import Budget, DenseModel, Workload
 
@@ -35,7 +37,7 @@ PRUNING_SAMPLES = 3
 """Times pruning is timed: one sample shows no spread, and the gate does not fail on it."""
 
 
-class Progress(TrainingProgress):
+class Progress(TrainingProgress, ScanProgress):
     """What a run tells whoever watches; every method may be left as it is."""
 
     def loading(self, images: int) -> None:
@@ -112,10 +114,34 @@ def prepare(
     )
 
 
+def images_to_scan(data: Dataset, *, on: Literal["test", "validation"], limit: int | None, seed: int) -> ImageSet:
+    """The test images, or the validation split that fine-tuning can choose its epoch on; `limit` of them, by `seed`.
+
+    Raises:
+        DataError: there are fewer than `limit`.
+    """
+    images = data.test
+    if on == "validation":
+        _, images = split_validation(data.train, size=round(VALIDATION_IMAGES * len(data.train)), seed=seed)
+    if limit is None:
+        return images
+    if limit > len(images):
+        raise DataError(f"images must be at most the {len(images):,} there are, got {limit:,}")
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    return images.take(order[:limit].sort().values)
+
+
 def execute(
-    run: DocumentedRun, setting: Setting, *, finetune: bool = True, progress: Progress | None = None
+    run: DocumentedRun,
+    setting: Setting,
+    *,
+    finetune: bool = True,
+    save: Path | None = None,
+    progress: Progress | None = None,
 ) -> RunRecord:
     """Execute one run from the dense model to its record.
+
+    `save` is where the weights go, as safetensors: the best epoch's, or the pruned ones without fine-tuning.
 
     Raises:
         PlanError, UnknownNameError: the run's table does not fit the workload's model.
@@ -126,9 +152,13 @@ def execute(
     progress.stage("evaluation of the pruned model")
     before = evaluate(pruned.model, setting.data.test, progress=progress.evaluated)
     if not finetune:
+        if save:
+            save_state(pruned.model.state_dict(), save)
         return record(run, setting, pruned, before)
     progress.stage("fine-tuning")
     training = fine_tune(run, setting, pruned, progress=progress)
+    if save:
+        save_state(training.best_state, save)
     return record(run, setting, pruned, before, training)
 
 

@@ -56,6 +56,11 @@ class ProgressBar(Progress):
     def step(self, epoch: int, epochs: int, images: int, total: int) -> None:
         self._show(f"{self._stage}: epoch {epoch}/{epochs}", images, total)
 
+    def asked(self, answered: int, most: int, open_points: int) -> None:
+        self._show(self._stage, answered, most)
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{open_points} points open", refresh=False)
+
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
         self._line(
             f"{self._stage}: epoch {epoch.number}/{epochs}, loss {epoch.loss:.4f}, "

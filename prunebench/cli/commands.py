@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from prunebench.cli.options import shared
 from prunebench.cli.shell import FILE, Group
 from prunebench.files import RUN_FOLDER
-
-
-def _options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The options that several commands share, in the order given."""
-    shared = {
-        "workload": click.option("--workload", default="digits", show_default=True, help="digits or cifar10."),
-        "data": click.option("--data", type=FILE, help="CIFAR-10: a folder or archive. Default: PRUNEBENCH_DATA."),
-        "device": click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps or auto."),
-        "precision": click.option(
-            "--precision",
-            type=click.Choice(["fp32", "bf16"]),
-            default="fp32",
-            show_default=True,
-            help="Arithmetic of training; evaluation is fp32.",
-        ),
-        "seed": click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
-    }
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        for name in reversed(names):
-            command = shared[name](command)
-        return command
-
-    return decorate
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -55,10 +31,10 @@ def runs() -> None:
 
 @main.command()
 @click.argument("run")
-@_options("workload")
+@shared("workload")
 @click.option("--budget", help="quick (default) or full: the documented protocol.")
 @click.option("--checkpoint", type=FILE, help="Dense checkpoint: .safetensors, .pth or .pt.")
-@_options("data", "device", "precision", "seed")
+@shared("data", "device", "precision", "seed")
 @click.option("--no-finetune", is_flag=True, help="Stop after evaluating the pruned model.")
 @click.option(
     "--select-on",
@@ -68,6 +44,7 @@ def runs() -> None:
     help="Images that choose the best epoch: test as documented (optimistic), or a tenth of the training images.",
 )
 @click.option("--json", "output", type=FILE, help=f"Where to write the record. Default: a new file in {RUN_FOLDER}/.")
+@click.option("--save", type=FILE, help="Where to write the weights (.safetensors): best epoch, or pruned.")
 def run(
     run: str,
     workload: str,
@@ -80,6 +57,7 @@ def run(
     no_finetune: bool,
     select_on: Any,
     output: Path | None,
+    save: Path | None,
 ) -> None:
     """Prune, evaluate, fine-tune and measure RUN: run1 ... run5, or the path of a TOML table of your own.
 
@@ -123,7 +101,7 @@ def run(
             progress=progress,
         )
         with failures_kept(case):
-            record = execute(documented, setting, finetune=not no_finetune, progress=progress)
+            record = execute(documented, setting, finetune=not no_finetune, save=save, progress=progress)
     if output:
         write_record(record, output)
     else:
@@ -138,7 +116,7 @@ def run(
 
 
 @main.command()
-@_options("workload", "data", "device", "precision", "seed")
+@shared("workload", "data", "device", "precision", "seed")
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the recipe's.")
 @click.option("--output", type=FILE, help="Where to write it. Default: the cache, where 'run' finds it.")
 def train(
@@ -203,7 +181,7 @@ def lint(tables: tuple[str, ...]) -> None:
 
 
 @main.command()
-@_options("workload", "data")
+@shared("workload", "data")
 @click.option("--verify", is_flag=True, help="Decode again from the source and compare with the cached copy.")
 def data(workload: str, data: Path | None, verify: bool) -> None:
     """Show which data a workload finds: where from, how many images, digests."""

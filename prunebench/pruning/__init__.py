@@ -2,7 +2,7 @@
 
 from prunebench.pruning.criteria import CRITERIA, Criterion, magnitude
 from prunebench.pruning.masks import Masks
-from prunebench.pruning.plans import SparsityPlan
+from prunebench.pruning.plans import SparsityPlan, compounded
 from prunebench.pruning.prune import prune_
 from prunebench.pruning.selection import keep_mask, keep_masks, pruned_count
 
@@ -11,6 +11,7 @@ __all__ = [
     "Criterion",
     "Masks",
     "SparsityPlan",
+    "compounded",
     "keep_mask",
     "keep_masks",
     "magnitude",

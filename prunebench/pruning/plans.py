@@ -11,6 +11,16 @@ from prunebench.models import prunable_parameters
 from prunebench.pruning.selection import pruned_count
 
 
+def compounded(previous: float, beta: float) -> float:
+    """The absolute sparsity after pruning the fraction `beta` of what `previous` left: 0.75 and 0.8 make 0.95.
+
+    Source: the documented runs, where beta is read off a curve of the pruned model.
+    """
+    for value in (previous, beta):
+        pruned_count(1, value)
+    return previous + (1 - previous) * beta
+
+
 class SparsityPlan(Mapping[str, float]):
     """Sparsity by parameter name, every value a number in [0, 1].
 

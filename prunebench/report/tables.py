@@ -22,7 +22,7 @@ def runs_table(runs: Iterable[DocumentedRun]) -> str:
     """The documented runs: sparsity by layer, then size and accuracy, as documented."""
     runs = list(runs)
     layers: list[list[object]] = [
-        [_short(name), *(f"{run.sparsity[name]:.2f}" for run in runs)] for name in runs[0].sparsity
+        [short_name(name), *(f"{run.sparsity[name]:.2f}" for run in runs)] for name in runs[0].sparsity
     ]
     figures: list[list[object]] = [
         ["epochs", *(run.epochs or UNDOCUMENTED for run in runs)],
@@ -32,7 +32,7 @@ def runs_table(runs: Iterable[DocumentedRun]) -> str:
         ["accuracy best, %", *(_figure(run.accuracy_best) for run in runs)],
         ["change from dense, points", *(_signed(run.change_after_finetuning) for run in runs)],
     ]
-    return _table([*layers, *figures], headers=["", *(run.name for run in runs)])
+    return aligned_table([*layers, *figures], headers=["", *(run.name for run in runs)])
 
 
 def heading(title: str, record: RunRecord) -> str:
@@ -53,7 +53,7 @@ def heading(title: str, record: RunRecord) -> str:
 def layer_table(record: RunRecord) -> str:
     """Kept and pruned elements by layer, and in total over all parameters."""
     rows = [
-        [_short(layer.name), f"{layer.sparsity:.2f}", f"{layer.numel:,}", f"{layer.nonzeros:,}",
+        [short_name(layer.name), f"{layer.sparsity:.2f}", f"{layer.numel:,}", f"{layer.nonzeros:,}",
          f"{layer.numel - layer.nonzeros:,}", f"{layer.macs / 1e6:,.1f}"]
         for layer in record.layers
     ]  # fmt: skip
@@ -66,7 +66,7 @@ def layer_table(record: RunRecord) -> str:
     rows.append(
         ["all", f"{1 - kept / total:.4f}", f"{total:,}", f"{kept:,}", f"{total - kept:,}", f"{macs / 1e6:,.1f}"]
     )
-    return _table(rows, headers=["layer", "sparsity", "elements", "kept", "pruned", "dense MMACs"])
+    return aligned_table(rows, headers=["layer", "sparsity", "elements", "kept", "pruned", "dense MMACs"])
 
 
 def accuracy_table(record: RunRecord, run: DocumentedRun) -> str:
@@ -100,7 +100,7 @@ def accuracy_table(record: RunRecord, run: DocumentedRun) -> str:
         documented_change = run.change_after_finetuning
         cited = Cited(documented_change, "") if documented_change is not None else None
         rows.append(_row("change, best - dense, points", cited, change or 0.0))
-    return _table(rows, headers=["", "documented", "measured", "difference", ""])
+    return aligned_table(rows, headers=["", "documented", "measured", "difference", ""])
 
 
 def summary_table(rows: Sequence[tuple[RunRecord, DocumentedRun]]) -> str:
@@ -122,7 +122,7 @@ def summary_table(rows: Sequence[tuple[RunRecord, DocumentedRun]]) -> str:
             ]
         )
     headers = ["run", "size %", "doc.", "dense %", "pruned %", "best %", "last %", "change", "doc."]
-    return _table(lines, headers=headers)
+    return aligned_table(lines, headers=headers)
 
 
 def baselines_table(baselines: Iterable[Baseline]) -> str:
@@ -171,7 +171,7 @@ def baseline_text(baseline: Baseline) -> str:
 def claims_table(claims: Iterable[Claim]) -> str:
     """What a document says beside what was computed."""
     rows = [[claim.run, claim.what, claim.documented, claim.computed, claim.status] for claim in claims]
-    return _table(rows, headers=["run", "claim", "documented", "computed", ""])
+    return aligned_table(rows, headers=["run", "claim", "documented", "computed", ""])
 
 
 def data_table(data: Dataset) -> str:
@@ -194,7 +194,8 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
     return [str(verdict) for verdict in verdicts]
 
 
-def _table(rows: Sequence[Sequence[object]], *, headers: Sequence[str]) -> str:
+def aligned_table(rows: Sequence[Sequence[object]], *, headers: Sequence[str]) -> str:
+    """Text on the left in the first column, figures on the right in the others, printed as they are given."""
     alignment = ["left", *["right"] * (len(headers) - 1)]
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=alignment)
 
@@ -224,6 +225,6 @@ def _count(accuracy: Accuracy) -> str:
     return f"{accuracy.correct:,} of {accuracy.images:,}"
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """`backbone.conv4.weight` as `conv4`: people say it so, and the table stays narrow."""
     return name.removeprefix("backbone.").removesuffix(".weight")

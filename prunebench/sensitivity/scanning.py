@@ -16,9 +16,10 @@ from prunebench.data import ImageSet, to_float
 from prunebench.devices import Precision, arithmetic, model_device
 from prunebench.environment import environment, exact_fingerprint
 from prunebench.errors import PlanError, ScanError, UnknownNameError
+from prunebench.evaluation import evaluation_mode
 from prunebench.measure import count_macs, nonzeros
 from prunebench.models import prunable_parameters, state_digest
-from prunebench.pruning import CRITERIA, keep_masks, pruned_count
+from prunebench.pruning import CRITERIA, compounded, keep_masks, pruned_count
 from prunebench.sensitivity.answers import UNKNOWN, Answers, AnswerStore, packed
 from prunebench.sensitivity.bounds import HalfWidth
 from prunebench.sensitivity.recomputation import Recomputation, recomputation
@@ -43,6 +44,7 @@ def sensitivity_scan(
     data: ImageSet,
     *,
     sparsities: Sequence[float] = SPARSITIES,
+    compounding: bool = False,
     layers: Sequence[str] | None = None,
     mode: Mode = "exact",
     half_width: HalfWidth | None = None,
@@ -62,6 +64,8 @@ def sensitivity_scan(
 
     Args:
         sparsities: absolute; on a pruned model, one below what a layer has already changes nothing.
+        compounding: take `sparsities` as fractions of what each layer still has, as the documented runs were planned on
+            pruned models; the points hold the absolute sparsity that comes to (`prunebench.pruning.compounded`).
         layers: parameters by name; all prunable ones by default.
         mode: `exact` asks every image. `adaptive` asks images in random order until the interval of a point's
             accuracy, at `confidence`, is as narrow as `half_width` says. `decision` finds for each layer the highest
@@ -79,32 +83,28 @@ def sensitivity_scan(
         ScanError: `within`, `confidence` or `half_width` out of range.
     """
     started = time.perf_counter()
-    rule, batch_size = _rule(mode, half_width or HalfWidth(), within, confidence), batch_size or _BATCH_SIZES[mode]
-    half_width, progress = half_width or HalfWidth(), progress or ScanProgress()
-    device, digests = model_device(model), (state_digest(model.state_dict()), data.digest)
+    half_width, batch_size = half_width or HalfWidth(), batch_size or _BATCH_SIZES[mode]
+    rule = _rule(mode, half_width, within, confidence)
+    order_seed = None if mode == "exact" else seed
+    device, model_digest = model_device(model), state_digest(model.state_dict())
     key = {
-        "model": digests[0],
-        "data": digests[1],
+        "model": model_digest,
+        "data": data.digest,
         "criterion": criterion,
         "precision": precision,
         "batch_size": batch_size,
-        "order": None if mode == "exact" else seed,
+        "order": order_seed,
         "machine": exact_fingerprint(device),
     }
     answers = AnswerStore(store, key, images=len(data)) if store else None
-    questions = _questions(model, sparsities, layers, criterion, answers, images=len(data))
-    batches = _batches(len(data), batch_size, seed=None if mode == "exact" else seed)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.inference_mode(), arithmetic(device, precision):
-            torch.set_autocast_cache_enabled(False)  # it would keep the bf16 copy of a weight that was swapped
-            images = data.to(device)
-            way = recomputation(model, to_float(images.images[:_PROBE_IMAGES]))
-            base = _ask(way, images, questions, batches, rule=rule, store=answers, progress=progress)
-    finally:
-        for module, training in modes:
-            module.training = training
+    masks = _masks(model, sparsities, layers, criterion, compounding=compounding)
+    questions = {name: _questions(name, found, answers, images=len(data)) for name, found in masks.items()}
+    batches = _batches(len(data), batch_size, seed=order_seed)
+    with evaluation_mode(model), torch.inference_mode(), arithmetic(device, precision):
+        torch.set_autocast_cache_enabled(False)  # it would keep the bf16 copy of a weight that was swapped
+        images = data.to(device)
+        way = recomputation(model, to_float(images.images[:_PROBE_IMAGES]))
+        base = _ask(way, images, questions, batches, rule=rule, store=answers, progress=progress or ScanProgress())
     points = [
         _point(question, base, half_width=half_width, confidence=confidence)
         for group in questions.values()
@@ -115,9 +115,9 @@ def sensitivity_scan(
     return Scan(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=model_name,
-        model_digest=digests[0],
+        model_digest=model_digest,
         data=data_name,
-        data_digest=digests[1],
+        data_digest=data.digest,
         origin=origin,
         criterion=criterion,
         precision=precision,
@@ -162,16 +162,10 @@ def _rule(mode: Mode, half_width: HalfWidth, within: float, confidence: float) -
     return rules[mode]
 
 
-def _questions(
-    model: nn.Module,
-    sparsities: Sequence[float],
-    layers: Sequence[str] | None,
-    criterion: str,
-    store: AnswerStore | None,
-    *,
-    images: int,
-) -> dict[str, list[Question]]:
-    """By layer in the model's order, by rising sparsity; the masks of a layer come from one selection."""
+def _masks(
+    model: nn.Module, sparsities: Sequence[float], layers: Sequence[str] | None, criterion: str, *, compounding: bool
+) -> dict[str, list[tuple[float, Tensor]]]:
+    """By layer in the model's order: absolute sparsities, rising, and their masks, from one selection a layer."""
     weights = prunable_parameters(model)
     for name in layers or ():
         if name not in weights:
@@ -181,22 +175,25 @@ def _questions(
     ordered = sorted(sparsities)
     if not ordered or len(set(ordered)) < len(ordered):
         raise PlanError(f"sparsities to scan must be at least one and all different, got {list(sparsities)}")
-    questions: dict[str, list[Question]] = {}
+    masks = {}
     for name, weight in weights.items():
-        if layers is not None and name not in layers:
-            continue
-        counts = [pruned_count(weight.numel(), sparsity, name=name) for sparsity in ordered]
-        masks = keep_masks(CRITERIA[criterion](weight), counts, name=name)
-        questions[name] = [
-            Question(
-                layer=name,
-                sparsity=float(sparsity),
-                pruned=count,
-                mask=mask,
-                answers=store.load(name, count) if store else np.full(images, UNKNOWN, dtype=np.int8),
-            )
-            for sparsity, count, mask in zip(ordered, counts, masks, strict=True)
-        ]
+        if layers is None or name in layers:
+            zeros = weight.numel() - int(torch.count_nonzero(weight.detach()))
+            absolute = [compounded(zeros / weight.numel(), beta) if compounding else float(beta) for beta in ordered]
+            counts = [pruned_count(weight.numel(), sparsity, name=name) for sparsity in absolute]
+            kept = keep_masks(CRITERIA[criterion](weight), counts, name=name)
+            masks[name] = list(zip(absolute, kept, strict=True))
+    return masks
+
+
+def _questions(
+    layer: str, masks: Sequence[tuple[float, Tensor]], store: AnswerStore | None, *, images: int
+) -> list[Question]:
+    questions = []
+    for sparsity, mask in masks:
+        pruned = mask.numel() - int(mask.sum())
+        answers = store.load(layer, pruned) if store else np.full(images, UNKNOWN, dtype=np.int8)
+        questions.append(Question(layer=layer, sparsity=sparsity, pruned=pruned, mask=mask, answers=answers))
     return questions
 
 

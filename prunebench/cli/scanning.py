@@ -1,0 +1,130 @@
+"""`prunebench scan`: what each layer can lose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prunebench.cli.options import shared
+from prunebench.cli.shell import FILE
+from prunebench.files import SCAN_FOLDER
+
+
+class Fractions(click.ParamType[tuple[float, ...]]):
+    """Numbers with commas between them."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """A tuple of floats; their range is the scan's to check."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"expected numbers with commas between them, got {value!r}", param, ctx)
+
+
+@click.command()
+@shared("workload")
+@click.option("--checkpoint", type=FILE, help="The model to scan: dense, pruned or fine-tuned.")
+@shared("data", "device")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option(
+    "--sparsities",
+    type=Fractions(),
+    default="0.4,0.5,0.6,0.7,0.8,0.9",
+    show_default=True,
+    help="Absolute, with commas.",
+)
+@click.option(
+    "--compounding",
+    is_flag=True,
+    help="Sparsities are fractions of what each layer of a pruned model has left.",
+)
+@click.option("--layers", help="Only these parameters, with commas. Default: every prunable one.")
+@click.option(
+    "--mode",
+    type=click.Choice(["exact", "adaptive", "decision"]),
+    default="exact",
+    show_default=True,
+    help="Every image; or random images until the intervals are narrow; or until it is known how far a layer can go.",
+)
+@click.option(
+    "--half-width", type=float, default=0.5, show_default=True, help="adaptive: points, or a tenth of the drop."
+)
+@click.option("--within", type=float, default=1.0, show_default=True, help="decision: points that may be lost.")
+@click.option("--confidence", type=float, default=0.95, show_default=True, help="Of intervals and decisions.")
+@click.option("--on", type=click.Choice(["test", "validation"]), default="test", show_default=True,
+              help="Images to ask: the test set, or a tenth of the training images, so that a plan is not made on the "
+              "images that judge it.")  # fmt: skip
+@click.option("--images", type=click.IntRange(min=1), help="Only so many of them, drawn by seed.")
+@shared("seed")
+@click.option("--json", "output", type=FILE, help=f"Where to write the scan. Default: a file in {SCAN_FOLDER}/.")
+def scan(
+    workload: str,
+    checkpoint: Path | None,
+    data: Path | None,
+    device: str,
+    precision: Any,
+    sparsities: tuple[float, ...],
+    compounding: bool,
+    layers: str | None,
+    mode: Any,
+    half_width: float,
+    within: float,
+    confidence: float,
+    on: Any,
+    images: int | None,
+    seed: int,
+    output: Path | None,
+) -> None:
+    """Measure accuracy with one layer pruned at a time, the others as they are.
+
+    Interrupt it any time: the same command goes on where it was, and scans of one model share what they found.
+    """
+    from prunebench.workloads import find_workload
+
+    chosen = find_workload(workload)
+
+    from prunebench.devices import resolve_device
+    from prunebench.files import cache_folder
+    from prunebench.memory import keep_freed_memory
+    from prunebench.pipeline import images_to_scan
+    from prunebench.progress import ProgressBar
+    from prunebench.records.provenance import source_revision
+    from prunebench.report import scan_heading, scan_table
+    from prunebench.sensitivity import HalfWidth, sensitivity_scan, write_scan
+
+    keep_freed_memory()
+    with ProgressBar() as progress:
+        progress.stage("data")
+        loaded = chosen.load(data, progress.loading)
+        progress.stage("dense model")
+        dense = chosen.dense_model(loaded, checkpoint=checkpoint, device=resolve_device(device), progress=progress)
+        progress.stage("scan")
+        found = sensitivity_scan(
+            dense.model,
+            images_to_scan(loaded, on=on, limit=images, seed=seed),
+            sparsities=sparsities,
+            compounding=compounding,
+            layers=layers.split(",") if layers else None,
+            mode=mode,
+            half_width=HalfWidth(points=half_width),
+            within=within,
+            confidence=confidence,
+            precision=precision,
+            seed=seed,
+            store=cache_folder() / "scans",
+            model_name=chosen.model,
+            data_name=f"{loaded.name} {on}",
+            origin=dense.origin,
+            progress=progress,
+        )
+    revision, dirty = source_revision()
+    found = found.model_copy(update={"revision": revision, "dirty": dirty})
+    output = output or SCAN_FOLDER / f"{chosen.name}-{mode}-{found.model_digest[:8]}.json"
+    write_scan(found, output)
+    click.echo(f"{scan_heading(found)}\n\n{scan_table(found)}\n\nScan: {output}")

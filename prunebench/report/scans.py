@@ -1,0 +1,80 @@
+"""Sensitivity scans as text: a row a layer, a column a sparsity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prunebench.report.tables import aligned_table, short_name
+
+if TYPE_CHECKING:
+    from prunebench.sensitivity import Point, Scan
+
+WAYS = {
+    "suffix": "only what follows the pruned layer was computed again",
+    "whole": "the model could not be traced, so it was run from its start for every point: slower, the same answers",
+}
+
+
+def scan_heading(scan: Scan) -> str:
+    """What was scanned, on what, and how."""
+    asked = {
+        "exact": "every image asked",
+        "adaptive": f"asked until {100 * scan.confidence:g} % intervals were within {scan.half_width:g} points, "
+        "or a tenth of a drop above that"
+        if scan.half_width
+        else "",
+        "decision": f"asked until it was known, at {100 * scan.confidence:g} % a layer, which sparsity loses at most "
+        f"{scan.within} points",
+    }[scan.mode]
+    size = "" if scan.nonzeros == scan.elements else f", {100 * scan.nonzeros / scan.elements:.2f} % nonzero"
+    return "\n".join(
+        (
+            f"sensitivity of {scan.model} {scan.model_digest[:8]} ({scan.origin}{size}) on {scan.images:,} images of "
+            f"{scan.data}, {scan.precision}: {scan.base_accuracy:.2f} % as it is",
+            f"{asked}; {scan.images_answered:,} answers, {100 * scan.images_saved:.0f} % of the images saved; "
+            f"{WAYS[scan.recomputed]}; {scan.seconds:.0f} s",
+            "torch {torch}, {device}, {cpu}, {threads} threads".format_map(scan.environment),
+        )
+    )
+
+
+def scan_table(scan: Scan) -> str:
+    """Accuracy in percent with one layer pruned, by layer and absolute sparsity; decisions where those were asked."""
+    curves = {layer.name: scan.curve(layer.name) for layer in scan.layers}
+    curves = {name: curve for name, curve in curves.items() if curve}
+    if scan.mode == "decision":
+        return _decisions(scan, curves)
+    sparsities = sorted({round(point.sparsity, 4) for point in scan.points})
+    headers = ["layer", "elements", "is", *(f"{sparsity:g}" for sparsity in sparsities)]
+    rows = [
+        [
+            short_name(name),
+            f"{scan.layer(name).numel:,}",
+            f"{scan.layer(name).sparsity:.2f}",
+            *_cells(curve, sparsities),
+        ]
+        for name, curve in curves.items()
+    ]
+    return aligned_table(rows, headers=headers)
+
+
+def _cells(curve: Sequence[Point], sparsities: Sequence[float]) -> list[str]:
+    points = {round(point.sparsity, 4): point for point in curve}
+    return [_accuracy(points[sparsity]) if sparsity in points else "" for sparsity in sparsities]
+
+
+def _accuracy(point: Point) -> str:
+    width = (point.high - point.low) / 2
+    return f"{point.accuracy:.2f}" if not width else f"{point.accuracy:.1f}±{width:.1f}"
+
+
+def _decisions(scan: Scan, curves: dict[str, list[Point]]) -> str:
+    headers = ["layer", "elements", "is", "keeps accuracy at", "loses more at", "images"]
+    rows = []
+    for name, curve in curves.items():
+        layer, images = scan.layer(name), sum(point.images for point in curve)
+        kept = next((f"{point.sparsity:g}" for point in reversed(curve) if point.keeps), "none")
+        lost = ", ".join(f"{point.sparsity:g}" for point in curve if point.keeps is False)
+        rows.append([short_name(name), f"{layer.numel:,}", f"{layer.sparsity:.2f}", kept, lost, f"{images:,}"])
+    return aligned_table(rows, headers=headers)
