@@ -95,6 +95,7 @@ class Suffixes:
         self.weights = dict(model.named_parameters())
         modules = dict(model.named_modules(remove_duplicate=False))
         self._suffixes = {name: self._after(self._users(weight, modules)) for name, weight in self.weights.items()}
+        self._beside = {name: self._needed_by(nodes) for name, nodes in self._suffixes.items()}
         self._starts: dict[fx.Node, list[str]] = {}
         for name, nodes in self._suffixes.items():
             if nodes:
@@ -106,12 +107,16 @@ class Suffixes:
         """As `Recomputation.batch`, in the order of the model's layers; the model as it is comes last."""
         values: dict[fx.Node, Any] = {}
         for node in self._nodes:
-            for name in self._starts.get(node, []):
-                for version, mask in enumerate(masks.get(name, ())):
+            for name in (name for name in self._starts.get(node, []) if name in masks):
+                for beside in self._beside[name]:
+                    if beside not in values:
+                        values[beside] = self._value(beside, values)
+                for version, mask in enumerate(masks[name]):
                     with _pruned(self.weights[name], mask):
                         logits = self._run(self._suffixes[name], values, self._suffix_last_uses[name])
                     yield Answered(name, version, logits)
-            values[node] = images if node.op == "placeholder" else self._value(node, values)
+            if node not in values:
+                values[node] = images if node.op == "placeholder" else self._value(node, values)
             for used in self._last_uses.get(node, ()):
                 del values[used]
         logits = values[self._nodes[-1]]
@@ -155,6 +160,15 @@ class Suffixes:
             if any(source in depending for source in node.all_input_nodes):
                 depending.add(node)
         return [node for node in self._nodes if node in depending]
+
+    def _needed_by(self, suffix: list[fx.Node]) -> list[fx.Node]:
+        """What comes after the first use of the weight without depending on it, and is read by what does: branches."""
+        later = self._nodes[self._nodes.index(suffix[0]) :] if suffix else []
+        needed = {source for node in suffix for source in node.all_input_nodes} - set(suffix)
+        for node in reversed(later):
+            if node in needed:
+                needed.update(node.all_input_nodes)
+        return [node for node in later if node in needed]
 
 
 def _last_uses(nodes: Sequence[fx.Node]) -> dict[fx.Node, list[fx.Node]]:

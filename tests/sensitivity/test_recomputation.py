@@ -1,0 +1,116 @@
+"""Answers with one weight changed: the same bits whether the model is run from its start or from that weight on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_networks import Branches, Branching, Direct, Plain, Residual, Sequence, Spoiling, built, images
+from torch import Tensor, nn
+
+from prunebench.data import to_float
+from prunebench.models import build_model, state_digest
+from prunebench.pruning import keep_masks, magnitude
+from prunebench.sensitivity.recomputation import Suffixes, Whole, recomputation
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TRACEABLE = (Plain, Residual, Branches, Direct, Sequence)
+OTHERS = (Branching, Spoiling)
+
+
+def some_masks(model: nn.Module) -> dict[str, list[Tensor]]:
+    return {
+        name: keep_masks(magnitude(weight), [weight.numel() // 3, weight.numel() // 2])
+        for name, weight in model.named_parameters()
+        if weight.dim() >= 2
+    }
+
+
+Logits = dict[tuple[str | None, int], Tensor]
+
+
+def from_scratch(model: nn.Module, batch: Tensor, masks: dict[str, list[Tensor]]) -> Logits:
+    """The oracle: a copy of every weight, the whole model, the weight put back."""
+    logits: Logits = {(None, 0): model(batch.clone())}
+    weights = dict(model.named_parameters())
+    for name, versions in masks.items():
+        for version, mask in enumerate(versions):
+            before = weights[name].detach().clone()
+            weights[name].data.mul_(mask)
+            logits[name, version] = model(batch.clone())
+            weights[name].data.copy_(before)
+    return logits
+
+
+@pytest.mark.parametrize("kind", [*TRACEABLE, *OTHERS])
+def test_answers_are_those_of_the_whole_model_bit_for_bit(kind: type[nn.Module]) -> None:
+    model, batch = built(kind).eval(), to_float(images(20).images)
+    masks = some_masks(model)
+    with torch.inference_mode():
+        expected = from_scratch(model, batch, masks)
+        way = recomputation(model, batch[:2].clone())
+        found = {(answer.layer, answer.version): answer.logits for answer in way.batch(batch.clone(), masks)}
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+@pytest.mark.parametrize("kind", TRACEABLE)
+def test_a_model_that_can_be_traced_is_recomputed_from_the_weight_on(kind: type[nn.Module]) -> None:
+    with torch.inference_mode():
+        assert isinstance(recomputation(built(kind).eval(), to_float(images(2).images)), Suffixes)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_model_that_cannot_is_run_from_its_start(kind: type[nn.Module]) -> None:
+    with torch.inference_mode():
+        assert isinstance(recomputation(built(kind).eval(), to_float(images(2).images)), Whole)
+
+
+@pytest.mark.parametrize("kind", [*TRACEABLE, *OTHERS])
+def test_the_weights_end_as_they_were(kind: type[nn.Module]) -> None:
+    model = built(kind).eval()
+    before = state_digest(model.state_dict())
+    with torch.inference_mode():
+        way = recomputation(model, to_float(images(2).images))
+        list(way.batch(to_float(images(5).images), some_masks(model)))
+    assert before == state_digest(model.state_dict())
+
+
+def test_the_weights_end_as_they_were_when_it_is_abandoned() -> None:
+    model = built(Plain).eval()
+    before = state_digest(model.state_dict())
+    with torch.inference_mode():
+        for way in (Suffixes(model), Whole(model)):
+            answers = way.batch(to_float(images(5).images), some_masks(model))
+            next(answers)
+            assert before == state_digest(model.state_dict()), "a weight is changed while the caller has its answer"
+            answers.close()
+            assert before == state_digest(model.state_dict())
+
+
+def test_what_comes_before_a_weight_is_computed_once() -> None:
+    model = built(Plain).eval()
+    calls: list[str] = []
+    for name, module in model.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda *_, name=name: calls.append(name))
+    with torch.inference_mode():
+        way = Suffixes(model)
+        list(way.batch(to_float(images(5).images), {"classifier.weight": some_masks(model)["classifier.weight"]}))
+    assert 1 == calls.count("backbone.0")
+    assert 3 == calls.count("classifier"), "two versions and the model as it is"
+
+
+def test_the_documented_model_is_recomputed_from_the_weight_on() -> None:
+    with torch.inference_mode():
+        model = build_model("vgg").eval()
+        assert isinstance(recomputation(model, torch.rand(2, 3, 16, 16)), Suffixes)
+
+
+def test_bf16_sees_the_changed_weight_and_not_a_copy_of_the_old() -> None:
+    model, batch = built(Plain).eval(), to_float(images(20).images)
+    masks = some_masks(model)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False):
+        expected = from_scratch(model, batch, masks)
+        found = {(a.layer, a.version): a.logits for a in recomputation(model, batch[:2]).batch(batch, masks)}
+    assert all(torch.equal(expected[key], found[key]) for key in expected)

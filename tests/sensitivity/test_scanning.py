@@ -1,0 +1,263 @@
+"""Scans: the counts of a naive loop, intervals that hold, decisions that are right; stopped and gone on with."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_networks import Branches, Branching, Direct, Plain, Residual, Sequence, built, images
+from torch import nn
+
+from prunebench.data import ImageSet
+from prunebench.errors import PlanError, PrunebenchError, RecordError, ScanError, UnknownNameError
+from prunebench.evaluation import evaluate
+from prunebench.models import prunable_parameters, state_digest
+from prunebench.pruning import compounded, prune_
+from prunebench.sensitivity import (
+    HalfWidth,
+    Scan,
+    ScanProgress,
+    read_scan,
+    sensitivity_scan,
+    write_scan,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SPARSITIES = (0.3, 0.6, 0.9)
+MEASURED = {"seconds", "created"}
+
+
+def naive(model: nn.Module, data: ImageSet, *, batch_size: int) -> dict[tuple[str, float], str]:
+    """The plain loop: for every point a pruned copy of the model, evaluated from its start."""
+    bits = {}
+    for name in prunable_parameters(model):
+        for sparsity in SPARSITIES:
+            pruned = copy.deepcopy(model)
+            prune_(pruned, {layer: sparsity if layer == name else 0 for layer in prunable_parameters(model)})
+            bits[name, sparsity] = evaluate(pruned, data, batch_size=batch_size).correct_bits
+    return bits
+
+
+def measured(scan: Scan) -> dict[str, object]:
+    """All but the times."""
+    return {key: value for key, value in scan.model_dump().items() if key not in MEASURED}
+
+
+class Counting(ScanProgress):
+    """Counts batches, and interrupts after some."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.batches, self._stop_after = 0, stop_after
+
+    def asked(self, answered: int, most: int, open_points: int) -> None:
+        self.batches += 1
+        if self.batches == self._stop_after:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kind", [Plain, Residual, Branches, Direct, Sequence, Branching])
+def test_exact_gives_the_naive_loops_answers_image_by_image(kind: type[nn.Module]) -> None:
+    model, data = built(kind), images()
+    scan = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=40)
+    expected = naive(model, data, batch_size=40)
+    assert expected == {(point.layer, point.sparsity): point.correct_bits for point in scan.points}
+    assert evaluate(model, data, batch_size=40).correct_bits == scan.base_bits
+    assert ("whole" if kind is Branching else "suffix") == scan.recomputed
+
+
+def test_bf16_gives_the_naive_loops_answers_in_bf16() -> None:
+    model, data = built(Plain), images()
+    scan = sensitivity_scan(model, data, sparsities=(0.6,), precision="bf16", batch_size=90)
+    for point in scan.points:
+        pruned = copy.deepcopy(model).eval()
+        prune_(pruned, {name: 0.6 if name == point.layer else 0 for name in prunable_parameters(model)})
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            right = pruned(data.images.float() / 255).argmax(dim=1) == data.labels
+        assert int(right.sum()) == point.correct
+
+
+def test_a_point_adds_up() -> None:
+    scan = sensitivity_scan(built(Plain), images(), sparsities=SPARSITIES)
+    for point in scan.points:
+        assert scan.base_correct - point.lost + point.gained == point.correct
+        assert point.accuracy == pytest.approx(100 * point.correct / 90)
+        assert point.low == point.accuracy == point.high
+    assert 0.0 == scan.images_saved
+
+
+def test_the_model_ends_as_it_was() -> None:
+    model = built(Plain).train()
+    model.backbone.eval()
+    before, modes = state_digest(model.state_dict()), [module.training for module in model.modules()]
+    sensitivity_scan(model, images(), sparsities=SPARSITIES)
+    assert before == state_digest(model.state_dict())
+    assert modes == [module.training for module in model.modules()]
+
+
+def test_sparsity_zero_changes_nothing() -> None:
+    scan = sensitivity_scan(built(Plain), images(), sparsities=(0.0,))
+    assert {(0, 0)} == {(point.lost, point.gained) for point in scan.points}
+
+
+def test_on_a_pruned_model_sparsity_is_absolute() -> None:
+    model = built(Plain)
+    prune_(model, dict.fromkeys(prunable_parameters(model), 0.5))
+    scan = sensitivity_scan(model, images(), sparsities=(0.3, 0.5))
+    assert {(0, 0)} == {(point.lost, point.gained) for point in scan.points}
+    assert all(layer.sparsity == pytest.approx(0.5, abs=0.02) for layer in scan.layers)
+
+
+def test_compounding_counts_from_what_is_left() -> None:
+    model = built(Plain)
+    prune_(model, dict(zip(prunable_parameters(model), (0.5, 0.75, 0), strict=True)))
+    scan = sensitivity_scan(model, images(), sparsities=(0.8,), compounding=True)
+    expected = [compounded(layer.sparsity, 0.8) for layer in scan.layers]
+    assert expected == [point.sparsity for point in scan.points]
+    assert 0.95 == pytest.approx(scan.points[1].sparsity, abs=0.01)
+
+
+def test_adaptive_intervals_hold_the_exact_accuracy_and_are_narrow() -> None:
+    model, data = built(Plain, seed=1), images(600)
+    exact = sensitivity_scan(model, data, sparsities=SPARSITIES)
+    truth = {(point.layer, point.sparsity): point.accuracy for point in exact.points}
+    held, asked = 0, 0
+    for seed in range(5):
+        scan = sensitivity_scan(
+            model,
+            data,
+            sparsities=SPARSITIES,
+            mode="adaptive",
+            half_width=HalfWidth(points=4),
+            batch_size=50,
+            seed=seed,
+        )
+        for point in scan.points:
+            held += point.low - 1e-9 <= truth[point.layer, point.sparsity] <= point.high + 1e-9
+            asked += 1
+            assert (point.high - point.low) / 2 <= max(4, abs(scan.base_accuracy - point.accuracy) / 10) + 1e-9
+        assert scan.images_saved > 0
+    assert held >= asked - 5, "5 % of 45 points is two; they are not independent"
+
+
+def test_a_decision_is_the_highest_sparsity_within_the_limit() -> None:
+    model, data = built(Plain, seed=1), images(400)
+    exact = sensitivity_scan(model, data, sparsities=SPARSITIES)
+    within = 6.0
+    found = sensitivity_scan(model, data, sparsities=SPARSITIES, mode="decision", within=within, batch_size=25)
+    for layer in exact.layers:
+        keeps = [p.sparsity for p in exact.curve(layer.name) if exact.base_accuracy - p.accuracy <= within + 1e-9]
+        decided = [point.sparsity for point in found.curve(layer.name) if point.keeps]
+        assert ([max(keeps)] if keeps else []) == decided, layer.name
+    assert found.images_answered < exact.images_answered
+
+
+def test_an_interrupted_scan_goes_on_and_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    model, data = built(Plain), images()
+    whole = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=20)
+    with pytest.raises(KeyboardInterrupt):
+        sensitivity_scan(
+            model, data, sparsities=SPARSITIES, batch_size=20, store=tmp_path, progress=Counting(stop_after=3)
+        )
+    progress = Counting()
+    resumed = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=20, store=tmp_path, progress=progress)
+    assert measured(whole) == measured(resumed)
+
+
+@pytest.mark.parametrize("mode", ["adaptive", "decision"])
+def test_an_interrupted_search_goes_on_and_ends_as_one_that_was_not(tmp_path: Path, mode: str) -> None:
+    model, data = built(Plain, seed=1), images(400)
+    settings = {
+        "sparsities": SPARSITIES,
+        "mode": mode,
+        "batch_size": 20,
+        "half_width": HalfWidth(points=4),
+        "within": 6,
+    }
+    whole = sensitivity_scan(model, data, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        sensitivity_scan(model, data, **settings, store=tmp_path, progress=Counting(stop_after=4))
+    resumed = sensitivity_scan(model, data, **settings, store=tmp_path)
+    assert measured(whole) == measured(resumed)
+
+
+def test_what_is_known_is_not_computed_again(tmp_path: Path) -> None:
+    model, data = built(Plain), images()
+    sensitivity_scan(model, data, sparsities=(0.3, 0.6), store=tmp_path)
+    calls = []
+    for module in (model.backbone[0], model.classifier):
+        module.register_forward_hook(lambda module, *_: calls.append(module))
+    again = sensitivity_scan(model, data, sparsities=(0.3, 0.6), store=tmp_path)
+    probing = len(calls)
+    more = sensitivity_scan(model, data, sparsities=(0.3, 0.6, 0.9), store=tmp_path)
+    assert [point for point in more.points if point.sparsity < 0.9] == again.points
+    fresh = sensitivity_scan(model, data, sparsities=(0.3, 0.6, 0.9))
+    assert measured(fresh) == measured(more)
+    assert len(calls) > 2 * probing, "the points that were not known were computed"
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "not json", '{"schema_version": 1}'])
+def test_damaged_answers_are_found_again(tmp_path: Path, damage: str) -> None:
+    model, data = built(Plain), images()
+    whole = sensitivity_scan(model, data, sparsities=SPARSITIES, store=tmp_path)
+    for path in tmp_path.glob("*/*.json"):
+        path.write_text(damage)
+    assert measured(whole) == measured(sensitivity_scan(model, data, sparsities=SPARSITIES, store=tmp_path))
+
+
+def test_another_model_data_or_precision_shares_nothing(tmp_path: Path) -> None:
+    for model, data, precision in (
+        (built(Plain), images(), "fp32"),
+        (built(Plain, seed=1), images(), "fp32"),
+        (built(Plain), images(seed=1), "fp32"),
+        (built(Plain), images(), "bf16"),
+    ):
+        kept = sensitivity_scan(model, data, sparsities=SPARSITIES, precision=precision, store=tmp_path)
+        fresh = sensitivity_scan(model, data, sparsities=SPARSITIES, precision=precision)
+        assert measured(fresh) == measured(kept)
+    assert 4 == len(list(tmp_path.iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "said"),
+    [
+        ({"sparsities": (0.5, 1.2)}, PlanError, "1.2"),
+        ({"sparsities": ()}, PlanError, "at least one"),
+        ({"sparsities": (0.5, 0.5)}, PlanError, "different"),
+        ({"layers": ["backbone.9.weight"]}, UnknownNameError, "backbone.9.weight"),
+        ({"criterion": "luck"}, UnknownNameError, "luck"),
+        ({"confidence": 1.0}, ScanError, "confidence"),
+        ({"within": -1}, ScanError, "-1"),
+        ({"half_width": HalfWidth(points=0)}, ScanError, "half width"),
+    ],
+)
+def test_bad_input_is_named(settings: dict[str, object], error: type[PrunebenchError], said: str) -> None:
+    with pytest.raises(error, match=said):
+        sensitivity_scan(built(Plain), images(), **settings)
+
+
+def test_only_the_layers_asked_for_are_scanned_and_all_are_listed() -> None:
+    scan = sensitivity_scan(built(Plain), images(), layers=["classifier.weight"], sparsities=SPARSITIES)
+    assert {"classifier.weight"} == {point.layer for point in scan.points}
+    assert list(prunable_parameters(built(Plain))) == [layer.name for layer in scan.layers]
+    assert [] == scan.curve("backbone.0.weight")
+
+
+def test_a_scan_is_read_as_it_was_written(tmp_path: Path) -> None:
+    scan = sensitivity_scan(built(Plain), images(), sparsities=SPARSITIES)
+    write_scan(scan, tmp_path / "scan.json")
+    assert scan == read_scan(tmp_path / "scan.json")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [('"images": 90', '"images": 91', "edited"), ('"schema_version": 1', '"schema_version": 2', "upgrade")],
+)
+def test_a_scan_that_was_edited_or_is_newer_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = tmp_path / "scan.json"
+    write_scan(sensitivity_scan(built(Plain), images(), sparsities=SPARSITIES), path)
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(RecordError, match=said):
+        read_scan(path)

@@ -1,0 +1,129 @@
+"""Models and images small enough to scan in milliseconds."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from prunebench.data import ImageSet
+
+CLASSES = 4
+
+
+def images(count: int = 90, *, seed: int = 0) -> ImageSet:
+    """Random images and labels: which are right is chance, and changes with every weight."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (count, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    return ImageSet(
+        pixels.contiguous(memory_format=torch.channels_last), torch.randint(0, CLASSES, (count,), generator=generator)
+    )
+
+
+class Plain(nn.Module):
+    """Convolutions in a sequence, a function and a linear layer, as the VGG."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1, bias=False),
+            nn.BatchNorm2d(6),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 8, 3, padding=1),
+            nn.ReLU(inplace=True),
+        )
+        self.classifier = nn.Linear(8, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.backbone(images).mean(dim=(2, 3)))
+
+
+class Residual(nn.Module):
+    """A value that is used again after the layers that follow it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 6, 3, padding=1)
+        self.third = nn.Conv2d(6, 6, 1)
+        self.classifier = nn.Linear(6, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        skipped = self.first(images).relu()
+        added = self.third(self.second(skipped).relu()) + skipped
+        return self.classifier(added.relu().mean(dim=(2, 3)))
+
+
+class Spoiling(Residual):
+    """Adds into the value it skipped with: recomputing from it a second time starts from another value."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        skipped = self.first(images).relu()
+        skipped.add_(self.third(self.second(skipped).relu()))
+        return self.classifier(skipped.relu().mean(dim=(2, 3)))
+
+
+class Branching(Plain):
+    """Its path depends on its input: it cannot be traced."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.backbone(images)
+        if features.mean() > 0:
+            features = features * 2
+        return self.classifier(features.mean(dim=(2, 3)))
+
+
+class Direct(nn.Module):
+    """Weights that no module of their own applies, one of them used twice; one that is never used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Parameter(torch.randn(8 * 8 * 3, 8 * 8 * 3) / 14)
+        self.head = nn.Parameter(torch.randn(CLASSES, 8 * 8 * 3) / 14)
+        self.unused = nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, images: Tensor) -> Tensor:
+        flat = images.flatten(1)
+        hidden = linear(linear(flat, self.shared).relu(), self.shared)
+        return linear(hidden.relu(), self.head)
+
+
+class Branches(nn.Module):
+    """Two branches that know nothing of one another, and meet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Conv2d(3, 6, 3, padding=1)
+        self.right = nn.Sequential(nn.Conv2d(3, 6, 1), nn.ReLU(inplace=True), nn.Conv2d(6, 6, 1))
+        self.classifier = nn.Linear(6, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        left = self.left(images).relu()
+        return self.classifier((left + self.right(images)).mean(dim=(2, 3)))
+
+
+class Sequence(nn.Sequential):
+    """One-dimensional convolutions: weights of three dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Flatten(2),
+            nn.Conv1d(3, 5, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv1d(5, 5, 3, padding=1),
+            nn.ReLU(),
+            nn.Flatten(1),
+            nn.Linear(5 * 64, CLASSES),
+        )
+
+
+def built(kind: type[nn.Module], *, seed: int = 0) -> nn.Module:
+    """Freshly initialised, by seed, batch norm with statistics of its own."""
+    torch.manual_seed(seed)
+    model = kind()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    return model
