@@ -1,8 +1,10 @@
 """Sensitivity scans: accuracy with one layer pruned at each of several sparsities, the others left alone."""
 
+from prunebench.sensitivity.asking import ScanProgress
 from prunebench.sensitivity.bounds import HalfWidth
+from prunebench.sensitivity.replaying import replay
 from prunebench.sensitivity.scan import SPARSITIES, Mode, Point, Scan, ScannedLayer, read_scan, write_scan
-from prunebench.sensitivity.scanning import ScanProgress, sensitivity_scan
+from prunebench.sensitivity.scanning import sensitivity_scan
 
 __all__ = [
     "SPARSITIES",
@@ -13,6 +15,7 @@ __all__ = [
     "ScanProgress",
     "ScannedLayer",
     "read_scan",
+    "replay",
     "sensitivity_scan",
     "write_scan",
 ]

@@ -54,8 +54,8 @@ class AnswerStore:
         """
         with contextlib.suppress(RecordError, binascii.Error, ValueError):
             path = self._path(layer, pruned)
-            kept = parsed(_Kept, verified(read_document(path), path=path, newest=1) | {}, path=path)
-            known, right = (_unpacked(bits, self._images) for bits in (kept.known, kept.right))
+            kept = parsed(_Kept, verified(read_document(path), path=path, newest=1), path=path)
+            known, right = (unpacked(bits, self._images) for bits in (kept.known, kept.right))
             if kept.images == self._images and not (right & ~known).any():
                 return np.where(known, right, UNKNOWN).astype(np.int8)
         return np.full(self._images, UNKNOWN, dtype=np.int8)
@@ -75,6 +75,7 @@ def packed(bits: NDArray[np.bool_]) -> str:
     return base64.b64encode(np.packbits(bits).tobytes()).decode("ascii")
 
 
-def _unpacked(text: str, images: int) -> NDArray[np.bool_]:
+def unpacked(text: str, images: int) -> NDArray[np.bool_]:
+    """What `packed` packed."""
     raw = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
     return np.unpackbits(raw, count=images).astype(np.bool_)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,28 +15,19 @@ from torch import Tensor, nn
 from prunebench.data import ImageSet, to_float
 from prunebench.devices import Precision, arithmetic, model_device
 from prunebench.environment import environment, exact_fingerprint
-from prunebench.errors import PlanError, ScanError, UnknownNameError
+from prunebench.errors import PlanError, UnknownNameError
 from prunebench.evaluation import evaluation_mode
 from prunebench.measure import count_macs, nonzeros
 from prunebench.models import prunable_parameters, state_digest
 from prunebench.pruning import CRITERIA, compounded, keep_masks, pruned_count
 from prunebench.sensitivity.answers import UNKNOWN, Answers, AnswerStore, packed
+from prunebench.sensitivity.asking import Indices, ScanProgress, ask, in_batches
 from prunebench.sensitivity.bounds import HalfWidth
 from prunebench.sensitivity.recomputation import Recomputation, recomputation
-from prunebench.sensitivity.scan import SPARSITIES, Mode, Point, Scan, ScannedLayer
-from prunebench.sensitivity.stopping import EveryImage, HighestWithin, NarrowInterval, Question, Rule, interval
+from prunebench.sensitivity.scan import SPARSITIES, Mode, Scan, ScannedLayer
+from prunebench.sensitivity.stopping import BATCH_SIZES, Question, points_of, rule_of
 
-EXACT_BATCH_SIZE = 500
-ADAPTIVE_BATCH_SIZE = 250
-DECISION_BATCH_SIZE = 125
 _PROBE_IMAGES = 2
-
-
-class ScanProgress:
-    """What a scan tells whoever watches; every method may be left as it is."""
-
-    def asked(self, answered: int, most: int, open_points: int) -> None:
-        """`answered` answers are known of the `most` that may be needed; `open_points` points need more."""
 
 
 def sensitivity_scan(
@@ -83,8 +74,8 @@ def sensitivity_scan(
         ScanError: `within`, `confidence` or `half_width` out of range.
     """
     started = time.perf_counter()
-    half_width, batch_size = half_width or HalfWidth(), batch_size or _BATCH_SIZES[mode]
-    rule = _rule(mode, half_width, within, confidence)
+    half_width, batch_size = half_width or HalfWidth(), batch_size or BATCH_SIZES[mode]
+    rule = rule_of(mode, half_width, within, confidence)
     order_seed = None if mode == "exact" else seed
     device, model_digest = model_device(model), state_digest(model.state_dict())
     key = {
@@ -99,18 +90,14 @@ def sensitivity_scan(
     answers = AnswerStore(store, key, images=len(data)) if store else None
     masks = _masks(model, sparsities, layers, criterion, compounding=compounding)
     questions = {name: _questions(name, found, answers, images=len(data)) for name, found in masks.items()}
-    batches = _batches(len(data), batch_size, seed=order_seed)
+    base = answers.load(None, 0) if answers else np.full(len(data), UNKNOWN, dtype=np.int8)
+    batches = in_batches(len(data), batch_size, seed=order_seed)
     with evaluation_mode(model), torch.inference_mode(), arithmetic(device, precision):
         torch.set_autocast_cache_enabled(False)  # it would keep the bf16 copy of a weight that was swapped
         images = data.to(device)
         way = recomputation(model, to_float(images.images[:_PROBE_IMAGES]))
-        base = _ask(way, images, questions, batches, rule=rule, store=answers, progress=progress or ScanProgress())
-    points = [
-        _point(question, base, half_width=half_width, confidence=confidence)
-        for group in questions.values()
-        for question in group
-        if len(question.images())
-    ]
+        ask(_Model(way, images, masks), questions, batches, base=base, rule=rule, store=answers, progress=progress)
+    points = points_of(questions, base, half_width=half_width, confidence=confidence)
     sizes = nonzeros(model)
     return Scan(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -138,28 +125,6 @@ def sensitivity_scan(
         seconds=time.perf_counter() - started,
         environment=environment(device),
     )
-
-
-_BATCH_SIZES: Mapping[Mode, int] = {
-    "exact": EXACT_BATCH_SIZE,
-    "adaptive": ADAPTIVE_BATCH_SIZE,
-    "decision": DECISION_BATCH_SIZE,
-}
-
-
-def _rule(mode: Mode, half_width: HalfWidth, within: float, confidence: float) -> Rule:
-    if not 0.5 <= confidence < 1:
-        raise ScanError(f"confidence must be at least 0.5 and below 1, got {confidence}")
-    if not 0 < half_width.points <= 100:
-        raise ScanError(f"half width must be above 0 and at most 100 points, got {half_width.points}")
-    if not 0 <= within <= 100:
-        raise ScanError(f"within must be from 0 to 100 points, got {within}")
-    rules: dict[Mode, Rule] = {
-        "exact": EveryImage(),
-        "adaptive": NarrowInterval(half_width, confidence),
-        "decision": HighestWithin(within, 1 - confidence),
-    }
-    return rules[mode]
 
 
 def _masks(
@@ -193,115 +158,33 @@ def _questions(
     for sparsity, mask in masks:
         pruned = mask.numel() - int(mask.sum())
         answers = store.load(layer, pruned) if store else np.full(images, UNKNOWN, dtype=np.int8)
-        questions.append(Question(layer=layer, sparsity=sparsity, pruned=pruned, mask=mask, answers=answers))
+        questions.append(Question(layer=layer, sparsity=sparsity, pruned=pruned, answers=answers))
     return questions
 
 
-def _batches(images: int, size: int, *, seed: int | None) -> list[NDArray[np.int64]]:
-    order = np.arange(images) if seed is None else np.random.default_rng(seed).permutation(images)
-    return [order[start : start + size] for start in range(0, images, size)]
+class _Model:
+    """Answers by running a model."""
 
+    def __init__(self, way: Recomputation, data: ImageSet, masks: Mapping[str, Sequence[tuple[float, Tensor]]]) -> None:
+        self._way = way
+        self._data = data
+        self._masks = {name: dict(found) for name, found in masks.items()}
 
-def _ask(
-    way: Recomputation,
-    data: ImageSet,
-    questions: Mapping[str, list[Question]],
-    batches: Sequence[NDArray[np.int64]],
-    *,
-    rule: Rule,
-    store: AnswerStore | None,
-    progress: ScanProgress,
-) -> Answers:
-    """Ask batch after batch, again from the first after the last, until no question is open; the base model's answers.
-
-    A question opened late starts where the others are: any stretch of a random order is a random sample.
-    """
-    base = store.load(None, 0) if store else np.full(len(data), UNKNOWN, dtype=np.int8)
-    everything = [question for group in questions.values() for question in group]
-    if any(question.is_complete() for question in everything):  # from before; what they lose is known with `base` only
-        _complete(way, data, batches, base, store)
-    step, most = 0, len(data) * len(everything)
-    while open_ := [question for group in questions.values() for question in rule.next(group, base)]:
-        batch = batches[step % len(batches)]
-        _answer(way, data, batch, open_, base, store)
-        for question in open_:
-            question.asked.append(batch)
-        progress.asked(sum(len(question.images()) for question in everything), most, len(open_))
-        step += 1
-    _complete(way, data, batches, base, store)
-    return base
-
-
-def _complete(
-    way: Recomputation,
-    data: ImageSet,
-    batches: Sequence[NDArray[np.int64]],
-    base: Answers,
-    store: AnswerStore | None,
-) -> None:
-    """Ask the model as it is what it was not asked yet."""
-    for batch in batches:
-        _answer(way, data, batch, [], base, store)
-
-
-def _answer(
-    way: Recomputation,
-    data: ImageSet,
-    batch: NDArray[np.int64],
-    questions: Sequence[Question],
-    base: Answers,
-    store: AnswerStore | None,
-) -> None:
-    """Fill in what is not known yet of one batch, and keep it."""
-    missing: dict[str, list[Question]] = {}
-    for question in questions:
-        if (question.answers[batch] == UNKNOWN).any():
-            missing.setdefault(question.layer, []).append(question)
-    if not missing and (base[batch] != UNKNOWN).all():
-        return
-    chosen = torch.from_numpy(batch).to(data.images.device)
-    images, labels = to_float(data.images[chosen]), data.labels[chosen]
-    masks = {layer: [question.mask for question in group] for layer, group in missing.items()}
-    for layer, version, logits in way.batch(images, masks):
-        right = _right(logits, labels)
-        if layer is None:
-            base[batch] = right
-            if store:
-                store.save(None, 0, base)
-        else:
-            question = missing[layer][version]
-            question.answers[batch] = right
-            if store:
-                store.save(layer, question.pruned, question.answers)
+    def __call__(self, batch: Indices, questions: Sequence[Question], /) -> Iterator[tuple[Question | None, Answers]]:
+        by_layer: dict[str, list[Question]] = {}
+        for question in questions:
+            by_layer.setdefault(question.layer, []).append(question)
+        masks = {name: [self._masks[name][one.sparsity] for one in group] for name, group in by_layer.items()}
+        chosen = torch.from_numpy(batch).to(self._data.images.device)
+        images, labels = to_float(self._data.images[chosen]), self._data.labels[chosen]
+        for layer, version, logits in self._way.batch(images, masks):
+            yield None if layer is None else by_layer[layer][version], _right(logits, labels)
 
 
 def _right(logits: Tensor, labels: Tensor) -> NDArray[np.int8]:
     """As `evaluate` counts: an image whose logits are not all finite is wrong."""
     right = (logits.argmax(dim=1) == labels) & torch.isfinite(logits).all(dim=1)
     return right.to(torch.int8).cpu().numpy()
-
-
-def _point(question: Question, base: Answers, *, half_width: HalfWidth, confidence: float) -> Point:
-    images, outcomes = question.images(), question.outcomes(base)
-    drop = interval(question, base, half_width=half_width, confidence=confidence)
-    accuracy = 100 * int(base.sum()) / len(base)
-    return Point(
-        layer=question.layer,
-        sparsity=question.sparsity,
-        images=len(images),
-        correct=int(question.answers[images].sum()),
-        lost=int((outcomes == 1).sum()),
-        gained=int((outcomes == -1).sum()),
-        accuracy=_percent(accuracy - drop.estimate),
-        low=_percent(accuracy - drop.high),
-        high=_percent(accuracy - drop.low),
-        correct_bits=packed(question.answers == 1) if len(images) == len(base) else None,
-        keeps=question.keeps,
-    )
-
-
-def _percent(value: float) -> float:
-    return float(min(max(value, 0.0), 100.0))
 
 
 def _layers(model: nn.Module, sizes: Mapping[str, int], data: ImageSet) -> list[ScannedLayer]:

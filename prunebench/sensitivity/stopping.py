@@ -1,17 +1,18 @@
-"""When a point has been answered often enough, and which point of a layer is next: one rule a mode of scanning."""
+"""Questions, when they were asked often enough, and which of a layer is next: one rule a mode of scanning."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from prunebench.sensitivity.answers import UNKNOWN, Answers
+from prunebench.errors import ScanError
+from prunebench.sensitivity.answers import UNKNOWN, Answers, packed
 from prunebench.sensitivity.bounds import Drop, HalfWidth, Outcomes, drop_interval, is_within
+from prunebench.sensitivity.scan import Mode, Point
 
 
 @dataclass(kw_only=True, eq=False)
@@ -20,7 +21,6 @@ class Question:
 
     Attributes:
         pruned: number of elements that are zero.
-        mask: bool, of the weight's shape.
         answers: in the order of the data; may hold some from before.
         asked: the images this scan has counted, in the order they came.
         settled: whether the rule needs no more of them.
@@ -30,7 +30,6 @@ class Question:
     layer: str
     sparsity: float
     pruned: int
-    mask: Tensor
     answers: Answers
     asked: list[NDArray[np.int64]] = field(default_factory=list)
     settled: bool = False
@@ -134,3 +133,65 @@ def interval(question: Question, base: Answers, *, half_width: HalfWidth, confid
         confidence=confidence,
         half_width=half_width,
     )
+
+
+BATCH_SIZES: Mapping[Mode, int] = {
+    "exact": 500,
+    "adaptive": 250,
+    "decision": 125,
+}
+
+
+def rule_of(mode: Mode, half_width: HalfWidth, within: float, confidence: float) -> Rule:
+    """The rule of a mode.
+
+    Raises:
+        ScanError: a setting out of range.
+    """
+    if not 0.5 <= confidence < 1:
+        raise ScanError(f"confidence must be at least 0.5 and below 1, got {confidence}")
+    if not 0 < half_width.points <= 100:
+        raise ScanError(f"half width must be above 0 and at most 100 points, got {half_width.points}")
+    if not 0 <= within <= 100:
+        raise ScanError(f"within must be from 0 to 100 points, got {within}")
+    rules: dict[Mode, Rule] = {
+        "exact": EveryImage(),
+        "adaptive": NarrowInterval(half_width, confidence),
+        "decision": HighestWithin(within, 1 - confidence),
+    }
+    return rules[mode]
+
+
+def points_of(
+    questions: Mapping[str, Sequence[Question]], base: Answers, *, half_width: HalfWidth, confidence: float
+) -> list[Point]:
+    """What was found, of every question that was asked."""
+    return [
+        _point(question, base, half_width=half_width, confidence=confidence)
+        for group in questions.values()
+        for question in group
+        if len(question.images())
+    ]
+
+
+def _point(question: Question, base: Answers, *, half_width: HalfWidth, confidence: float) -> Point:
+    images, outcomes = question.images(), question.outcomes(base)
+    drop = interval(question, base, half_width=half_width, confidence=confidence)
+    accuracy = 100 * int(base.sum()) / len(base)
+    return Point(
+        layer=question.layer,
+        sparsity=question.sparsity,
+        images=len(images),
+        correct=int(question.answers[images].sum()),
+        lost=int((outcomes == 1).sum()),
+        gained=int((outcomes == -1).sum()),
+        accuracy=_percent(accuracy - drop.estimate),
+        low=_percent(accuracy - drop.high),
+        high=_percent(accuracy - drop.low),
+        correct_bits=packed(question.answers == 1) if len(images) == len(base) else None,
+        keeps=question.keeps,
+    )
+
+
+def _percent(value: float) -> float:
+    return float(min(max(value, 0.0), 100.0))

@@ -20,6 +20,7 @@ from prunebench.sensitivity import (
     Scan,
     ScanProgress,
     read_scan,
+    replay,
     sensitivity_scan,
     write_scan,
 )
@@ -261,3 +262,19 @@ def test_a_scan_that_was_edited_or_is_newer_is_refused(tmp_path: Path, old: str,
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(RecordError, match=said):
         read_scan(path)
+
+
+@pytest.mark.parametrize("mode", ["exact", "adaptive", "decision"])
+def test_a_replay_is_the_scan_itself(mode: str) -> None:
+    model, data = built(Plain, seed=1), images(400)
+    exact = sensitivity_scan(model, data, sparsities=SPARSITIES)
+    settings = {"mode": mode, "half_width": HalfWidth(points=4), "within": 6.0, "batch_size": 20, "seed": 3}
+    scanned = sensitivity_scan(model, data, sparsities=SPARSITIES, **settings)
+    assert scanned.points == replay(exact, **settings).points
+
+
+def test_only_an_exact_scan_can_be_replayed() -> None:
+    model, data = built(Plain, seed=1), images(400)
+    adaptive = sensitivity_scan(model, data, sparsities=SPARSITIES, mode="adaptive", half_width=HalfWidth(points=9))
+    with pytest.raises(ScanError, match="of 400 answers"):
+        replay(adaptive, mode="adaptive")
