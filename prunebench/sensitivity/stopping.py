@@ -136,7 +136,7 @@ def interval(question: Question, base: Answers, *, half_width: HalfWidth, confid
 
 
 BATCH_SIZES: Mapping[Mode, int] = {
-    "exact": 500,
+    "exact": 250,
     "adaptive": 250,
     "decision": 125,
 }
