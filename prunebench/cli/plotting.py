@@ -51,7 +51,9 @@ def parameters(source: Path, model: str, output: Path) -> None:
     from prunebench.report.plots import check_suffix, parameters_figure, write_figure
 
     check_suffix(output)
-    layers, name, note = _counts_of_json(source) if source.suffix == ".json" else _counts_of_state(source, model)
+    layers, name, note = (
+        _counts_of_json(source) if source.suffix.lower() == ".json" else _counts_of_state(source, model)
+    )
     write_figure(parameters_figure(layers, title=f"Elements of each layer of {name}", source=note), output)
     click.echo(f"Plot: {output}")
 
@@ -120,17 +122,20 @@ def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -
 
 
 def _names(paths: tuple[Path, ...]) -> dict[str, Path]:
-    """Files by what the plot calls them: their names, with as much of the folders as tells them apart."""
-    for parts in range(1, 1 + max((len(path.parts) for path in paths), default=0)):
-        names = {str(Path(*path.parts[-parts:-1], path.stem or str(path))): path for path in paths}
-        if len(names) == len(set(paths)):
-            break
-    return names if paths else {}
+    """Files by what the plot calls them: as little of their paths as tells them apart."""
+    deepest = max((len(path.parts) for path in paths), default=0)
+    for parts in range(1, deepest + 1):
+        for last in ("stem", "name"):
+            names = {str(Path(*path.parts[-parts:-1], getattr(path, last) or str(path))): path for path in paths}
+            if len(names) == len({*paths}):
+                return names
+    return {str(path): path for path in paths}
 
 
 def _counts_of_json(source: Path) -> tuple[list[LayerCount], str, str]:
     """The layers of a scan, record or baseline, what they belong to, and where the numbers come from."""
     from prunebench.documents import read_document
+    from prunebench.errors import RecordError
     from prunebench.records import collect
     from prunebench.report.plots import layer_counts
     from prunebench.sensitivity import read_scan
@@ -138,7 +143,10 @@ def _counts_of_json(source: Path) -> tuple[list[LayerCount], str, str]:
     if "points" in read_document(source):
         scan = read_scan(source)
         return layer_counts(scan.layers), scan.model, f"{source.name}: weights {scan.model_digest[:12]} ({scan.origin})"
-    ((case, record),) = collect(source).records.items()
+    found = collect(source)
+    for case, reason in found.unusable.items():
+        raise RecordError(f"cannot draw '{source}': {case}: {reason}")
+    ((case, record),) = found.records.items()
     note = f"{source.name}: {case}, pruned weights {record.checkpoints.pruned[:12]} from {record.checkpoints.origin}"
     return layer_counts(record.layers), f"{record.model}, {record.run}", note
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -70,11 +73,19 @@ class FrontierPoint:
 
 def record_points(records: Iterable[RunRecord], *, suffix: str = "") -> list[FrontierPoint]:
     """A point a record; a series is a workload at a budget from one dense checkpoint, its name ended by `suffix`."""
+    records = list(records)
+    dense = {(record.workload, record.budget, record.checkpoints.dense) for record in records}
+    started = Counter((workload, budget) for workload, budget, _ in dense)
+
+    def series(record: RunRecord) -> str:
+        several = started[record.workload, record.budget] > 1
+        which = f" from {record.checkpoints.dense[:8]}" if several else ""
+        return f"{record.workload} {record.budget}{which}{suffix}"
+
     return [
         FrontierPoint(
             label=_label(record),
-            series=f"{record.workload} {record.budget}, {record.checkpoints.origin} "
-            f"{record.checkpoints.dense[:8]}{suffix}",
+            series=series(record),
             kind="measured",
             size_percent=record.size_percent,
             pruned=record.pruned_accuracy.percent,
@@ -279,20 +290,27 @@ def _collisions(place: Bbox, taken: Sequence[Bbox], frame: Bbox) -> int:
 
 
 def _obstacles(axes: Axes, points: Sequence[FrontierPoint]) -> list[Bbox]:
-    """What a label must not hide, in pixels: markers, lines that join two, and dense lines."""
-    frame = axes.get_window_extent()
-    found: list[Bbox] = []
+    """What a label must not hide, in pixels: markers, and every line, which is level or upright."""
+    found = []
     for point in points:
-        ends = [value for value in (point.pruned, point.tuned) if value is not None]
-        spots = [axes.transData.transform((point.size_percent, value)) for value in ends]
-        found += [Bbox([[x - 5, y - 5], [x + 5, y + 5]]) for x, y in spots]
-        if len(spots) == 2:
-            found.append(Bbox([[spots[0][0] - 1, min(spots[0][1], spots[1][1])],
-                               [spots[0][0] + 1, max(spots[0][1], spots[1][1])]]))  # fmt: skip
-        if point.dense is not None:
-            _, y = axes.transData.transform((point.size_percent, point.dense))
-            found.append(Bbox([[frame.x0, y - 1], [frame.x1, y + 1]]))
-    return found
+        for value in (point.pruned, point.tuned):
+            if value is not None:
+                x, y = axes.transData.transform((point.size_percent, value))
+                found.append(Bbox([[x - 5, y - 5], [x + 5, y + 5]]))
+    for line in axes.lines:
+        if line.get_linestyle() not in {"", "None"}:
+            corners = line.get_transform().transform(_corners(line))
+            found += [Bbox(pair) for pair in itertools.pairwise(corners)]
+    return [Bbox([[box.xmin - 1, box.ymin - 1], [box.xmax + 1, box.ymax + 1]]) for box in found]
+
+
+def _corners(line: Line2D) -> list[tuple[float, float]]:
+    """Of a stepped line too."""
+    ends = [(float(x), float(y)) for x, y in np.asarray(line.get_xydata(), dtype=np.float64)]
+    if line.get_drawstyle() != "steps-post":
+        return ends
+    steps = [[(x, y), (beyond, y)] for (x, y), (beyond, _) in itertools.pairwise(ends)]
+    return [corner for step in steps for corner in step] + ends[-1:]
 
 
 def _legend(groups: _Groups, points: Sequence[FrontierPoint]) -> list[tuple[Artist, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -24,6 +24,9 @@ from prunebench.report.plots.style import (
     short_names,
     styled,
 )
+
+_ZEROS: Any = {"facecolor": "white", "edgecolor": VERMILLION, "hatch": "////", "linewidth": 0.6}
+"""Pale and hatched: told from what is kept also in print."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +66,9 @@ def parameters_figure(
     many = len(layers) > 24
     pitch = 0.15 if many else 0.26
     pruned = any(layer.nonzeros < layer.elements for layer in layers)
-    legend = [(Patch(facecolor=BLUE), "kept"), (_zeros(), "zero")] if pruned else []
+    legend = [(Patch(facecolor=BLUE), "kept"), (Patch(**_ZEROS), "zero")] if pruned else []
     total, kept = sum(layer.elements for layer in layers), sum(layer.nonzeros for layer in layers)
-    share = f", {kept:,} of them kept ({kept / total:.2%})" if pruned and total else ""
+    share = f", {kept:,} of them kept ({100 * kept / total:.2f} %)" if pruned and total else ""
     caption = Caption(
         title=title,
         subtitle=f"{len(layers)} prunable weights of {total:,} elements{share}",
@@ -78,9 +81,7 @@ def parameters_figure(
     rows = range(len(layers))
     axes.barh(rows, [layer.nonzeros for layer in layers], height=0.72, color=BLUE, label="kept")
     zeros = [layer.elements - layer.nonzeros for layer in layers]
-    bars = axes.barh(rows, zeros, height=0.72, left=[layer.nonzeros for layer in layers], label="zero")
-    for bar in bars:
-        bar.update_from(_zeros())
+    axes.barh(rows, zeros, height=0.72, left=[layer.nonzeros for layer in layers], label="zero", **_ZEROS)
     for row, layer in enumerate(layers):
         axes.annotate(
             _number(layer),
@@ -103,12 +104,7 @@ def parameters_figure(
     return page.figure
 
 
-def _zeros() -> Patch:
-    """Pale and hatched: told from what is kept also in print."""
-    return Patch(facecolor="white", edgecolor=VERMILLION, hatch="////", linewidth=0.6)
-
-
 def _number(layer: LayerCount) -> str:
     if layer.nonzeros == layer.elements:
         return f"{layer.elements:,}"
-    return f"{layer.nonzeros:,} of {layer.elements:,} ({layer.nonzeros / layer.elements:.1%})"
+    return f"{layer.nonzeros:,} of {layer.elements:,} ({100 * layer.nonzeros / layer.elements:.1f} %)"

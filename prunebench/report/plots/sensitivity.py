@@ -115,9 +115,9 @@ def _draw_layer(axes: Axes, entry: _Shown, layer: str, *, floor: float | None, n
         accuracy,
         color=look.color,
         linestyle=look.line,
-        linewidth=0.7 if decides else 1.3,
+        linewidth=0.7 if decides else look.width,
         marker="" if decides else look.marker,
-        markersize=3.2,
+        markersize=3.0 + look.width / 2,
         markevery=[index for index, row in enumerate(rows) if row is not start],
         label=entry.name,
     )
@@ -203,8 +203,9 @@ def _caption(scans: Mapping[str, Scan], layers: Mapping[str, ScannedLayer]) -> C
 
 
 def _source(name: str, scan: Scan) -> str:
+    zero = 100 * (1 - scan.nonzeros / scan.elements)
     return (
-        f"{name}: weights {scan.model_digest[:12]} ({scan.origin}), {1 - scan.nonzeros / scan.elements:.1%} sparse; "
-        f"data {scan.data_digest[:12]}; {scan.mode} scan in {scan.precision}, {scan.images_answered:,} images answered "
-        f"for {len(scan.points)} points"
+        f"{name}: weights {scan.model_digest[:12]} ({scan.origin}), {zero:.1f} % sparse; "
+        f"data {scan.data_digest[:12]}; {scan.mode} scan in {scan.precision}, {len(scan.points)} points, "
+        f"{scan.images_answered:,} answers"
     )

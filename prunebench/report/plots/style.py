@@ -41,18 +41,19 @@ INK, GREY, PALE = "#222222", "#666666", "#BBBBBB"
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """How a series is told from the others: each of the three alone is enough."""
+    """How a series is told from the others: by color, by line or by marker; the first is the widest, to show below."""
 
     color: str
     line: Literal["-", "--", "-.", ":"]
     marker: str
+    width: float
 
 
 SERIES = (
-    SeriesStyle(BLUE, "-", "o"),
-    SeriesStyle(VERMILLION, "--", "s"),
-    SeriesStyle(GREEN, "-.", "^"),
-    SeriesStyle(PURPLE, ":", "D"),
+    SeriesStyle(BLUE, "-", "o", 2.0),
+    SeriesStyle(VERMILLION, "--", "s", 1.3),
+    SeriesStyle(GREEN, "-.", "^", 1.3),
+    SeriesStyle(PURPLE, ":", "D", 1.3),
 )
 
 _SETTINGS: Any = {
@@ -120,9 +121,9 @@ class Page:
 def new_page(caption: Caption, *, body: float, legend: Sequence[tuple[Artist, str]] = ()) -> Page:
     """A page with `body` inches of height for axes and their labels. Call it, and draw, inside `styled`."""
     columns = _legend_columns([label for _, label in legend])
-    legend_height = 0.04 + 0.19 * math.ceil(len(legend) / columns)
-    notes = [line for source in caption.sources for line in textwrap.wrap(source, 145, subsequent_indent="   ")]
-    header, footer = 0.56 + legend_height, 0.08 + 0.13 * len(notes)
+    legend_height = 0.02 + 0.17 * math.ceil(len(legend) / columns)
+    notes = [line for source in caption.sources for line in textwrap.wrap(source, 148, subsequent_indent="   ")]
+    header, footer = 0.54 + legend_height, 0.08 + 0.13 * len(notes)
     height = header + body + footer
     figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
@@ -218,7 +219,9 @@ def panels(page: Page, grid: Grid, *, x_label: str, y_label: str) -> list[Axes]:
 
 def panel_title(axes: Axes, name: str, elements: int, *, above: int = 0) -> None:
     """The layer and how many elements it holds, above its panel and above so many small lines."""
-    axes.set_title(f"{name}  ({short_count(elements)})", loc="left", pad=3 + LINE * above)
+    text = f"{name} ({short_count(elements)})"
+    room = axes.get_position().width * WIDTH * 72 / (0.6 * len(text))
+    axes.set_title(text, loc="left", pad=3 + LINE * above, size=min(SMALL, max(TINY, room)))
 
 
 def short_count(count: int) -> str:

@@ -159,7 +159,7 @@ def _draw_layer(axes: Axes, models: Weights, near_zero: float) -> int:
 
 
 def _percent(count: int, elements: int) -> str:
-    return f"{count / elements:.1%}".replace("%", " %") if elements else "0 %"
+    return f"{100 * count / elements:.1f} %" if elements else "0 %"
 
 
 def _log_axis(axes: Axes, top: int) -> None:
