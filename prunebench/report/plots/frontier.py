@@ -7,13 +7,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
@@ -35,7 +36,7 @@ from prunebench.runs import DocumentedRun
 
 Kind = Literal["documented", "measured", "predicted"]
 
-CLOSE = 3.0
+CLOSE = 5.0
 """Points under the dense model that a panel of its own shows, where other accuracies lie far below."""
 
 FAR = 10.0
@@ -185,6 +186,7 @@ def _axes(page: Page, *, split: bool) -> list[Axes]:
     axes = list(page.figure.subplots(rows, 1, squeeze=False, sharex=True, gridspec_kw=grid | {"hspace": 0.14}).flat)
     for each in axes:
         each.set_ylabel("accuracy, %")
+    page.figure.align_ylabels(axes)
     axes[-1].set_xlabel("size, % of dense (nonzero elements over all parameters)")
     return axes
 
@@ -200,7 +202,7 @@ def _set_limits(axes: Axes, points: Sequence[FrontierPoint], accuracies: Sequenc
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
-        room = 0.08 * max(high - low, 5.0)
+        room = max(0.08 * (high - low), 2.0)
         axes.set_xlim(low - room, high + room)
     room = 0.1 * max(max(accuracies) - min(accuracies), 0.5)
     axes.set_ylim(min(accuracies) - room, max(accuracies) + room)
@@ -242,6 +244,10 @@ def _unbeaten(members: Sequence[FrontierPoint]) -> list[tuple[float, float]]:
     return best
 
 
+_PAPER: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
+"""A leader passes behind labels."""
+
+
 class _Label(NamedTuple):
     x: float
     y: float
@@ -258,8 +264,10 @@ def _place_labels(axes: Axes, labels: Sequence[_Label], points: Sequence[Frontie
     scale = axes.figure.dpi / 72
     frame = axes.get_window_extent()
     for label in sorted(labels):
-        note = axes.annotate(label.text, (label.x, label.y), xytext=(0, 0), textcoords="offset points", size=7.5)
-        size = note.get_window_extent()
+        note = axes.annotate(
+            label.text, (label.x, label.y), xytext=(0, 0), textcoords="offset points", size=7.5, bbox=_PAPER
+        )
+        size = Text.get_window_extent(note)
         x, y = axes.transData.transform((label.x, label.y))
         places = [
             _place(x, y, size.width, size.height, distance * scale, direction)
@@ -273,7 +281,7 @@ def _place_labels(axes: Axes, labels: Sequence[_Label], points: Sequence[Frontie
         if gap > 1.5 * _DISTANCES[1] * scale:
             near_x, near_y = min(max(x, chosen.x0), chosen.x1), min(max(y, chosen.y0), chosen.y1)
             ends = axes.transData.inverted().transform([(x, y), (near_x, near_y)])
-            axes.plot(ends[:, 0], ends[:, 1], color=GREY, linewidth=0.5)
+            axes.plot(ends[:, 0], ends[:, 1], color=GREY, linewidth=0.5, label="leader")
         taken.append(chosen)
 
 

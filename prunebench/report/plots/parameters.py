@@ -80,9 +80,9 @@ def parameters_figure(
     axes = page.figure.add_axes((left, bottom, 1 - left - RIGHT / WIDTH, height))
     rows = range(len(layers))
     axes.barh(rows, [layer.nonzeros for layer in layers], height=0.72, color=BLUE, label="kept")
-    zeros = [layer.elements - layer.nonzeros for layer in layers]
-    axes.barh(rows, zeros, height=0.72, left=[layer.nonzeros for layer in layers], label="zero", **_ZEROS)
     for row, layer in enumerate(layers):
+        if zeros := layer.elements - layer.nonzeros:
+            axes.barh(row, zeros, height=0.72, left=layer.nonzeros, label="zero", **_ZEROS)
         axes.annotate(
             _number(layer),
             (layer.elements, row),

@@ -22,9 +22,8 @@ from prunebench.report.plots.style import (
     Grid,
     SeriesStyle,
     new_page,
-    panel_title,
+    panel_titles,
     panels,
-    short_names,
     styled,
 )
 from prunebench.sensitivity import Point, Scan, ScannedLayer
@@ -36,6 +35,7 @@ class _Shown(NamedTuple):
     name: str
     scan: Scan
     style: SeriesStyle
+    width: float
 
 
 @styled()
@@ -43,7 +43,7 @@ def sensitivity_figure(scans: Mapping[str, Scan], *, floor: float | None = None,
     """Accuracy in percent over absolute sparsity, one panel a scanned layer, with the base model's accuracy.
 
     A curve starts at the layer's own sparsity in the base model. Intervals are a band, or bars in a scan that only
-    decided; there a filled marker keeps the accuracy asked for, a cross loses it, and an empty triangle on the floor
+    decided; there a filled marker keeps the accuracy that was asked for, a cross loses it, and an empty triangle
     was not looked at, because a higher sparsity keeps it.
 
     Args:
@@ -55,7 +55,10 @@ def sensitivity_figure(scans: Mapping[str, Scan], *, floor: float | None = None,
     Raises:
         PlotError: no scan has a point, there are too many scans, or two have no layer in common.
     """
-    shown = [_Shown(name, scan, style) for (name, scan), style in zip(scans.items(), SERIES, strict=False)]
+    shown = [
+        _Shown(name, scan, style, style.width if len(scans) > 1 else 1.3)
+        for (name, scan), style in zip(scans.items(), SERIES, strict=False)
+    ]
     layers = _layers(scans)
     floor = _floor(scans) if floor is None else floor
     grid = Grid(panels=len(layers), panel=1.35 if len(layers) <= 12 else 0.95 if len(layers) <= 24 else 0.62)
@@ -63,12 +66,11 @@ def sensitivity_figure(scans: Mapping[str, Scan], *, floor: float | None = None,
     axes_of = panels(
         page, grid, x_label="sparsity of the layer, fraction of its elements that are zero", y_label="accuracy, %"
     )
-    names = short_names(layers)
-    for axes, (name, layer) in zip(axes_of, layers.items(), strict=True):
-        panel_title(axes, names[name], layer.numel)
+    panel_titles(axes_of, {name: layer.numel for name, layer in layers.items()})
+    for axes, name in zip(axes_of, layers, strict=True):
         _draw_lines(axes, shown, floor)
         for number, entry in enumerate(shown):
-            _draw_layer(axes, entry, name, floor=floor, number=number)
+            _draw_layer(axes, entry, name, number=number)
     _set_limits(axes_of[0], shown, floor=floor, lowest=lowest)
     return page.figure
 
@@ -102,12 +104,13 @@ def _draw_lines(axes: Axes, shown: list[_Shown], floor: float | None) -> None:
         axes.axhline(floor, color=INK, linewidth=0.9, linestyle=":", label="floor")
 
 
-def _draw_layer(axes: Axes, entry: _Shown, layer: str, *, floor: float | None, number: int) -> None:
-    if not (points := [point for point in entry.scan.curve(layer) if point.images]) and not entry.scan.curve(layer):
+def _draw_layer(axes: Axes, entry: _Shown, layer: str, *, number: int) -> None:
+    if not (points := entry.scan.curve(layer)):
         return
     base = entry.scan.base_accuracy
     start = (entry.scan.layer(layer).sparsity, base, base, base)
-    rows = sorted([start, *((point.sparsity, point.accuracy, point.low, point.high) for point in points)])
+    answered = [point for point in points if point.images]
+    rows = sorted([start, *((point.sparsity, point.accuracy, point.low, point.high) for point in answered)])
     sparsity, accuracy, low, high = zip(*rows, strict=True)
     look, decides = entry.style, entry.scan.mode == "decision"
     axes.plot(
@@ -115,27 +118,27 @@ def _draw_layer(axes: Axes, entry: _Shown, layer: str, *, floor: float | None, n
         accuracy,
         color=look.color,
         linestyle=look.line,
-        linewidth=0.7 if decides else look.width,
+        linewidth=0.7 if decides else entry.width,
         marker="" if decides else look.marker,
-        markersize=3.0 + look.width / 2,
+        markersize=3.0 + entry.width / 2,
         markevery=[index for index, row in enumerate(rows) if row is not start],
         label=entry.name,
     )
     axes.plot(*start[:2], marker="o", markersize=3.5, markerfacecolor="white", color=look.color, label="")
     if decides:
         axes.vlines(sparsity, low, high, color=look.color, linewidth=1.2, label=f"{entry.name} interval")
-        _draw_decisions(axes, entry, entry.scan.curve(layer), floor=floor, number=number)
+        _draw_decisions(axes, entry, points, number=number)
     elif low != high:
         axes.fill_between(
             sparsity, low, high, color=look.color, alpha=0.22, linewidth=0, label=f"{entry.name} interval"
         )
 
 
-def _draw_decisions(axes: Axes, entry: _Shown, points: list[Point], *, floor: float | None, number: int) -> None:
-    look, floor = entry.style, entry.scan.base_accuracy if floor is None else floor
+def _draw_decisions(axes: Axes, entry: _Shown, points: list[Point], *, number: int) -> None:
+    look, asked = entry.style, entry.scan.base_accuracy - (entry.scan.within or 0.0)
     kept = [(point.sparsity, point.accuracy) for point in points if point.images and point.keeps]
     lost = [(point.sparsity, point.accuracy) for point in points if point.images and point.keeps is False]
-    implied = [(point.sparsity, floor) for point in points if point.keeps is None]
+    implied = [(point.sparsity, asked) for point in points if point.keeps is None]
     for found, marker, face in ((kept, look.marker, look.color), (lost, "x", look.color), (implied, "^", "white")):
         x, y = zip(*found, strict=True) if found else ((), ())
         axes.plot(x, y, linestyle="", marker=marker, markersize=4.2, markerfacecolor=face, color=look.color, label="")
@@ -164,7 +167,7 @@ def _legend(shown: list[_Shown], floor: float | None) -> list[tuple[Artist, str]
             Line2D([], [], color=look.color, linestyle=look.line, marker=look.marker),
             f"{name.lstrip('_')}, base {scan.base_accuracy:.2f} %",
         )
-        for name, scan, look in shown
+        for name, scan, look, _ in shown
     ]
     entries.append((Line2D([], [], color=GREY, linewidth=0.7, dashes=(5, 3)), "accuracy of the base model"))
     if floor is not None:
@@ -176,13 +179,16 @@ def _legend(shown: list[_Shown], floor: float | None) -> list[tuple[Artist, str]
     if "adaptive" in modes:
         entries.append((Patch(color=PALE), f"interval at {confidence}"))
     if "decision" in modes:
+        within = " and ".join(
+            sorted({f"{entry.scan.within or 0:g}" for entry in shown if entry.scan.mode == "decision"})
+        )
         entries += [
             (Line2D([], [], color=GREY, linestyle="", marker="|", markersize=9), f"interval at {confidence}"),
-            (Line2D([], [], color=GREY, linestyle="", marker="o"), "keeps the floor"),
-            (Line2D([], [], color=GREY, linestyle="", marker="x"), "loses it"),
+            (Line2D([], [], color=GREY, linestyle="", marker="o"), f"stays within {within} points of base"),
+            (Line2D([], [], color=GREY, linestyle="", marker="x"), "falls below that"),
             (
                 Line2D([], [], color=GREY, linestyle="", marker="^", markerfacecolor="white"),
-                "kept at a higher sparsity, not looked at",
+                "stays at a higher sparsity: not looked at",
             ),
         ]
     return entries

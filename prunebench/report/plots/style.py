@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -217,11 +217,13 @@ def panels(page: Page, grid: Grid, *, x_label: str, y_label: str) -> list[Axes]:
     return axes[: grid.panels]
 
 
-def panel_title(axes: Axes, name: str, elements: int, *, above: int = 0) -> None:
-    """The layer and how many elements it holds, above its panel and above so many small lines."""
-    text = f"{name} ({short_count(elements)})"
-    room = axes.get_position().width * WIDTH * 72 / (0.6 * len(text))
-    axes.set_title(text, loc="left", pad=3 + LINE * above, size=min(SMALL, max(TINY, room)))
+def panel_titles(axes_of: Sequence[Axes], layers: Mapping[str, int], *, above: int = 0) -> None:
+    """Each layer and how many elements it holds, above its panel and above so many small lines; all of one size."""
+    names = short_names(layers)
+    texts = [f"{names[name]} ({short_count(elements)})" for name, elements in layers.items()]
+    room = axes_of[0].get_position().width * WIDTH * 72 / (0.6 * max(len(text) for text in texts))
+    for axes, text in zip(axes_of, texts, strict=True):
+        axes.set_title(text, loc="left", pad=3 + LINE * above, size=min(SMALL, max(TINY, room)))
 
 
 def short_count(count: int) -> str:

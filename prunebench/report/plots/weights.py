@@ -24,10 +24,9 @@ from prunebench.report.plots.style import (
     Caption,
     Grid,
     new_page,
-    panel_title,
+    panel_titles,
     panels,
     short_count,
-    short_names,
     styled,
 )
 
@@ -114,11 +113,13 @@ def weights_figure(
     )
     page = new_page(caption, body=grid.body, legend=_legend(models, near_zero))
     axes_of = panels(page, grid, x_label="weight", y_label="weights in a bin (log)")
-    short = short_names(names)
-    top = 1
-    for axes, name in zip(axes_of, names, strict=True):
-        panel_title(axes, short[name], next(iter(models.values()))[name].size, above=len(models))
-        top = max(top, _draw_layer(axes, {model: layers[name] for model, layers in models.items()}, near_zero))
+    panel_titles(
+        axes_of, {name: weights.size for name, weights in next(iter(models.values())).items()}, above=len(models)
+    )
+    top = max(
+        _draw_layer(axes, {model: layers[name] for model, layers in models.items()}, near_zero)
+        for axes, name in zip(axes_of, names, strict=True)
+    )
     _log_axis(axes_of[0], top)
     return page.figure
 
