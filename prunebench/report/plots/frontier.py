@@ -225,6 +225,7 @@ def _draw_series(axes: Axes, members: Sequence[FrontierPoint], look: SeriesStyle
             linestyle="",
             marker=look.marker,
             markersize=5.5,
+            zorder=3,
             color=look.color,
             markerfacecolor=face,
             label=f"{members[0].series} {name}",
@@ -244,8 +245,11 @@ def _unbeaten(members: Sequence[FrontierPoint]) -> list[tuple[float, float]]:
     return best
 
 
-_PAPER: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
-"""A leader passes behind labels."""
+_PAPER: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.2}
+"""What passes behind a label ends at it."""
+
+_LEADER = 16.0
+"""Points from which on a label is joined to its point."""
 
 
 class _Label(NamedTuple):
@@ -254,47 +258,66 @@ class _Label(NamedTuple):
     text: str
 
 
-_DISTANCES = (5.0, 11.0, 18.0, 26.0, 36.0, 48.0)
+_DISTANCES = (6.0, 11.0, 18.0, 26.0, 36.0, 48.0)
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
 def _place_labels(axes: Axes, labels: Sequence[_Label], points: Sequence[FrontierPoint]) -> None:
     """Put each label at the nearest free place around its point, left to right; a far one gets a leader."""
     taken = _obstacles(axes, points)
+    written: list[Bbox] = []
     scale = axes.figure.dpi / 72
     frame = axes.get_window_extent()
     for label in sorted(labels):
         note = axes.annotate(
-            label.text, (label.x, label.y), xytext=(0, 0), textcoords="offset points", size=7.5, bbox=_PAPER
+            label.text,
+            (label.x, label.y),
+            xytext=(0, 0),
+            textcoords="offset points",
+            size=7.5,
+            va="bottom",
+            bbox=_PAPER,
+            zorder=2.5,
         )
         size = Text.get_window_extent(note)
         x, y = axes.transData.transform((label.x, label.y))
+        point = float(x), float(y)
         places = [
-            _place(x, y, size.width, size.height, distance * scale, direction)
+            _place(point, size.width, size.height, distance * scale, direction)
             for distance in _DISTANCES
             for direction in _DIRECTIONS
         ]
-        chosen = min(places, key=lambda place: _collisions(place, taken, frame))
-        note.set_position(((chosen.x0 - x) / scale, (chosen.y0 - y) / scale))
-        note.set_verticalalignment("bottom")
-        gap = math.hypot(max(chosen.x0 - x, x - chosen.x1, 0), max(chosen.y0 - y, y - chosen.y1, 0))
-        if gap > 1.5 * _DISTANCES[1] * scale:
-            near_x, near_y = min(max(x, chosen.x0), chosen.x1), min(max(y, chosen.y0), chosen.y1)
-            ends = axes.transData.inverted().transform([(x, y), (near_x, near_y)])
-            axes.plot(ends[:, 0], ends[:, 1], color=GREY, linewidth=0.5, label="leader")
-        taken.append(chosen)
+        chosen = min(places, key=lambda place: _collisions(place, point, taken, written, frame))
+        note.set_position(((chosen.x0 - point[0]) / scale, (chosen.y0 - point[1]) / scale))
+        end = _nearest(chosen, point)
+        if math.dist(point, end) > _LEADER * scale:
+            leader = axes.transData.inverted().transform(np.array([point, end]))
+            axes.plot(*leader.T, color=GREY, linewidth=0.5, label="leader")
+        written.append(chosen)
 
 
-def _place(x: float, y: float, width: float, height: float, distance: float, direction: tuple[int, int]) -> Bbox:
+def _place(
+    point: tuple[float, float], width: float, height: float, distance: float, direction: tuple[int, int]
+) -> Bbox:
     across, up = direction
-    left = x + across * distance - width * (1 - across) / 2
-    low = y + up * distance - height * (1 - up) / 2
+    left = point[0] + across * distance - width * (1 - across) / 2
+    low = point[1] + up * distance - height * (1 - up) / 2
     return Bbox.from_bounds(left, low, width, height)
 
 
-def _collisions(place: Bbox, taken: Sequence[Bbox], frame: Bbox) -> int:
+def _collisions(
+    place: Bbox, point: tuple[float, float], taken: Sequence[Bbox], written: Sequence[Bbox], frame: Bbox
+) -> int:
+    """How bad a place is: outside the axes, over another label or other things, or with a leader through a label."""
     outside = not (frame.x0 <= place.x0 and place.x1 <= frame.x1 and frame.y0 <= place.y0 and place.y1 <= frame.y1)
-    return 10 * outside + place.count_overlaps(taken)
+    leader = np.linspace(point, _nearest(place, point), 12)
+    crossed = sum(any(box.contains(x, y) for x, y in leader) for box in written)
+    return 10 * outside + 10 * place.count_overlaps(written) + place.count_overlaps(taken) + crossed
+
+
+def _nearest(place: Bbox, point: tuple[float, float]) -> tuple[float, float]:
+    """Of the place to the point."""
+    return min(max(point[0], place.x0), place.x1), min(max(point[1], place.y0), place.y1)
 
 
 def _obstacles(axes: Axes, points: Sequence[FrontierPoint]) -> list[Bbox]:

@@ -66,11 +66,12 @@ def sensitivity_figure(scans: Mapping[str, Scan], *, floor: float | None = None,
     axes_of = panels(
         page, grid, x_label="sparsity of the layer, fraction of its elements that are zero", y_label="accuracy, %"
     )
+    decisions = [entry.name for entry in shown if entry.scan.mode == "decision"]
     panel_titles(axes_of, {name: layer.numel for name, layer in layers.items()})
     for axes, name in zip(axes_of, layers, strict=True):
         _draw_lines(axes, shown, floor)
-        for number, entry in enumerate(shown):
-            _draw_layer(axes, entry, name, number=number)
+        for entry in shown:
+            _draw_layer(axes, entry, name, number=decisions.index(entry.name) if entry.name in decisions else 0)
     _set_limits(axes_of[0], shown, floor=floor, lowest=lowest)
     return page.figure
 
@@ -179,9 +180,7 @@ def _legend(shown: list[_Shown], floor: float | None) -> list[tuple[Artist, str]
     if "adaptive" in modes:
         entries.append((Patch(color=PALE), f"interval at {confidence}"))
     if "decision" in modes:
-        within = " and ".join(
-            sorted({f"{entry.scan.within or 0:g}" for entry in shown if entry.scan.mode == "decision"})
-        )
+        within = " and ".join(sorted({str(entry.scan.within) for entry in shown if entry.scan.mode == "decision"}))
         entries += [
             (Line2D([], [], color=GREY, linestyle="", marker="|", markersize=9), f"interval at {confidence}"),
             (Line2D([], [], color=GREY, linestyle="", marker="o"), f"stays within {within} points of base"),

@@ -229,8 +229,8 @@ def panel_titles(axes_of: Sequence[Axes], layers: Mapping[str, int], *, above: i
 def short_count(count: int) -> str:
     """2359296 as `2.36 M`."""
     for unit, name in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
-        if count >= unit:
-            return f"{count / unit:.3g}{name}" if count < 999.5 * unit else f"{count / unit:.0f}{name}"
+        if count >= 0.9995 * unit:
+            return f"{count / unit:.3g}{name}"
     return str(count)
 
 

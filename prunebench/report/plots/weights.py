@@ -108,7 +108,7 @@ def weights_figure(
     caption = Caption(
         title=title,
         subtitle="weights that are not zero; above each: share that is zero, and near zero "
-        f"(not zero, |w| < {near_zero:g}), of all its elements",
+        f"(not zero, |w| < {near_zero:g}), of all elements" + (", as in the legend" if len(models) > 1 else ""),
         sources=[source] if source else [],
     )
     page = new_page(caption, body=grid.body, legend=_legend(models, near_zero))
