@@ -258,14 +258,13 @@ class _Label(NamedTuple):
     text: str
 
 
-_DISTANCES = (6.0, 11.0, 18.0, 26.0, 36.0, 48.0)
+_DISTANCES = (6.0, 11.0, 18.0, 26.0, 36.0, 48.0, 62.0, 78.0)
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
 def _place_labels(axes: Axes, labels: Sequence[_Label], points: Sequence[FrontierPoint]) -> None:
     """Put each label at the nearest free place around its point, left to right; a far one gets a leader."""
-    taken = _obstacles(axes, points)
-    written: list[Bbox] = []
+    taken = _taken(axes, points)
     scale = axes.figure.dpi / 72
     frame = axes.get_window_extent()
     for label in sorted(labels):
@@ -287,13 +286,13 @@ def _place_labels(axes: Axes, labels: Sequence[_Label], points: Sequence[Frontie
             for distance in _DISTANCES
             for direction in _DIRECTIONS
         ]
-        chosen = min(places, key=lambda place: _collisions(place, point, taken, written, frame))
+        chosen = min(places, key=lambda place: _collisions(place, point, taken, frame))
         note.set_position(((chosen.x0 - point[0]) / scale, (chosen.y0 - point[1]) / scale))
         end = _nearest(chosen, point)
         if math.dist(point, end) > _LEADER * scale:
             leader = axes.transData.inverted().transform(np.array([point, end]))
             axes.plot(*leader.T, color=GREY, linewidth=0.5, label="leader")
-        written.append(chosen)
+        taken.labels.append(chosen.padded(2 * scale, 0))
 
 
 def _place(
@@ -305,14 +304,13 @@ def _place(
     return Bbox.from_bounds(left, low, width, height)
 
 
-def _collisions(
-    place: Bbox, point: tuple[float, float], taken: Sequence[Bbox], written: Sequence[Bbox], frame: Bbox
-) -> int:
-    """How bad a place is: outside the axes, over another label or other things, or with a leader through a label."""
+def _collisions(place: Bbox, point: tuple[float, float], taken: _Taken, frame: Bbox) -> int:
+    """How bad a place is: a label worst, then a marker, a leader through a label, a line."""
     outside = not (frame.x0 <= place.x0 and place.x1 <= frame.x1 and frame.y0 <= place.y0 and place.y1 <= frame.y1)
     leader = np.linspace(point, _nearest(place, point), 12)
-    crossed = sum(any(box.contains(x, y) for x, y in leader) for box in written)
-    return 10 * outside + 10 * place.count_overlaps(written) + place.count_overlaps(taken) + crossed
+    crossed = sum(any(box.contains(x, y) for x, y in leader) for box in taken.labels)
+    hidden = 20 * place.count_overlaps(taken.labels) + 5 * place.count_overlaps(taken.markers)
+    return 50 * outside + hidden + 3 * crossed + place.count_overlaps(taken.lines)
 
 
 def _nearest(place: Bbox, point: tuple[float, float]) -> tuple[float, float]:
@@ -320,19 +318,26 @@ def _nearest(place: Bbox, point: tuple[float, float]) -> tuple[float, float]:
     return min(max(point[0], place.x0), place.x1), min(max(point[1], place.y0), place.y1)
 
 
-def _obstacles(axes: Axes, points: Sequence[FrontierPoint]) -> list[Bbox]:
-    """What a label must not hide, in pixels: markers, and every line, which is level or upright."""
-    found = []
-    for point in points:
-        for value in (point.pruned, point.tuned):
-            if value is not None:
-                x, y = axes.transData.transform((point.size_percent, value))
-                found.append(Bbox([[x - 5, y - 5], [x + 5, y + 5]]))
-    for line in axes.lines:
-        if line.get_linestyle() not in {"", "None"}:
-            corners = line.get_transform().transform(_corners(line))
-            found += [Bbox(pair) for pair in itertools.pairwise(corners)]
-    return [Bbox([[box.xmin - 1, box.ymin - 1], [box.xmax + 1, box.ymax + 1]]) for box in found]
+class _Taken(NamedTuple):
+    """What a label should not hide, in pixels: markers, lines (which are level or upright), and other labels."""
+
+    markers: list[Bbox]
+    lines: list[Bbox]
+    labels: list[Bbox]
+
+
+def _taken(axes: Axes, points: Sequence[FrontierPoint]) -> _Taken:
+    spots = [
+        (point.size_percent, value) for point in points for value in (point.pruned, point.tuned) if value is not None
+    ]
+    markers = [Bbox([spot, spot]).padded(5) for spot in axes.transData.transform(spots)]
+    lines = [
+        Bbox(pair).padded(1)
+        for line in axes.lines
+        if line.get_linestyle() not in {"", "None"}
+        for pair in itertools.pairwise(line.get_transform().transform(_corners(line)))
+    ]
+    return _Taken(markers, [Bbox([box.min, box.max]) for box in lines], [])
 
 
 def _corners(line: Line2D) -> list[tuple[float, float]]:

@@ -120,7 +120,8 @@ class Page:
 
 def new_page(caption: Caption, *, body: float, legend: Sequence[tuple[Artist, str]] = ()) -> Page:
     """A page with `body` inches of height for axes and their labels. Call it, and draw, inside `styled`."""
-    columns = _legend_columns([label for _, label in legend])
+    labels = [label if len(label) <= 100 else f"…{label[-99:]}" for _, label in legend]
+    columns = _legend_columns(labels)
     legend_height = 0.02 + 0.17 * math.ceil(len(legend) / columns)
     notes = [line for source in caption.sources for line in textwrap.wrap(source, 148, subsequent_indent="   ")]
     header, footer = 0.54 + legend_height, 0.08 + 0.13 * len(notes)
@@ -133,7 +134,7 @@ def new_page(caption: Caption, *, body: float, legend: Sequence[tuple[Artist, st
     if legend:
         figure.legend(
             [handle for handle, _ in legend],
-            [label for _, label in legend],
+            labels,
             loc="upper left",
             bbox_to_anchor=(0.12 / WIDTH, 1 - 0.50 / height),
             ncols=columns,

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from prunebench.errors import PlotError
@@ -154,8 +154,10 @@ def _draw_layer(axes: Axes, models: Weights, near_zero: float) -> int:
             color=look.color if len(models) > 1 else None,
         )  # fmt: skip
         highest = max(highest, int(found.counts.max(initial=1)))
-    axes.set_xlim(-1.04 * (largest or 1.0), 1.04 * (largest or 1.0))
-    axes.xaxis.set_major_locator(MaxNLocator(4, symmetric=True))
+    reach = largest or 1.0
+    mark = float(f"{0.6 * reach:.0e}")  # one digit, and clear of the neighbouring panels
+    axes.set_xlim(-1.04 * reach, 1.04 * reach)
+    axes.set_xticks([-mark, 0, mark], [f"\N{MINUS SIGN}{mark:g}", "0", f"{mark:g}"])
     return highest
 
 
