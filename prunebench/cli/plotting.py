@@ -102,17 +102,15 @@ def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -
     for side in found.values():
         for case, reason in side.unusable.items():
             click.echo(f"left out: {case}: {reason}", err=True)
+    everything = [record for side in found.values() for record in side.records.values()]
     cases = Counter(case for side in found.values() for case in side.records)
-    several = max(cases.values(), default=0) > 1
-    points = [
-        point
-        for name, side in found.items()
-        for point in record_points(side.records.values(), suffix=f", {name}" if several else "")
-    ]
+    if max(cases.values(), default=0) > 1:  # the same case from several places: each place is a series
+        sides = [record_points(side.records.values(), suffix=f", {name}") for name, side in found.items()]
+        points = [point for side in sides for point in side]
+    else:
+        points = record_points(everything)
     if documented is None:
-        documented = any(
-            record.checkpoints.is_course_checkpoint for side in found.values() for record in side.records.values()
-        )
+        documented = any(record.checkpoints.is_course_checkpoint for record in everything)
     sources = _sources(found)
     if documented:
         points += documented_points(RUNS.values())

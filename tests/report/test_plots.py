@@ -548,11 +548,24 @@ def test_what_cannot_be_used_of_a_folder_is_named_and_the_rest_drawn(tmp_path: P
     assert (0, True) == (result.exit_code, result.stderr.startswith("left out: bad.json: "))
 
 
-def test_the_same_case_in_two_folders_is_two_series(tmp_path: Path) -> None:
-    for name, wrong in (("old", 10), ("new", 30)):
-        write_record(make_record(wrong=wrong), tmp_path / name / "record.json")
-    result = call("frontier", tmp_path / "old", tmp_path / "new", "-o", tmp_path / "plot.png")
-    assert 0 == result.exit_code, result.output
+def test_the_same_case_in_two_folders_is_two_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[FrontierPoint] = []
+
+    def keep(points: Sequence[FrontierPoint], **_: object) -> Figure:
+        drawn[:] = points
+        return frontier_figure(points)
+
+    monkeypatch.setattr("prunebench.report.plots.frontier_figure", keep)
+    record = make_record()
+    other = record.checkpoints.model_copy(update={"dense": digest("other")})
+    write_record(record, tmp_path / "old" / "record.json")
+    write_record(make_record(wrong=30), tmp_path / "new" / "record.json")
+    write_record(record.model_copy(update={"checkpoints": other, "run": "b"}), tmp_path / "elsewhere" / "record.json")
+    apart = {f"digits quick from {digest(name)[:8]}" for name in ("dense", "other")}
+    for second, series in (("new", {"digits quick, old", "digits quick, new"}), ("elsewhere", apart)):
+        result = call("frontier", tmp_path / "old", tmp_path / second, "-o", tmp_path / "plot.png")
+        assert 0 == result.exit_code, result.output
+        assert series == {point.series for point in drawn}
 
 
 def _failed(path: Path) -> None:
