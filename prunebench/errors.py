@@ -12,6 +12,7 @@
     ├── ThresholdError      a limit of the gate that is outside its range
     ├── RecordError         a record or baseline that cannot be read
     ├── ApprovalError       a record that must not become a baseline
+    ├── PlotError           a plot that cannot be drawn: nothing to show, or a file that is no picture
     └── StorageError        a file that cannot be written or read: full disk, no permission
 
 The command line turns each into one line and exit code 2. A `TypeError` or another exception that is not in this tree
@@ -72,6 +73,10 @@ class RecordError(PrunebenchError):
 
 class ApprovalError(PrunebenchError):
     """A record that must not become a baseline, or an approval that names nobody."""
+
+
+class PlotError(PrunebenchError):
+    """A plot that cannot be drawn: nothing to show, too much at once, or a file that is no picture."""
 
 
 class ThresholdError(PrunebenchError):

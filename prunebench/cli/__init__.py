@@ -6,10 +6,12 @@ Exit codes: 0 done; 1 a check failed; 2 bad input or nothing that can be compare
 
 from prunebench.cli.commands import main
 from prunebench.cli.judging import baseline, compare
+from prunebench.cli.plotting import plot
 from prunebench.cli.scanning import scan
 
 main.add_command(scan)
 main.add_command(compare)
 main.add_command(baseline)
+main.add_command(plot)
 
 __all__ = ["main"]

@@ -1,0 +1,182 @@
+"""`prunebench plot`: pictures of scans, models and records. What they show is `prunebench.report.plots`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from prunebench.cli.shell import FILE
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from prunebench.records import Collected
+    from prunebench.report.plots import LayerCount
+
+OUTPUT = click.option("--output", "-o", type=FILE, required=True, help="The picture: a .png, .svg or .pdf file.")
+MODEL = click.option("--model", default="vgg", show_default=True, help="Architecture of the checkpoints.")
+
+
+@click.group()
+def plot() -> None:
+    """Draw sensitivity curves, parameter counts, weights, or size against accuracy. The same input, the same bytes."""
+
+
+@plot.command()
+@click.argument("scans", type=FILE, nargs=-1, required=True)
+@click.option("--floor", type=click.FloatRange(0, 100), help="Accuracy in percent to draw as a line.")
+@click.option("--lowest", type=click.FloatRange(0, 100), help="Accuracy in percent where the axis begins.")
+@OUTPUT
+def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | None, output: Path) -> None:
+    """Draw the curves of one to four SCANS, one panel a layer: accuracy by the sparsity of that layer alone."""
+    from prunebench.report.plots import check_suffix, sensitivity_figure, write_figure
+    from prunebench.sensitivity import read_scan
+
+    check_suffix(output)
+    found = {name: read_scan(path) for name, path in _names(scans).items()}
+    write_figure(sensitivity_figure(found, floor=floor, lowest=lowest), output)
+    click.echo(f"Plot: {output}")
+
+
+@plot.command()
+@click.argument("source", type=FILE)
+@MODEL
+@OUTPUT
+def parameters(source: Path, model: str, output: Path) -> None:
+    """Draw how many elements each layer of SOURCE holds and keeps: a scan, a record, a baseline or a checkpoint."""
+    from prunebench.report.plots import check_suffix, parameters_figure, write_figure
+
+    check_suffix(output)
+    layers, name, note = (
+        _counts_of_json(source) if source.suffix.lower() == ".json" else _counts_of_state(source, model)
+    )
+    write_figure(parameters_figure(layers, title=f"Elements of each layer of {name}", source=note), output)
+    click.echo(f"Plot: {output}")
+
+
+@plot.command()
+@click.argument("checkpoints", type=FILE, nargs=-1, required=True)
+@MODEL
+@click.option(
+    "--near-zero",
+    type=click.FloatRange(0, min_open=True),
+    help="A weight counts as near zero where |w| is under this. Default: 0.001.",
+)
+@OUTPUT
+def weights(checkpoints: tuple[Path, ...], model: str, near_zero: float | None, output: Path) -> None:
+    """Draw histograms of the weights of a checkpoint, or of two to compare (before and after), one panel a layer."""
+    from prunebench.report.plots import NEAR_ZERO, check_suffix, weights_figure, write_figure
+
+    check_suffix(output)
+    loaded = {name: _load(path, model) for name, path in _names(checkpoints).items()}
+    figure = weights_figure(
+        {name: layers for name, (layers, _) in loaded.items()},
+        near_zero=near_zero or NEAR_ZERO,
+        title=f"Weights of each layer of {model}",
+        source="; ".join(f"{name}: weights {digest[:12]}" for name, (_, digest) in loaded.items()),
+    )
+    write_figure(figure, output)
+    click.echo(f"Plot: {output}")
+
+
+@plot.command()
+@click.argument("records", type=FILE, nargs=-1)
+@click.option(
+    "--documented/--no-documented",
+    default=None,
+    help="Draw the documented runs too. Default: where a record starts from the checkpoint they are documented for.",
+)
+@OUTPUT
+def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -> None:
+    """Draw size against accuracy of RECORDS: records, baselines, or folders of them, before and after fine-tuning."""
+    from prunebench.records import collect
+    from prunebench.report.plots import check_suffix, documented_points, frontier_figure, record_points, write_figure
+    from prunebench.runs import REPORT, RUNS
+
+    check_suffix(output)
+    found = {name: collect(path) for name, path in _names(records).items()}
+    for side in found.values():
+        for case, reason in side.unusable.items():
+            click.echo(f"left out: {case}: {reason}", err=True)
+    everything = [record for side in found.values() for record in side.records.values()]
+    cases = Counter(case for side in found.values() for case in side.records)
+    if max(cases.values(), default=0) > 1:  # the same case from several places: each place is a series
+        sides = [record_points(side.records.values(), suffix=f", {name}") for name, side in found.items()]
+        points = [point for side in sides for point in side]
+    else:
+        points = record_points(everything)
+    if documented is None:
+        documented = any(record.checkpoints.is_course_checkpoint for record in everything)
+    sources = _sources(found)
+    if documented:
+        points += documented_points(RUNS.values())
+        sources.append(f"as documented: {REPORT}")
+    write_figure(frontier_figure(points, sources=sources), output)
+    click.echo(f"Plot: {output}")
+
+
+def _names(paths: tuple[Path, ...]) -> dict[str, Path]:
+    """Files by what the plot calls them: as little of their paths as tells them apart."""
+    deepest = max((len(path.parts) for path in paths), default=0)
+    for parts in range(1, deepest + 1):
+        for last in ("stem", "name"):
+            names = {str(Path(*path.parts[-parts:-1], getattr(path, last) or str(path))): path for path in paths}
+            if len(names) == len({*paths}):
+                return names
+    return {str(path): path for path in paths}
+
+
+def _counts_of_json(source: Path) -> tuple[list[LayerCount], str, str]:
+    """The layers of a scan, record or baseline, what they belong to, and where the numbers come from."""
+    from prunebench.documents import read_document
+    from prunebench.errors import RecordError
+    from prunebench.records import collect
+    from prunebench.report.plots import layer_counts
+    from prunebench.sensitivity import read_scan
+
+    if "points" in read_document(source):
+        scan = read_scan(source)
+        return layer_counts(scan.layers), scan.model, f"{source.name}: weights {scan.model_digest[:12]} ({scan.origin})"
+    found = collect(source)
+    for case, reason in found.unusable.items():
+        raise RecordError(f"cannot draw '{source}': {case}: {reason}")
+    ((case, record),) = found.records.items()
+    note = f"{source.name}: {case}, pruned weights {record.checkpoints.pruned[:12]} from {record.checkpoints.origin}"
+    return layer_counts(record.layers), f"{record.model}, {record.run}", note
+
+
+def _counts_of_state(source: Path, model: str) -> tuple[list[LayerCount], str, str]:
+    from prunebench.report.plots import LayerCount
+
+    layers, digest = _load(source, model)
+    counts = [
+        LayerCount(name=name, elements=weights.size, nonzeros=int((weights != 0).sum()))
+        for name, weights in layers.items()
+    ]
+    return counts, model, f"{source.name}: weights {digest[:12]}"
+
+
+def _load(checkpoint: Path, model: str) -> tuple[dict[str, NDArray[np.floating]], str]:
+    """The prunable weights of a checkpoint, and the digest of all of it."""
+    from prunebench.models import build_model, load_state, load_state_, prunable_parameters, state_digest
+
+    built = build_model(model)
+    load_state_(built, load_state(checkpoint), origin=str(checkpoint))
+    weights = {name: weight.detach().float().numpy() for name, weight in prunable_parameters(built).items()}
+    return weights, state_digest(built.state_dict())
+
+
+def _sources(found: dict[str, Collected]) -> list[str]:
+    """A line a dense checkpoint."""
+    lines = {
+        f"{record.checkpoints.origin}: weights {record.checkpoints.dense[:12]}; {record.data.name} "
+        f"{record.data.digest[:12]}, {record.dense_accuracy.images:,} test images; best epoch chosen on "
+        f"{record.finetuning.selected_on if record.finetuning else 'test'} images"
+        for side in found.values()
+        for record in side.records.values()
+    }
+    return sorted(lines)

@@ -1,0 +1,380 @@
+"""The frontier: size against accuracy, of plans, of records and of documented runs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.transforms import Bbox
+
+from prunebench.errors import PlotError
+from prunebench.records import RunRecord
+from prunebench.report.plots.style import (
+    GREY,
+    LEFT,
+    RIGHT,
+    SERIES,
+    WIDTH,
+    Caption,
+    Page,
+    SeriesStyle,
+    new_page,
+    styled,
+)
+from prunebench.runs import DocumentedRun
+
+Kind = Literal["documented", "measured", "predicted"]
+
+CLOSE = 5.0
+"""Points under the dense model that a panel of its own shows, where other accuracies lie far below."""
+
+FAR = 10.0
+
+LOG_RATIO = 4.0
+"""Largest over smallest size from which on the axis is logarithmic."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontierPoint:
+    """One plan or run: what is left of the model, and how accurate that is.
+
+    Attributes:
+        label: what stands beside it.
+        series: what it is compared within: one model on one data set.
+        size_percent: nominal size in percent of the dense model's.
+        pruned: accuracy in percent before fine-tuning; None where not known.
+        tuned: accuracy in percent after fine-tuning; None where not known.
+        dense: accuracy in percent of the dense model; None where not known.
+    """
+
+    label: str
+    series: str
+    kind: Kind
+    size_percent: float
+    pruned: float | None = None
+    tuned: float | None = None
+    dense: float | None = None
+
+    @property
+    def accuracy(self) -> float | None:
+        """What the model ends with: after fine-tuning where there was any."""
+        return self.pruned if self.tuned is None else self.tuned
+
+
+def record_points(records: Iterable[RunRecord], *, suffix: str = "") -> list[FrontierPoint]:
+    """A point a record; a series is a workload at a budget from one dense checkpoint, its name ended by `suffix`."""
+    records = list(records)
+    dense = {(record.workload, record.budget, record.checkpoints.dense) for record in records}
+    started = Counter((workload, budget) for workload, budget, _ in dense)
+
+    def series(record: RunRecord) -> str:
+        several = started[record.workload, record.budget] > 1
+        which = f" from {record.checkpoints.dense[:8]}" if several else ""
+        return f"{record.workload} {record.budget}{which}{suffix}"
+
+    return [
+        FrontierPoint(
+            label=_label(record),
+            series=series(record),
+            kind="measured",
+            size_percent=record.size_percent,
+            pruned=record.pruned_accuracy.percent,
+            tuned=record.finetuning.best.percent if record.finetuning else None,
+            dense=record.dense_accuracy.percent,
+        )
+        for record in records
+    ]
+
+
+def documented_points(runs: Iterable[DocumentedRun]) -> list[FrontierPoint]:
+    """A point a run of which a size and an accuracy are documented."""
+    return [
+        FrontierPoint(
+            label=run.name,
+            series="as documented",
+            kind="documented",
+            size_percent=float(run.size_percent.value),
+            pruned=float(run.accuracy_before.value) if run.accuracy_before else None,
+            tuned=float(run.accuracy_best.value) if run.accuracy_best else None,
+            dense=float(run.dense_accuracy.value) if run.dense_accuracy else None,
+        )
+        for run in runs
+        if run.size_percent and (run.accuracy_before or run.accuracy_best)
+    ]
+
+
+@styled()
+def frontier_figure(
+    points: Sequence[FrontierPoint], *, title: str = "Size against accuracy", sources: Sequence[str] = ()
+) -> Figure:
+    """Accuracy in percent over nominal size in percent of dense; empty markers before fine-tuning, filled after.
+
+    Both of a run are joined by a line; a stepped line joins what no smaller model of its series beats. Where some
+    accuracies lie far below the dense model, a panel on top shows those near it. Labels give way to each other.
+
+    Raises:
+        PlotError: nothing to draw, a point without an accuracy, or more series than can be told apart.
+    """
+    groups = _groups(points)
+    values = [value for point in points for value in (point.pruned, point.tuned) if value is not None]
+    near = [value for point in points for value in _near(point)]
+    split = bool(near) and min(values) < max(values) - FAR
+    caption = Caption(title=title, subtitle=_subtitle(points), sources=sources)
+    page = new_page(caption, body=6.2 if split else 4.2, legend=_legend(groups, points))
+    axes_of = _axes(page, split=split)
+    for axes, shown in zip(axes_of, (near, values) if split else (values,), strict=True):
+        dense = [point.dense for point in points if point.dense is not None]
+        _set_limits(axes, points, [*shown, *dense])
+        for (_, members), look in zip(groups.items(), SERIES, strict=False):
+            _draw_series(axes, members, look)
+    if split:
+        near_labels = [
+            _Label(point.size_percent, value, point.label) for point in points for value in _near(point)[-1:]
+        ]
+        far_labels = [
+            _Label(point.size_percent, point.pruned, point.label)
+            for point in points
+            if point.pruned is not None and point.pruned not in _near(point)
+        ]
+        _place_labels(axes_of[0], near_labels, points)
+        _place_labels(axes_of[1], far_labels, points)
+        axes_of[0].set_title(f"close up: within {CLOSE:g} points of dense", loc="left", pad=4)
+        axes_of[1].set_title("all", loc="left", pad=4)
+    else:
+        ends = [_Label(point.size_percent, point.accuracy or 0.0, point.label) for point in points]
+        _place_labels(axes_of[0], ends, points)
+    return page.figure
+
+
+_Groups = dict[tuple[str, Kind], list[FrontierPoint]]
+
+
+def _groups(points: Sequence[FrontierPoint]) -> _Groups:
+    groups: _Groups = {}
+    for point in points:
+        if point.accuracy is None:
+            raise PlotError(f"'{point.label}' has no accuracy, before fine-tuning or after: give at least one")
+        groups.setdefault((point.series, point.kind), []).append(point)
+    if not groups:
+        raise PlotError("nothing to draw: no run has a size and an accuracy")
+    if len(groups) > len(SERIES):
+        raise PlotError(f"cannot tell {len(groups)} series apart in one plot: expected up to {len(SERIES)}")
+    return groups
+
+
+def _near(point: FrontierPoint) -> list[float]:
+    """Its accuracies near the dense model, the one before fine-tuning first."""
+    values = [value for value in (point.pruned, point.tuned) if value is not None]
+    return [value for value in values if point.dense is not None and value >= point.dense - CLOSE]
+
+
+def _axes(page: Page, *, split: bool) -> list[Axes]:
+    bottom, top = page.bottom + page.height(0.42), page.top - page.height(0.25 if split else 0.08)
+    grid = {"left": LEFT / WIDTH, "right": 1 - RIGHT / WIDTH, "bottom": bottom, "top": top}
+    rows = 2 if split else 1
+    axes = list(page.figure.subplots(rows, 1, squeeze=False, sharex=True, gridspec_kw=grid | {"hspace": 0.14}).flat)
+    for each in axes:
+        each.set_ylabel("accuracy, %")
+    page.figure.align_ylabels(axes)
+    axes[-1].set_xlabel("size, % of dense (nonzero elements over all parameters)")
+    return axes
+
+
+def _set_limits(axes: Axes, points: Sequence[FrontierPoint], accuracies: Sequence[float]) -> None:
+    sizes = [point.size_percent for point in points]
+    low, high = min(sizes), max(sizes)
+    if low > 0 and high / low >= LOG_RATIO:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.2, high * 1.2)
+        marks = [digit * 10.0**power for power in range(-3, 3) for digit in (1, 2, 3, 5, 7)]
+        axes.xaxis.set_major_locator(FixedLocator(marks))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    else:
+        room = max(0.08 * (high - low), 2.0)
+        axes.set_xlim(low - room, high + room)
+    room = 0.1 * max(max(accuracies) - min(accuracies), 0.5)
+    axes.set_ylim(min(accuracies) - room, max(accuracies) + room)
+
+
+def _draw_series(axes: Axes, members: Sequence[FrontierPoint], look: SeriesStyle) -> None:
+    for dense in sorted({point.dense for point in members if point.dense is not None}):
+        axes.axhline(dense, color=look.color, linewidth=0.8, dashes=(5, 3), label="dense")
+    for point in members:
+        if point.pruned is not None and point.tuned is not None:
+            axes.plot(
+                [point.size_percent] * 2, [point.pruned, point.tuned], color=look.color, linewidth=0.8, linestyle=":"
+            )
+    best = _unbeaten(members)
+    axes.plot(*_columns(best), color=look.color, linestyle=look.line, linewidth=0.9, alpha=0.6, drawstyle="steps-post")
+    for name, face in (("pruned", "white"), ("tuned", look.color)):
+        found = [(point.size_percent, value) for point in members if (value := getattr(point, name)) is not None]
+        axes.plot(
+            *_columns(found),
+            linestyle="",
+            marker=look.marker,
+            markersize=5.5,
+            zorder=3,
+            color=look.color,
+            markerfacecolor=face,
+            label=f"{members[0].series} {name}",
+        )
+
+
+def _columns(rows: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in rows], [y for _, y in rows]
+
+
+def _unbeaten(members: Sequence[FrontierPoint]) -> list[tuple[float, float]]:
+    """Size and final accuracy of those that no model as small or smaller matches, smallest first."""
+    best: list[tuple[float, float]] = []
+    for size, accuracy in sorted((point.size_percent, -(point.accuracy or 0.0)) for point in members):
+        if not best or -accuracy > best[-1][1]:
+            best.append((size, -accuracy))
+    return best
+
+
+_PAPER: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.2}
+"""What passes behind a label ends at it."""
+
+_LEADER = 16.0
+"""Points from which on a label is joined to its point."""
+
+
+class _Label(NamedTuple):
+    x: float
+    y: float
+    text: str
+
+
+_DISTANCES = (6.0, 11.0, 18.0, 26.0, 36.0, 48.0, 62.0, 78.0)
+_DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
+
+
+def _place_labels(axes: Axes, labels: Sequence[_Label], points: Sequence[FrontierPoint]) -> None:
+    """Put each label at the nearest free place around its point, left to right; a far one gets a leader."""
+    taken = _taken(axes, points)
+    scale = axes.figure.dpi / 72
+    frame = axes.get_window_extent()
+    for label in sorted(labels):
+        note = axes.annotate(
+            label.text,
+            (label.x, label.y),
+            xytext=(0, 0),
+            textcoords="offset points",
+            size=7.5,
+            va="bottom",
+            bbox=_PAPER,
+            zorder=2.5,
+        )
+        size = Text.get_window_extent(note)
+        x, y = axes.transData.transform((label.x, label.y))
+        point = float(x), float(y)
+        places = [
+            _place(point, size.width, size.height, distance * scale, direction)
+            for distance in _DISTANCES
+            for direction in _DIRECTIONS
+        ]
+        chosen = min(places, key=lambda place: _collisions(place, point, taken, frame))
+        note.set_position(((chosen.x0 - point[0]) / scale, (chosen.y0 - point[1]) / scale))
+        end = _nearest(chosen, point)
+        if math.dist(point, end) > _LEADER * scale:
+            leader = axes.transData.inverted().transform(np.array([point, end]))
+            axes.plot(*leader.T, color=GREY, linewidth=0.5, label="leader")
+        taken.labels.append(chosen.padded(2 * scale, 0))
+
+
+def _place(
+    point: tuple[float, float], width: float, height: float, distance: float, direction: tuple[int, int]
+) -> Bbox:
+    across, up = direction
+    left = point[0] + across * distance - width * (1 - across) / 2
+    low = point[1] + up * distance - height * (1 - up) / 2
+    return Bbox.from_bounds(left, low, width, height)
+
+
+def _collisions(place: Bbox, point: tuple[float, float], taken: _Taken, frame: Bbox) -> int:
+    """How bad a place is: a label worst, then a marker, a leader through a label, a line."""
+    outside = not (frame.x0 <= place.x0 and place.x1 <= frame.x1 and frame.y0 <= place.y0 and place.y1 <= frame.y1)
+    leader = np.linspace(point, _nearest(place, point), 12)
+    crossed = sum(any(box.contains(x, y) for x, y in leader) for box in taken.labels)
+    hidden = 20 * place.count_overlaps(taken.labels) + 5 * place.count_overlaps(taken.markers)
+    return 50 * outside + hidden + 3 * crossed + place.count_overlaps(taken.lines)
+
+
+def _nearest(place: Bbox, point: tuple[float, float]) -> tuple[float, float]:
+    """Of the place to the point."""
+    return min(max(point[0], place.x0), place.x1), min(max(point[1], place.y0), place.y1)
+
+
+class _Taken(NamedTuple):
+    """What a label should not hide, in pixels: markers, lines (which are level or upright), and other labels."""
+
+    markers: list[Bbox]
+    lines: list[Bbox]
+    labels: list[Bbox]
+
+
+def _taken(axes: Axes, points: Sequence[FrontierPoint]) -> _Taken:
+    spots = [
+        (point.size_percent, value) for point in points for value in (point.pruned, point.tuned) if value is not None
+    ]
+    markers = [Bbox([spot, spot]).padded(5) for spot in axes.transData.transform(spots)]
+    lines = [
+        Bbox(pair).padded(1)
+        for line in axes.lines
+        if line.get_linestyle() not in {"", "None"}
+        for pair in itertools.pairwise(line.get_transform().transform(_corners(line)))
+    ]
+    return _Taken(markers, [Bbox([box.min, box.max]) for box in lines], [])
+
+
+def _corners(line: Line2D) -> list[tuple[float, float]]:
+    """Of a stepped line too."""
+    ends = [(float(x), float(y)) for x, y in np.asarray(line.get_xydata(), dtype=np.float64)]
+    if line.get_drawstyle() != "steps-post":
+        return ends
+    steps = [[(x, y), (beyond, y)] for (x, y), (beyond, _) in itertools.pairwise(ends)]
+    return [corner for step in steps for corner in step] + ends[-1:]
+
+
+def _legend(groups: _Groups, points: Sequence[FrontierPoint]) -> list[tuple[Artist, str]]:
+    entries: list[tuple[Artist, str]] = []
+    for ((series, kind), members), look in zip(groups.items(), SERIES, strict=False):
+        dense = sorted({point.dense for point in members if point.dense is not None})
+        level = f", dense {' and '.join(f'{value:.2f}' for value in dense)} %" if dense else ""
+        name = series if kind in series else f"{series} ({kind})"
+        entries.append((Line2D([], [], color=look.color, linestyle=look.line, marker=look.marker), name + level))
+    if any(point.pruned is not None for point in points):
+        entries.append((Line2D([], [], color=GREY, linestyle="", marker="o", markerfacecolor="white"), "pruned"))
+    if any(point.tuned is not None for point in points):
+        entries.append((Line2D([], [], color=GREY, linestyle="", marker="o"), "fine-tuned, best epoch"))
+    if any(point.dense is not None for point in points):
+        entries.append((Line2D([], [], color=GREY, linewidth=0.8, dashes=(5, 3)), "dense"))
+    return entries
+
+
+def _subtitle(points: Sequence[FrontierPoint]) -> str:
+    kinds = {kind: sum(point.kind == kind for point in points) for kind in ("measured", "documented", "predicted")}
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count) + "; steps join what is unbeaten"
+
+
+def _label(record: RunRecord) -> str:
+    """The run, and what departs from the defaults."""
+    parts = (
+        record.run,
+        f"seed {record.seed}" if record.seed else "",
+        record.precision if record.precision != "fp32" else "",
+    )
+    return " ".join(part for part in parts if part)
