@@ -6,8 +6,10 @@ Exit codes: 0 done; 1 a check failed; 2 bad input or nothing that can be compare
 
 from prunebench.cli.commands import main
 from prunebench.cli.judging import baseline, compare
+from prunebench.cli.planning import plan
 
 main.add_command(compare)
 main.add_command(baseline)
+main.add_command(plan)
 
 __all__ = ["main"]
