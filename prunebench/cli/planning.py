@@ -41,6 +41,7 @@ class Request:
     macs_percent: float | None
     cost: Cost
     step: float
+    caution: float
     extrapolate: bool
     workload: str
     checkpoint: Path | None
@@ -75,6 +76,7 @@ class Loaded:
 
     Attributes:
         training, choosing: what fine-tuning trains on, and what plans and epochs are chosen by.
+        reporting: test images that neither plan nor epoch was chosen by.
     """
 
     workload: Workload
@@ -83,6 +85,7 @@ class Loaded:
     data: Dataset
     training: ImageSet
     choosing: ImageSet
+    reporting: ImageSet
 
 
 @click.command()
@@ -104,6 +107,13 @@ class Loaded:
 )
 @click.option("--previous", help="Compounding: the table, or run, that the scanned model was pruned by.")
 @click.option("--step", type=float, default=0.01, show_default=True, help="Optimal: between candidate sparsities.")
+@click.option(
+    "--caution",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Plan by each scanned accuracy less so many standard errors: the best of many is flattered.",
+)
 @click.option("--extrapolate", is_flag=True, help="Beyond the last point, fall to guessing at sparsity 1.")
 @click.option("--workload", default="digits", show_default=True, help="digits or cifar10.")
 @click.option("--checkpoint", type=FILE, help="The model to plan for; the one that was scanned.")
@@ -134,7 +144,8 @@ class Loaded:
     type=click.Choice(["validation", "test"]),
     default="validation",
     show_default=True,
-    help="Images rounds and moves are chosen by: held-out training images, or test images (optimistic).",
+    help="Images that rounds and moves are chosen by: training images, which the base model may know by heart, or test "
+    "images, at most half; what is reported is measured on the others.",
 )
 @click.option("--images", type=click.IntRange(min=1), default=2000, show_default=True, help="How many of those.")
 @click.option("--output", type=FILE, help="Write the sparsity table (TOML) here.")
@@ -160,7 +171,7 @@ def plan(**options: Any) -> None:
         if path:
             check_writable(path.parent)
     scan = read_scan(request.scan_file) if request.scan_file else None
-    curves = Curves.of_scan(scan, extrapolate=request.extrapolate) if scan else None
+    curves = Curves.of_scan(scan, caution=request.caution, extrapolate=request.extrapolate) if scan else None
     with ProgressBar() as progress:
         loaded = _load(request, scan, progress) if request.needs_model else None
         if curves:
@@ -188,11 +199,11 @@ def plan(**options: Any) -> None:
         tested = _test(request, made, curves, loaded, progress) if request.measure or refinement else None
     click.echo(f"{plan_table(made)}\n\n{cost_table(made, inventory)}")
     if refinement:
-        where = f"{request.images:,} {request.choose_on} images"
-        click.echo(f"\nMeasured on {where}:\n")
+        count = len(loaded.choosing) if loaded else 0
+        click.echo(f"\nMeasured on {count:,} {request.choose_on} images:\n")
         click.echo(trials_table(refinement.trials, elements=inventory.elements, best=refinement.best))
-    if tested:
-        click.echo(f"\n{plan_accuracy_table(**tested, images='test images')}")
+    if tested and loaded:
+        click.echo(f"\n{plan_accuracy_table(**tested, images=_images(loaded))}")
     elif made.base_accuracy is not None:
         predicted = made.predicted_accuracy
         click.echo(f"\n{plan_accuracy_table(base=made.base_accuracy, predicted=predicted, images='scanned images')}")
@@ -313,20 +324,20 @@ def _load(request: Request, scan: Scan | None, progress: ProgressBar) -> Loaded:
             f"the scan '{request.scan_file}' is of other weights ({scan.model_digest[:12]}) than {base.origin} "
             f"({base.digest[:12]}): give the scanned model with --checkpoint, or scan this one"
         )
-    held_out = min(request.images, len(data.train) // 2)
-    training, choosing = split_validation(data.train, size=held_out, seed=request.seed)
-    if request.choose_on == "test":
-        training, choosing = data.train, _some(data.test, request.images, request.seed)
+    training, reporting, seed = data.train, data.test, request.seed
+    if request.choose_on == "validation":
+        training, choosing = split_validation(training, size=min(request.images, len(training) // 2), seed=seed)
+    else:
+        reporting, choosing = split_validation(reporting, size=min(request.images, len(reporting) // 2), seed=seed)
     return Loaded(
-        workload=workload, model=base.model, digest=base.digest, data=data, training=training, choosing=choosing
+        workload=workload,
+        model=base.model,
+        digest=base.digest,
+        data=data,
+        training=training,
+        choosing=choosing,
+        reporting=reporting if request.rounds or request.finetune else data.test,
     )
-
-
-def _some(images: ImageSet, count: int, seed: int) -> ImageSet:
-    import torch
-
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    return images.take(order[:count].sort().values)
 
 
 def _finetune(request: Request, loaded: Loaded, progress: ProgressBar) -> FineTune | None:
@@ -428,20 +439,24 @@ def _keep(request: Request, loaded: Loaded | None, trials: list[Trial], **result
 def _test(
     request: Request, made: Plan, curves: Curves | None, loaded: Loaded | None, progress: ProgressBar
 ) -> dict[str, Any]:
-    """Base model and plan on the test images, beside what the curves predict for these images."""
+    """Base model and plan on the images that are reported, beside what the curves predict for these images."""
     from prunebench.evaluation import evaluate
     from prunebench.planning import measure_on, predicted_accuracy
 
     assert loaded is not None
     progress.stage("evaluation of the base model")
-    base = evaluate(loaded.model, loaded.data.test, progress=progress.evaluated).accuracy
+    base = evaluate(loaded.model, loaded.reporting, progress=progress.evaluated).accuracy
     progress.stage("evaluation of the plan")
     finetune = _finetune(request, loaded, progress)
-    measured = measure_on(loaded.model, loaded.data.test, finetune=finetune, progress=progress.evaluated)(made.sparsity)
+    measured = measure_on(loaded.model, loaded.reporting, finetune=finetune, progress=progress.evaluated)(made.sparsity)
     predicted = None
     if curves and made.interaction:
         predicted = predicted_accuracy(curves, made.sparsity, made.interaction, base=base)
     return {"base": base, "predicted": predicted, "measured": measured.accuracy, "finetuned": measured.finetuned}
+
+
+def _images(loaded: Loaded) -> str:
+    return f"{len(loaded.reporting):,} test images"
 
 
 def _source(request: Request, scan: Scan | None) -> list[str]:
@@ -476,8 +491,8 @@ def _write(
     lines = list(made.source)
     if made.predicted_accuracy is not None:
         lines.append(f"predicted accuracy, on the scanned images: {made.predicted_accuracy:.2f} %")
-    if tested:
-        lines.append(f"measured on the test images: {tested['measured']:.2f} %, base model {tested['base']:.2f} %")
+    if tested and loaded:
+        lines.append(f"measured on {_images(loaded)}: {tested['measured']:.2f} %, base model {tested['base']:.2f} %")
     made = made.model_copy(update={"source": lines})
     if request.output:
         write_text(request.output, made.as_toml)

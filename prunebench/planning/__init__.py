@@ -10,11 +10,12 @@ from prunebench.planning.allocators import (
     uniform,
 )
 from prunebench.planning.costs import Cost, Inventory, layer_cost, shortest_sparsity
-from prunebench.planning.curves import Curve, Curves
+from prunebench.planning.curves import Curve, Curves, standard_error
 from prunebench.planning.interaction import (
     Interaction,
     accuracy_of,
     fit_interaction,
+    layer_loss,
     layer_losses,
     loss_of,
     predicted_accuracy,
@@ -57,6 +58,7 @@ __all__ = [
     "lamp",
     "lamp_scores",
     "layer_cost",
+    "layer_loss",
     "layer_losses",
     "layer_options",
     "loss_of",
@@ -68,6 +70,7 @@ __all__ = [
     "read_plan",
     "refine",
     "shortest_sparsity",
+    "standard_error",
     "uniform",
     "write_plan",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from scipy.interpolate import PchipInterpolator
 
 from prunebench.errors import PlanError, UnknownNameError
 from prunebench.planning.costs import Inventory
-from prunebench.sensitivity import Scan
+from prunebench.sensitivity import Point, Scan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +25,14 @@ class Curve:
 
     Attributes:
         sparsity: absolute, strictly rising.
-        accuracy: of the whole model, at each sparsity.
+        accuracy: of the whole model, at each sparsity, as measured.
+        cautious: the same, less what chance may have given: what is planned by.
     """
 
     layer: str
     sparsity: tuple[float, ...]
     accuracy: tuple[float, ...]
+    cautious: tuple[float, ...]
 
     @property
     def limit(self) -> float:
@@ -42,18 +45,11 @@ class Curve:
         Raises:
             PlanError: beyond the limit.
         """
-        if sparsity > self.limit:
-            raise PlanError(
-                f"sparsity {sparsity:.4g} of '{self.layer}' is beyond the scan, which ends at {self.limit:.4g}: "
-                "scan higher sparsities"
-            )
-        if sparsity <= self.sparsity[0]:
-            return self.accuracy[0]
-        return float(self._cubic(sparsity))
+        return self._at(sparsity, self.accuracy, self._cubic)
 
-    @cached_property
-    def _cubic(self) -> PchipInterpolator:
-        return PchipInterpolator(self.sparsity, self.accuracy)
+    def cautious_at(self, sparsity: float) -> float:
+        """As `accuracy_at`, of the cautious accuracy."""
+        return self._at(sparsity, self.cautious, self._cautious_cubic)
 
     def drop_at(self, sparsity: float) -> float:
         """Points lost against the base model; negative where accuracy rises."""
@@ -65,6 +61,24 @@ class Curve:
         Only what was measured counts: nothing is read between the points.
         """
         return max(s for s, a in zip(self.sparsity, self.accuracy, strict=True) if self.accuracy[0] - a <= points)
+
+    def _at(self, sparsity: float, values: tuple[float, ...], cubic: PchipInterpolator | None) -> float:
+        if sparsity > self.limit:
+            raise PlanError(
+                f"sparsity {sparsity:.4g} of '{self.layer}' is beyond the scan, which ends at {self.limit:.4g}: "
+                "scan higher sparsities"
+            )
+        if cubic is None or sparsity <= self.sparsity[0]:
+            return values[0]
+        return float(cubic(sparsity))
+
+    @cached_property
+    def _cubic(self) -> PchipInterpolator | None:
+        return PchipInterpolator(self.sparsity, self.accuracy) if len(self.sparsity) > 1 else None
+
+    @cached_property
+    def _cautious_cubic(self) -> PchipInterpolator | None:
+        return PchipInterpolator(self.sparsity, self.cautious) if len(self.sparsity) > 1 else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,27 +97,42 @@ class Curves:
     layers: Mapping[str, Curve]
 
     @classmethod
-    def of_scan(cls, scan: Scan, *, extrapolate: bool = False) -> Curves:
+    def of_scan(cls, scan: Scan, *, caution: float = 0.0, extrapolate: bool = False) -> Curves:
         """Read the curves of a scan.
 
         Args:
+            caution: plan by each point's accuracy less so many standard errors of its difference from the base model.
+                Who picks the cheapest of many points picks those that chance flattered; the fewer the images the more.
             extrapolate: go on from the last point in a straight line to guessing at sparsity 1, where a layer passes
                 nothing on. What a plan gains there is an assumption until it is measured.
         """
         chance = _chance(scan)
         curves = {}
         for layer in scan.layers:
-            points = {layer.sparsity: scan.base_accuracy}
-            points |= {p.sparsity: p.accuracy for p in scan.curve(layer.name) if p.sparsity > layer.sparsity}
+            points = {layer.sparsity: (scan.base_accuracy, scan.base_accuracy)}
+            for point in scan.curve(layer.name):
+                if point.sparsity > layer.sparsity:
+                    points[point.sparsity] = (point.accuracy, point.accuracy - caution * standard_error(point))
             if extrapolate and max(points) < 1:
-                points[1.0] = min(chance, points[max(points)])
-            curves[layer.name] = Curve(layer=layer.name, sparsity=tuple(points), accuracy=tuple(points.values()))
+                points[1.0] = (min(chance, points[max(points)][0]),) * 2
+            accuracy, cautious = zip(*points.values(), strict=True)
+            curves[layer.name] = Curve(layer=layer.name, sparsity=tuple(points), accuracy=accuracy, cautious=cautious)
         return cls(inventory=Inventory.of_scan(scan), base_accuracy=scan.base_accuracy, chance=chance, layers=curves)
 
     def __getitem__(self, name: str) -> Curve:
         if name not in self.layers:
             raise UnknownNameError("layer", name, self.layers)
         return self.layers[name]
+
+
+def standard_error(point: Point) -> float:
+    """Of the point's accuracy less the base model's, in points: the two answered the same images.
+
+    Source: the variance of a paired difference of proportions, McNemar, Note on the Sampling Error of the Difference
+    Between Correlated Proportions or Percentages, 1947.
+    """
+    variance = point.lost + point.gained - (point.lost - point.gained) ** 2 / max(1, point.images)
+    return 100 * math.sqrt(max(0.0, variance)) / max(1, point.images)
 
 
 def _chance(scan: Scan) -> float:

@@ -80,22 +80,31 @@ def accuracy_of(loss: float, *, base: float, chance: float) -> float:
     return chance + (base - chance) * math.exp(-loss)
 
 
+def layer_loss(curves: Curves, name: str, sparsity: float) -> float:
+    """A layer's loss alone, from its curve, with the curve's caution.
+
+    Raises:
+        PlanError: a sparsity beyond the curve.
+    """
+    return loss_of(curves[name].cautious_at(sparsity), base=curves.base_accuracy, chance=curves.chance)
+
+
 def layer_losses(curves: Curves, sparsity: Mapping[str, float]) -> dict[str, float]:
-    """Each layer's loss alone, from its curve.
+    """`layer_loss` of every layer.
 
     Raises:
         PlanError: a sparsity beyond a layer's curve.
     """
-    return {
-        name: loss_of(curve.accuracy_at(sparsity[name]), base=curves.base_accuracy, chance=curves.chance)
-        for name, curve in curves.layers.items()
-    }
+    return {name: layer_loss(curves, name, sparsity[name]) for name in curves.layers}
 
 
 def predicted_accuracy(
     curves: Curves, sparsity: Mapping[str, float], interaction: Interaction, *, base: float | None = None
 ) -> float:
-    """Percent a plan is predicted to get right, on images of which the base model gets `base` percent (the scan's)."""
+    """Percent a plan is predicted to get right, on images of which the base model gets `base` percent (the scan's).
+
+    As cautious as the curves are: with a caution of 1 and few images it is lower than what is to be expected.
+    """
     base = curves.base_accuracy if base is None else base
     return accuracy_of(interaction.loss(layer_losses(curves, sparsity)), base=base, chance=curves.chance)
 

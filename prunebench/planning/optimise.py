@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from prunebench.errors import PlanError
 from prunebench.planning.costs import Cost, layer_cost
 from prunebench.planning.curves import Curves
-from prunebench.planning.interaction import Interaction, loss_of
+from prunebench.planning.interaction import Interaction, layer_loss, loss_of
 from prunebench.pruning import pruned_count
 
 STEP = 0.01
@@ -97,7 +97,7 @@ def layer_options(curves: Curves, name: str, cost: Cost, interaction: Interactio
     options = []
     for sparsity in (layer.sparsity, *sorted(inside)):
         kept = min(layer.nonzeros, layer.numel - pruned_count(layer.numel, sparsity, name=name))
-        loss = loss_of(curve.accuracy_at(sparsity), base=curves.base_accuracy, chance=curves.chance)
+        loss = layer_loss(curves, name, sparsity)
         options.append(Option(sparsity=sparsity, cost=layer_cost(cost, layer, kept), term=interaction.term(name, loss)))
     return options
 

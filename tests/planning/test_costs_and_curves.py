@@ -10,7 +10,7 @@ from planning.scan_factory import VGG_ELEMENTS, make_curves, make_inventory, mak
 from prunebench.errors import PlanError, UnknownNameError
 from prunebench.measure import count_macs, nominal_size_bits
 from prunebench.models import build_model
-from prunebench.planning import Curves, Inventory, layer_cost, shortest_sparsity
+from prunebench.planning import Curves, Inventory, layer_cost, shortest_sparsity, standard_error
 from prunebench.pruning import prune_, pruned_count
 from prunebench.runs import RUNS
 
@@ -90,3 +90,14 @@ def test_a_layer_that_was_not_scanned_has_the_base_model_alone() -> None:
     assert 0.0 == curves["b"].limit
     with pytest.raises(UnknownNameError, match="'c'"):
         curves["c"]
+
+
+def test_caution_takes_standard_errors_off_what_is_planned_by_and_not_off_what_was_measured() -> None:
+    scan = make_scan({"a": (10, 10)}, {"a": {0.5: 85.0}})
+    point = scan.points[0].model_copy(update={"lost": 700, "gained": 200})
+    curve = Curves.of_scan(scan.model_copy(update={"points": [point]}), caution=2)["a"]
+    # n = 10,000 pairs; the difference is -0.05 an image: the mean of 900 ones and 9,100 zeros with signs
+    error = 100 * (0.09 - 0.05**2) ** 0.5 / 10_000**0.5
+    assert pytest.approx(error) == standard_error(point)
+    assert (85.0, 90.0) == (curve.accuracy_at(0.5), curve.cautious_at(0.0))
+    assert pytest.approx(85.0 - 2 * error) == curve.cautious_at(0.5)

@@ -197,6 +197,14 @@ def test_predicted_stands_beside_measured(tiny: Callable[..., Result]) -> None:
     result = tiny("--size", 50, "--measure")
     assert 0 == result.exit_code, result.output
     assert "measured - predicted" in result.output
+    assert "200 test images" in result.output
+
+
+def test_images_that_plans_were_chosen_by_are_not_reported(tiny: Callable[..., Result]) -> None:
+    result = tiny("--size", 50, "--refine", 1, "--choose-on", "test", "--images", 80)
+    assert 0 == result.exit_code, result.output
+    assert "Measured on 80 test images" in result.output
+    assert "120 test images" in result.output
 
 
 def test_a_refinement_keeps_its_trials_and_goes_on_from_them(tiny: Callable[..., Result], tmp_path: Path) -> None:
