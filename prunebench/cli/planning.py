@@ -501,5 +501,13 @@ def _write(
         results = {"plan": made}
         if tested:
             results |= {"measured": tested["measured"], "finetuned": tested["finetuned"]}
-        _keep(request, loaded, list(refinement.trials) if refinement else [], **results)
+        _keep(request, loaded, _with_earlier(request, loaded, refinement), **results)
         click.echo(f"Record: {request.json_file}")
+
+
+def _with_earlier(request: Request, loaded: Loaded | None, refinement: Refinement | None) -> list[Trial]:
+    """The refinement's measurements, then those that its file kept for other goals: they may be wanted again."""
+    if refinement is None or loaded is None:
+        return []
+    ours = [trial.sparsity for trial in refinement.trials]
+    return [*refinement.trials, *(trial for trial in _finished(request, loaded) if trial.sparsity not in ours)]

@@ -217,6 +217,10 @@ def test_a_refinement_keeps_its_trials_and_goes_on_from_them(tiny: Callable[...,
     again = tiny(*arguments)
     assert (0, 0) == (again.exit_code, again.stderr.count("nonzeros"))
     assert record == read_plan(tmp_path / "r.json")
+    other = tiny("--size", 60, "--refine", 1, "--images", 100, "--json", tmp_path / "r.json")
+    assert 0 == other.exit_code, other.output
+    measured = [trial.sparsity for trial in read_plan(tmp_path / "r.json").trials]
+    assert all(trial.sparsity in measured for trial in record.trials)
 
 
 def test_fine_tuning_between_rounds_is_measured(tiny: Callable[..., Result], tmp_path: Path) -> None:
