@@ -393,12 +393,28 @@ def _refine(request: Request, curves: Curves, loaded: Loaded, progress: Progress
         ),
         rounds=request.rounds,
         probes=request.probes and not request.finetune,
+        starts=_starts(request, curves.inventory, loaded),
         search=request.search,
         step=request.step,
         seed=request.seed,
         finished=finished,
         on_trial=keep,
     )
+
+
+def _starts(request: Request, inventory: Inventory, loaded: Loaded) -> list[dict[str, float]]:
+    """At a fixed cost, what ERK and LAMP would do."""
+    from prunebench.models import prunable_parameters
+    from prunebench.planning import allocate_to_limit, erk, lamp
+
+    limit = _limit(request, inventory)
+    if limit is None:
+        return []
+    allocators = (erk, lamp(prunable_parameters(loaded.model)))
+    return [
+        inventory.sparsity(allocate_to_limit(allocator, inventory, cost=limit[0], limit=limit[1]))
+        for allocator in allocators
+    ]
 
 
 def _settings(request: Request, loaded: Loaded) -> str:

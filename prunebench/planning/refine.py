@@ -51,16 +51,16 @@ class Measured(Part):
 Measure = Callable[[Mapping[str, float]], Measured]
 """Prunes a copy of the base model by a sparsity for each layer, and measures it."""
 
-Kind = Literal["base", "plan", "probe", "search"]
+Kind = Literal["base", "start", "plan", "probe", "search"]
 
 
 class Trial(Part):
     """One measured set of sparsities.
 
     Attributes:
-        kind: the base model; the plan of a round; a probe, that plan with one layer left as in the base model; a move
-            of the local search.
-        round: from 1; 0 for the base model.
+        kind: the base model; a start, a plan that was given; the plan of a round; a probe, that plan with one layer left
+            as in the base model; a move of the local search.
+        round: from 1; 0 for the base model and the starts.
         nonzeros: over all parameters.
         predicted: percent, by what was known when it was planned, on the same images; None where nothing was predicted.
     """
@@ -121,6 +121,7 @@ def refine(
     *,
     rounds: int,
     probes: bool = True,
+    starts: Sequence[Mapping[str, float]] = (),
     search: int = 0,
     step: float = STEP,
     seed: int = 0,
@@ -135,6 +136,7 @@ def refine(
     Args:
         probes: measure, each round, also the plan with one layer at a time left as in the base model: what a layer
             costs amid the others, which its curve does not show. As many measurements more as layers were pruned.
+        starts: plans by other rules, measured first: they teach how layers act together, and may be the best.
         search: after the rounds, so many measurements of a local search from the best plan; only with a limit.
         finished: trials of an earlier, stopped refinement of the same thing; they are not measured again.
         on_trial: called after each measurement that was not finished before.
@@ -147,6 +149,8 @@ def refine(
     if search and goal.limit is None:
         raise PlanError("a local search moves sparsity at a fixed cost: it needs a limit, not a largest drop")
     loop = _Loop(curves, goal, measure, finished=finished, on_trial=on_trial)
+    for start in map(loop.exact, starts):
+        loop.trial("start", 0, start, loop.predicted(start, Interaction()) if loop.on_curves(start) else None)
     for number in range(1, rounds + 1):
         interaction = loop.fitted()
         plan = loop.exact(optimal_plan(curves, loop.on_scanned_images(), interaction=interaction, step=step))
@@ -216,7 +220,7 @@ class _Loop:
             [
                 (self.losses(trial.sparsity), self.loss(trial.measured.decisive))
                 for trial in self.trials
-                if trial.kind in {"plan", "probe"} or (trial.kind == "search" and self.on_curves(trial.sparsity))
+                if trial.kind != "base" and self.on_curves(trial.sparsity)
             ]
         )
 

@@ -96,8 +96,8 @@ def _told(trials: Sequence[Trial]) -> list[Trial]:
     """All but the probes, and of the search only what was better than everything before it."""
     told: list[Trial] = []
     for trial in trials:
-        best = max((earlier.measured.decisive for earlier in told if earlier.kind in {"plan", "search"}), default=0.0)
-        if trial.kind in {"base", "plan"} or (trial.kind == "search" and trial.measured.decisive > best):
+        best = max((earlier.measured.decisive for earlier in told if earlier.kind != "base"), default=0.0)
+        if trial.kind in {"base", "start", "plan"} or (trial.kind == "search" and trial.measured.decisive > best):
             told.append(trial)
     return told
 

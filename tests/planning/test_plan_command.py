@@ -212,7 +212,7 @@ def test_a_refinement_keeps_its_trials_and_goes_on_from_them(tiny: Callable[...,
     first = tiny(*arguments, "--output", tmp_path / "t.toml")
     assert 0 == first.exit_code, first.output
     record = read_plan(tmp_path / "r.json")
-    assert ["base", "plan"] == [trial.kind for trial in record.trials[:2]]
+    assert ["base", "start", "start", "plan"] == [trial.kind for trial in record.trials[:4]]
     assert first.stderr.count("nonzeros") == len({tuple(trial.sparsity.items()) for trial in record.trials})
     again = tiny(*arguments)
     assert (0, 0) == (again.exit_code, again.stderr.count("nonzeros"))

@@ -25,6 +25,7 @@ from prunebench.planning import (
     exchange,
     measure_on,
     moved,
+    optimal_plan,
     predicted_accuracy,
     refine,
 )
@@ -107,6 +108,16 @@ def test_the_search_never_ends_worse_nor_larger_and_keeps_to_its_measurements() 
     assert 60 >= len(searched) > 0
     assert refinement.best.measured.accuracy > plans(refinement)[0].measured.accuracy
     assert all(trial.nonzeros * 32 <= 0.3 * SIZE for trial in searched)
+
+
+def test_a_start_that_measures_best_is_the_best_and_teaches() -> None:
+    goal = Goal(limit=0.3 * SIZE)
+    start = optimal_plan(VGG, goal, interaction=TRUTH, step=0.05)
+    refinement = refine(VGG, goal, lawful(TRUTH), rounds=1, probes=False, starts=[start], step=0.05)
+    assert ["base", "start", "plan"] == [trial.kind for trial in refinement.trials]
+    assert start == refinement.best.sparsity
+    alone = refine(VGG, goal, lawful(TRUTH), rounds=1, probes=False, step=0.05)
+    assert miss(plans(refinement)[0]) < miss(plans(alone)[0])
 
 
 def test_a_stopped_refinement_goes_on_without_measuring_again() -> None:
