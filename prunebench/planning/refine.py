@@ -58,8 +58,8 @@ class Trial(Part):
     """One measured set of sparsities.
 
     Attributes:
-        kind: the base model; a start, a plan that was given; the plan of a round; a probe, that plan with one layer left
-            as in the base model; a move of the local search.
+        kind: the base model; a start, a plan that was given; the plan of a round; a probe, that plan with one layer
+            left as in the base model; a move of the local search.
         round: from 1; 0 for the base model and the starts.
         nonzeros: over all parameters.
         predicted: percent, by what was known when it was planned, on the same images; None where nothing was predicted.
