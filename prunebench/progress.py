@@ -67,6 +67,10 @@ class ProgressBar(Progress):
             f"accuracy {epoch.evaluation.accuracy:.2f} %, {epoch.seconds:.0f} s"
         )
 
+    def line(self, text: str) -> None:
+        """A line that stays; the bar goes on after it."""
+        self._line(text)
+
     def _show(self, text: str, done: int, total: int | None) -> None:
         if self._bar is None or self._text != text:
             self._open(text, total=total, unit="img")

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 a check failed; 2 bad input or nothing that can be compare
 
 from prunebench.cli.commands import main
 from prunebench.cli.judging import baseline, compare
+from prunebench.cli.planning import plan
 from prunebench.cli.plotting import plot
 from prunebench.cli.scanning import scan
 
@@ -13,5 +14,6 @@ main.add_command(scan)
 main.add_command(compare)
 main.add_command(baseline)
 main.add_command(plot)
+main.add_command(plan)
 
 __all__ = ["main"]

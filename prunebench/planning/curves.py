@@ -1,0 +1,141 @@
+"""Sensitivity curves: a layer's accuracy as a function of its sparsity, read from a scan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from scipy.interpolate import PchipInterpolator
+
+from prunebench.errors import PlanError, UnknownNameError
+from prunebench.planning.costs import Inventory
+from prunebench.sensitivity import Point, Scan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Accuracy, in percent, with one layer pruned: through the scanned points, and smooth between them.
+
+    The first point is the base model at its own sparsity. Accuracy may rise. Nothing is said beyond the last point.
+    Between points the curve is the piecewise cubic of Fritsch and Butland (A Method for Constructing Local Monotone
+    Piecewise Cubic Interpolants, 1984), which stays within its neighbours; straight lines overstate what is lost on a
+    curve that bends down, and put every optimum on a scanned point.
+
+    Attributes:
+        sparsity: absolute, strictly rising.
+        accuracy: of the whole model, at each sparsity, as measured.
+        cautious: the same, less what chance may have given: what is planned by.
+    """
+
+    layer: str
+    sparsity: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    cautious: tuple[float, ...]
+
+    @property
+    def limit(self) -> float:
+        """The highest sparsity the curve knows."""
+        return self.sparsity[-1]
+
+    def accuracy_at(self, sparsity: float) -> float:
+        """Percent; at less than the base model's own sparsity, the base model's.
+
+        Raises:
+            PlanError: beyond the limit.
+        """
+        return self._at(sparsity, self.accuracy, self._cubic)
+
+    def cautious_at(self, sparsity: float) -> float:
+        """As `accuracy_at`, of the cautious accuracy."""
+        return self._at(sparsity, self.cautious, self._cautious_cubic)
+
+    def drop_at(self, sparsity: float) -> float:
+        """Points lost against the base model; negative where accuracy rises."""
+        return self.accuracy[0] - self.accuracy_at(sparsity)
+
+    def largest_keeping(self, points: float) -> float:
+        """The largest scanned sparsity at which at most `points` are lost; the base model's own where there is none.
+
+        Only what was measured counts: nothing is read between the points.
+        """
+        return max(s for s, a in zip(self.sparsity, self.accuracy, strict=True) if self.accuracy[0] - a <= points)
+
+    def _at(self, sparsity: float, values: tuple[float, ...], cubic: PchipInterpolator | None) -> float:
+        if sparsity > self.limit:
+            raise PlanError(
+                f"sparsity {sparsity:.4g} of '{self.layer}' is beyond the scan, which ends at {self.limit:.4g}: "
+                "scan higher sparsities"
+            )
+        if cubic is None or sparsity <= self.sparsity[0]:
+            return values[0]
+        return float(cubic(sparsity))
+
+    @cached_property
+    def _cubic(self) -> PchipInterpolator | None:
+        return PchipInterpolator(self.sparsity, self.accuracy) if len(self.sparsity) > 1 else None
+
+    @cached_property
+    def _cautious_cubic(self) -> PchipInterpolator | None:
+        return PchipInterpolator(self.sparsity, self.cautious) if len(self.sparsity) > 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """The curves of a scan, one a layer; a layer that was not scanned has the base model's point alone.
+
+    Attributes:
+        base_accuracy: percent.
+        chance: percent a model that guesses gets right.
+        layers: curves by layer, in the model's order.
+    """
+
+    inventory: Inventory
+    base_accuracy: float
+    chance: float
+    layers: Mapping[str, Curve]
+
+    @classmethod
+    def of_scan(cls, scan: Scan, *, caution: float = 0.0, extrapolate: bool = False) -> Curves:
+        """Read the curves of a scan.
+
+        Args:
+            caution: plan by each point's accuracy less so many standard errors of its difference from the base model.
+                Who picks the cheapest of many points picks those that chance flattered; the fewer the images the more.
+            extrapolate: go on from the last point in a straight line to guessing at sparsity 1, where a layer passes
+                nothing on. What a plan gains there is an assumption until it is measured.
+        """
+        chance = _chance(scan)
+        curves = {}
+        for layer in scan.layers:
+            points = {layer.sparsity: (scan.base_accuracy, scan.base_accuracy)}
+            for point in scan.curve(layer.name):
+                if point.sparsity > layer.sparsity:
+                    points[point.sparsity] = (point.accuracy, point.accuracy - caution * standard_error(point))
+            if extrapolate and max(points) < 1:
+                points[1.0] = (min(chance, points[max(points)][0]),) * 2
+            accuracy, cautious = zip(*points.values(), strict=True)
+            curves[layer.name] = Curve(layer=layer.name, sparsity=tuple(points), accuracy=accuracy, cautious=cautious)
+        return cls(inventory=Inventory.of_scan(scan), base_accuracy=scan.base_accuracy, chance=chance, layers=curves)
+
+    def __getitem__(self, name: str) -> Curve:
+        if name not in self.layers:
+            raise UnknownNameError("layer", name, self.layers)
+        return self.layers[name]
+
+
+def standard_error(point: Point) -> float:
+    """Of the point's accuracy less the base model's, in points: the two answered the same images.
+
+    Source: the variance of a paired difference of proportions, McNemar, Note on the Sampling Error of the Difference
+    Between Correlated Proportions or Percentages, 1947.
+    """
+    variance = point.lost + point.gained - (point.lost - point.gained) ** 2 / max(1, point.images)
+    return 100 * math.sqrt(max(0.0, variance)) / max(1, point.images)
+
+
+def _chance(scan: Scan) -> float:
+    """One over the outputs of the last layer, or 0 where the base model is no better than that."""
+    chance = 100 / max(1, scan.layers[-1].shape[0]) if scan.layers else 0.0
+    return chance if chance < scan.base_accuracy else 0.0

@@ -1,0 +1,192 @@
+"""The best plan the curves allow: an integer program that gives each layer one of its candidate sparsities.
+
+The problem is the multiple-choice knapsack (Sinha, Zoltners, The Multiple-Choice Knapsack Problem, 1979). scipy's
+`milp` (HiGHS, branch and bound) solves it to the optimum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+from prunebench.errors import PlanError
+from prunebench.planning.costs import Cost, layer_cost
+from prunebench.planning.curves import Curves
+from prunebench.planning.interaction import Interaction, layer_loss, loss_of
+from prunebench.pruning import pruned_count
+
+STEP = 0.01
+"""Distance of the candidate sparsities of a layer, unless told otherwise."""
+
+_ATTEMPTS = 20
+_ROUNDING = 1e-12  # of a sum of floats, relative to it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What to minimise and what to stay within: least loss with `limit`, least cost with `max_drop`.
+
+    Attributes:
+        cost: what the limit is on, or what is minimised.
+        limit: most the model may cost, in bits, bytes or MACs of one image.
+        max_drop: most accuracy may fall below the base model, in points.
+
+    Raises:
+        PlanError: both are given, or none; a limit or drop that is negative or not finite.
+    """
+
+    cost: Cost = "size"
+    limit: float | None = None
+    max_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.limit is None) == (self.max_drop is None):
+            raise PlanError("a goal needs either a limit of the cost or a largest drop of accuracy, and not both")
+        for name, value in (("limit", self.limit), ("largest drop", self.max_drop)):
+            if value is not None and not 0 <= value < math.inf:
+                raise PlanError(f"the {name} must be a finite number of at least 0, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One thing that can be done to a layer; `term` is what it adds to the plan's loss, by the interaction."""
+
+    sparsity: float
+    cost: float
+    term: float
+
+
+def optimal_plan(
+    curves: Curves, goal: Goal, *, interaction: Interaction | None = None, step: float = STEP
+) -> dict[str, float]:
+    """Sparsity by layer: the optimum, over the candidates, of what the curves and the interaction predict.
+
+    Candidates are the multiples of `step` from the base model's own sparsity of a layer to the end of its curve, the
+    scanned points, and leaving the layer as it is. Where a curve rises again a higher sparsity is preferred to a lower
+    one that loses more; a rise above the base model counts as no loss, and never pays for a loss elsewhere.
+
+    Raises:
+        PlanError: the goal cannot be met; says what can.
+    """
+    interaction = interaction or Interaction()
+    if not 0 < step <= 1:
+        raise PlanError(f"the step between candidate sparsities must be in (0, 1], got {step}")
+    options = {name: frontier(layer_options(curves, name, goal.cost, interaction, step)) for name in curves.layers}
+    if goal.max_drop is not None:
+        loss = loss_of(curves.base_accuracy - goal.max_drop, base=curves.base_accuracy, chance=curves.chance)
+        chosen = choose(options, minimise="cost", limit=interaction.budget(loss))
+    else:
+        assert goal.limit is not None, "a goal has one or the other"
+        _check_reachable(curves, goal, {name: found[-1] for name, found in options.items()})
+        chosen = choose(options, minimise="term", limit=goal.limit - curves.inventory.others(goal.cost))
+    return {name: option.sparsity for name, option in chosen.items()}
+
+
+def layer_options(curves: Curves, name: str, cost: Cost, interaction: Interaction, step: float) -> list[Option]:
+    """A layer's candidates by rising sparsity; the first leaves it as it is."""
+    curve = curves[name]
+    layer = next(layer for layer in curves.inventory.layers if layer.name == name)
+    multiples = (round(index * step, 12) for index in range(math.floor(1 / step) + 1))
+    inside = {s for s in (*multiples, *curve.sparsity) if layer.sparsity < s <= curve.limit}
+    options = []
+    for sparsity in (layer.sparsity, *sorted(inside)):
+        kept = min(layer.nonzeros, layer.numel - pruned_count(layer.numel, sparsity, name=name))
+        loss = layer_loss(curves, name, sparsity)
+        options.append(Option(sparsity=sparsity, cost=layer_cost(cost, layer, kept), term=interaction.term(name, loss)))
+    return options
+
+
+def frontier(options: Sequence[Option]) -> list[Option]:
+    """The options that no other beats in both cost and term, by falling cost; of equals, the least sparse."""
+    best: list[Option] = []
+    for option in sorted(options, key=lambda option: (option.cost, option.term, option.sparsity)):
+        if not best or option.term < best[-1].term:
+            best.append(option)
+    return best[::-1]
+
+
+def choose(
+    options: Mapping[str, Sequence[Option]], *, minimise: Literal["cost", "term"], limit: float
+) -> dict[str, Option]:
+    """One option for each layer, with the least sum of one of cost and term and at most `limit` of the other.
+
+    Raises:
+        PlanError: no choice stays within the limit.
+    """
+    other: Literal["cost", "term"] = "term" if minimise == "cost" else "cost"
+    fitting = _fitting(options, other, limit)
+    allowed = limit
+    for _ in range(_ATTEMPTS):
+        taken = _solve(fitting, minimise, other, allowed)
+        if taken is None:
+            break
+        excess = math.fsum(getattr(option, other) for option in taken) - limit
+        if excess <= _ROUNDING * limit:
+            return dict(zip(fitting, taken, strict=True))
+        allowed -= 2 * excess  # the solver allows itself a relative error of a millionth; the limit does not
+    return {name: min(layer, key=lambda option: float(getattr(option, other))) for name, layer in fitting.items()}
+
+
+def _fitting(
+    options: Mapping[str, Sequence[Option]], bound: Literal["cost", "term"], limit: float
+) -> dict[str, list[Option]]:
+    """The options that are within the limit where all other layers take what is least."""
+    least = {name: min(float(getattr(option, bound)) for option in layer) for name, layer in options.items()}
+    room = limit - math.fsum(least.values())
+    if room < -_ROUNDING * limit:
+        raise PlanError(f"no choice of sparsities has a {bound} of at most {limit:g}: the least is {limit - room:g}")
+    room += _ROUNDING * limit
+    return {
+        name: [option for option in layer if getattr(option, bound) - least[name] <= room]
+        for name, layer in options.items()
+    }
+
+
+def _solve(
+    options: Mapping[str, Sequence[Option]],
+    goal: Literal["cost", "term"],
+    bound: Literal["cost", "term"],
+    limit: float,
+) -> list[Option] | None:
+    """The option taken of each layer, in order; None where nothing fits.
+
+    Both sums are scaled to about 1, which the solver's tolerances expect.
+    """
+    everything = [option for layer in options.values() for option in layer]
+    goals, bounds = (np.array([getattr(option, of) for option in everything], dtype=float) for of in (goal, bound))
+    result = milp(
+        goals / (goals.max() or 1.0),
+        integrality=np.ones(len(everything)),
+        bounds=Bounds(0, 1),
+        constraints=[
+            LinearConstraint(_one_a_layer([len(layer) for layer in options.values()]), 1, 1),
+            LinearConstraint(bounds[np.newaxis, :] / (limit or 1.0), -np.inf, 1 if limit else 0),
+        ],
+        options={"mip_rel_gap": 0.0},
+    )
+    return None if result.x is None else [everything[index] for index in np.flatnonzero(result.x > 0.5)]
+
+
+def _one_a_layer(counts: Sequence[int]) -> csr_array:
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))))
+
+
+def _check_reachable(curves: Curves, goal: Goal, cheapest: Mapping[str, Option]) -> None:
+    assert goal.limit is not None, "asked of a goal with a limit"
+    inventory = curves.inventory
+    kept = inventory.kept({name: option.sparsity for name, option in cheapest.items()})
+    if inventory.total(goal.cost, kept) > goal.limit:
+        wanted, least = 100 * goal.limit / inventory.dense_total(goal.cost), inventory.percent(goal.cost, kept)
+        unscanned = [name for name, curve in curves.layers.items() if len(curve.sparsity) == 1]
+        others = f" ({', '.join(unscanned)} not scanned at all)" if unscanned else ""
+        raise PlanError(
+            f"{goal.cost} {wanted:.2f} % of dense cannot be met: the least the scan's curves allow is {least:.2f} %"
+            f"{others}: scan higher sparsities"
+        )

@@ -1,0 +1,184 @@
+"""`Plan`: sparsities with what they cost and what is predicted of them, and the table of it that runs; its JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from prunebench.documents import Count, Digest, Migrations, Part, parsed, read_document, render, upgraded, verified
+from prunebench.files import write_text
+from prunebench.planning.costs import Inventory
+from prunebench.planning.curves import Curves
+from prunebench.planning.interaction import Interaction, predicted_accuracy
+from prunebench.planning.refine import Trial
+
+SCHEMA_VERSION = 1
+
+MIGRATIONS: Migrations = {}
+"""What turns a plan of a version into one of the next. None yet: version 1 is the first."""
+
+Rule = Literal["optimal", "documented", "compounding", "uniform", "magnitude", "erk", "lamp"]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class PlannedLayer(Part):
+    """One layer of a plan.
+
+    Attributes:
+        base_nonzeros: of the model the plan starts from.
+        kept: elements left.
+        drop: points that this layer alone is predicted to lose, by its curve; negative where it rises; None where the
+            curve does not reach so far, or there is none.
+    """
+
+    name: str
+    numel: Count
+    base_nonzeros: Count
+    sparsity: Annotated[float, Field(ge=0, le=1)]
+    kept: Count
+    drop: float | None = None
+
+
+class Plan(Part):
+    """Sparsities for every prunable parameter, absolute, and what they come to.
+
+    Attributes:
+        rule: what chose them.
+        source: lines for people: the scan, the target, the search; they head the table.
+        layers: in the model's order.
+        elements, nonzeros: over all parameters, batch norm and bias included.
+        size_percent: nonzeros in percent of elements.
+        file_bytes, file_percent, macs, macs_percent: see `Cost`; percents of the dense model's.
+        base_accuracy: percent, of the scan; None without one.
+        predicted_accuracy: percent, on the scan's images; None without a scan or where it does not reach so far.
+        interaction: the law the prediction is made by.
+    """
+
+    rule: Rule
+    model: str
+    source: list[str]
+    layers: list[PlannedLayer]
+    elements: Count
+    nonzeros: Count
+    size_percent: Percent
+    file_bytes: Count
+    file_percent: Percent
+    macs: Annotated[float, Field(ge=0)]
+    macs_percent: Percent
+    base_accuracy: Percent | None = None
+    predicted_accuracy: Percent | None = None
+    interaction: Interaction | None = None
+
+    @property
+    def sparsity(self) -> dict[str, float]:
+        """Sparsity by layer: what `prune_` takes."""
+        return {layer.name: layer.sparsity for layer in self.layers}
+
+    @property
+    def as_toml(self) -> str:
+        """A sparsity table for `prunebench run` and `prunebench lint`; it prunes exactly the planned elements."""
+        pruned = sum(layer.numel - layer.kept for layer in self.layers)
+        lines = [
+            *(f"# {line}" for line in ("Made by prunebench plan.", *self.source)),
+            f"model = {json.dumps(self.model)}",
+            f"source = {json.dumps(f'prunebench plan, rule {self.rule}')}",
+            f"size_percent = {100 * (self.elements - pruned) / self.elements:.2f}",
+            "",
+            "[sparsity]",
+            *(f"{json.dumps(layer.name)} = {layer.sparsity!r}" for layer in self.layers),
+        ]
+        return "\n".join(lines) + "\n"
+
+
+class PlanRecord(Part):
+    """A plan and what was measured for it, as it is kept.
+
+    Attributes:
+        base_digest: of the base model's weights.
+        choosing_digest: of the images that plans were chosen by; None where nothing was measured to choose.
+        settings: what else the trials depend on, for example the protocol that fine-tuned them.
+        plan: None while the refinement goes on.
+        trials: of the refinement, in order.
+        measured: the plan on the test images, percent; after fine-tuning where done.
+    """
+
+    schema_version: Literal[1] = 1
+    base_digest: Digest | None = None
+    choosing_digest: Digest | None = None
+    settings: str = ""
+    plan: Plan | None = None
+    trials: list[Trial] = Field(default_factory=list)
+    measured: Percent | None = None
+    finetuned: Percent | None = None
+
+
+def make_plan(
+    rule: Rule,
+    sparsity: Mapping[str, float],
+    inventory: Inventory,
+    *,
+    model: str,
+    source: Sequence[str] = (),
+    curves: Curves | None = None,
+    interaction: Interaction | None = None,
+) -> Plan:
+    """A plan from sparsities: exact counts, costs, and a prediction where the curves reach.
+
+    Raises:
+        PlanError: a layer has no sparsity, or one outside [0, 1].
+    """
+    kept = inventory.kept(sparsity)
+    exact = inventory.sparsity(kept)
+    reaches = curves is not None and all(exact[name] <= curve.limit for name, curve in curves.layers.items())
+    interaction = (interaction or Interaction()) if reaches else None
+    return Plan(
+        rule=rule,
+        model=model,
+        source=list(source),
+        layers=[
+            PlannedLayer(
+                name=layer.name,
+                numel=layer.numel,
+                base_nonzeros=layer.nonzeros,
+                sparsity=exact[layer.name],
+                kept=kept[layer.name],
+                drop=_drop(curves, layer.name, exact[layer.name]),
+            )
+            for layer in inventory.layers
+        ],
+        elements=inventory.elements,
+        nonzeros=sum(kept.values()) + inventory.other_nonzeros,
+        size_percent=inventory.percent("size", kept),
+        file_bytes=round(inventory.total("file", kept)),
+        file_percent=inventory.percent("file", kept),
+        macs=inventory.total("macs", kept),
+        macs_percent=inventory.percent("macs", kept) if inventory.dense_total("macs") else 0.0,
+        base_accuracy=curves.base_accuracy if curves else None,
+        predicted_accuracy=predicted_accuracy(curves, exact, interaction) if curves and interaction else None,
+        interaction=interaction,
+    )
+
+
+def _drop(curves: Curves | None, name: str, sparsity: float) -> float | None:
+    if curves is None or sparsity > curves[name].limit:
+        return None
+    return curves[name].drop_at(sparsity)
+
+
+def write_plan(record: PlanRecord, path: Path) -> None:
+    """Write as JSON with sorted keys and a digest of the content; whole or not at all."""
+    write_text(path, render(record.model_dump(mode="json")))
+
+
+def read_plan(path: Path) -> PlanRecord:
+    """Read what `write_plan` wrote.
+
+    Raises:
+        RecordError: absent, not JSON, edited since it was written, of a newer schema, or damaged.
+    """
+    content = verified(read_document(path), path=path, newest=SCHEMA_VERSION)
+    return parsed(PlanRecord, upgraded(content, path=path, newest=SCHEMA_VERSION, migrations=MIGRATIONS), path=path)

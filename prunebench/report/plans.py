@@ -1,0 +1,114 @@
+"""Tables of plans as text: layers, costs, predicted beside measured accuracy, and what a refinement measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prunebench.report.tables import UNDOCUMENTED, _short, _table
+
+if TYPE_CHECKING:
+    from prunebench.planning import Inventory, Plan, Trial
+
+NONE = UNDOCUMENTED
+
+
+def plan_table(plan: Plan) -> str:
+    """Sparsity and kept elements by layer, each layer's share of the size, and what it alone is predicted to lose."""
+    rows = [
+        [_short(layer.name), f"{layer.sparsity:.4f}", f"{layer.numel:,}", f"{layer.kept:,}",
+         f"{100 * layer.kept / plan.nonzeros:.2f}", _points(layer.drop)]
+        for layer in plan.layers
+    ]  # fmt: skip
+    others = plan.elements - sum(layer.numel for layer in plan.layers)
+    others_kept = plan.nonzeros - sum(layer.kept for layer in plan.layers)
+    rows.append(
+        ["batch norm, bias", "", f"{others:,}", f"{others_kept:,}", f"{100 * others_kept / plan.nonzeros:.2f}", ""]
+    )
+    rows.append(
+        ["all", f"{1 - plan.nonzeros / plan.elements:.4f}", f"{plan.elements:,}", f"{plan.nonzeros:,}", "100.00", ""]
+    )
+    return _table(rows, headers=["layer", "sparsity", "elements", "kept", "% of size", "alone loses, points"])
+
+
+def cost_table(plan: Plan, inventory: Inventory) -> str:
+    """Nominal size, size in a sparse file and multiply-accumulates, beside the dense model's."""
+    rows = [
+        [
+            "nominal size, MiB",
+            _mib(plan.nonzeros * 4),
+            _mib(inventory.dense_total("size") / 8),
+            f"{plan.size_percent:.2f}",
+        ],
+        ["sparse file, MiB", _mib(plan.file_bytes), _mib(inventory.dense_total("file")), f"{plan.file_percent:.2f}"],
+        [
+            "MMACs an image",
+            f"{plan.macs / 1e6:,.1f}",
+            f"{inventory.dense_total('macs') / 1e6:,.1f}",
+            f"{plan.macs_percent:.2f}",
+        ],
+    ]
+    return _table(rows, headers=["", "plan", "dense", "% of dense"])
+
+
+def plan_accuracy_table(
+    *, base: float, predicted: float | None, measured: float | None = None, finetuned: float | None = None, images: str
+) -> str:
+    """Accuracy of the base model and of the plan, predicted and measured, on the same images, in percent."""
+    columns = {"accuracy, %": images, "base model": f"{base:.2f}", "plan predicted": _percent(predicted)}
+    if measured is not None:
+        columns["plan measured"] = f"{measured:.2f}"
+        difference = NONE if predicted is None else f"{round(measured - predicted, 2) + 0.0:+.2f}"
+        columns["measured - predicted"] = difference
+    if finetuned is not None:
+        columns["fine-tuned"] = f"{finetuned:.2f}"
+    return _table([list(columns.values())], headers=list(columns))
+
+
+def trials_table(trials: Sequence[Trial], *, elements: int, best: Trial) -> str:
+    """What a refinement measured, in order: plans, and the moves of a search that helped."""
+    rows = []
+    for trial in _told(trials):
+        measured = trial.measured
+        rows.append(
+            [
+                trial.kind,
+                str(trial.round) if trial.round else "",
+                f"{100 * trial.nonzeros / elements:.2f}",
+                _percent(trial.predicted),
+                f"{measured.accuracy:.2f}",
+                _percent(measured.finetuned),
+                "best" if trial.sparsity == best.sparsity else "",
+            ]
+        )
+    return _table(rows, headers=["", "round", "size, %", "predicted, %", "measured, %", "fine-tuned, %", ""])
+
+
+def trial_line(trial: Trial) -> str:
+    """One measurement, as it is made."""
+    predicted = "" if trial.predicted is None else f", predicted {trial.predicted:.2f} %"
+    finetuned = "" if trial.measured.finetuned is None else f", fine-tuned {trial.measured.finetuned:.2f} %"
+    number = f" {trial.round}" if trial.kind == "plan" else ""
+    return f"{trial.kind}{number}: {trial.nonzeros:,} nonzeros, {trial.measured.accuracy:.2f} %{predicted}{finetuned}"
+
+
+def _told(trials: Sequence[Trial]) -> list[Trial]:
+    """All but the probes, and of the search only what was better than everything before it."""
+    told: list[Trial] = []
+    for trial in trials:
+        best = max((earlier.measured.decisive for earlier in told if earlier.kind != "base"), default=0.0)
+        if trial.kind in {"base", "start", "plan"} or (trial.kind == "search" and trial.measured.decisive > best):
+            told.append(trial)
+    return told
+
+
+def _points(drop: float | None) -> str:
+    return NONE if drop is None else f"{round(drop, 2) + 0.0:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f}"
+
+
+def _mib(size_bytes: float) -> str:
+    return f"{size_bytes / 2**20:.2f}"

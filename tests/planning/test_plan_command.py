@@ -1,0 +1,248 @@
+"""`prunebench plan` as a user meets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from planning.scan_factory import make_scan, vgg_scan
+from torch import nn
+
+from prunebench import workloads
+from prunebench.cli import main
+from prunebench.data import Dataset, ImageSet
+from prunebench.evaluation import evaluate
+from prunebench.measure import count_macs
+from prunebench.models import prunable_parameters, register_model, save_state, state_digest
+from prunebench.planning import measure_on, read_plan
+from prunebench.sensitivity import read_scan, write_scan
+from prunebench.tables import read_table
+
+TARGET_OPTIONS = "--size, --nonzeros, --file-size or --macs"
+
+
+class Tiny(nn.Module):
+    """Two linear layers on 3x2x2 images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(12, 32)
+        self.output = nn.Linear(32, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.output(torch.relu(self.hidden(images.flatten(1) - 0.5)))
+
+
+register_model("tiny-plan", Tiny)
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["plan", *(str(argument) for argument in arguments)])
+
+
+def assert_one_clear_line(result: Result, *parts: str) -> None:
+    assert (2, 1) == (result.exit_code, len(result.stderr.strip().splitlines())), result.output
+    assert result.stderr.startswith("error: ")
+    for part in parts:
+        assert part in result.stderr
+
+
+@pytest.fixture(scope="module")
+def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scan") / "scan.json"
+    write_scan(vgg_scan(), path)
+    return path
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_thread: None) -> Callable[..., Result]:
+    """`plan` on a workload of a tiny model that is right about most of its images, with the scan of it."""
+    torch.manual_seed(0)
+    model = Tiny()
+    sets = []
+    for count in (400, 200):
+        images = torch.randint(0, 256, (count, 3, 2, 2), dtype=torch.uint8)
+        labels = model(images.float() / 255).argmax(dim=1)
+        labels[: count // 20] = (labels[: count // 20] + 1) % 4
+        sets.append(ImageSet(images, labels))
+    data = Dataset(name="tiny", train=sets[0], test=sets[1], classes=tuple("abcd"), origin="made up")
+    digits = workloads.WORKLOADS["digits"]
+    quick = digits.budgets["quick"]
+    protocol = replace(quick.protocol, epochs=1, augmentation=None)
+    tiny_workload = replace(
+        digits,
+        name="tiny",
+        model="tiny-plan",
+        load=lambda _path, _progress: data,
+        budgets={"quick": replace(quick, protocol=protocol, documented_epochs=False)},
+    )
+    monkeypatch.setattr(workloads, "WORKLOADS", {"tiny": tiny_workload})
+    save_state(model.state_dict(), tmp_path / "tiny.safetensors")
+    weights = prunable_parameters(model)
+    zeros = dict.fromkeys(weights, 0.0)
+    measure = measure_on(model, data.train)
+    grid = (0.2, 0.4, 0.6, 0.8, 0.95)
+    scan = make_scan(
+        {name: tuple(weight.shape) for name, weight in weights.items()},
+        {name: {s: measure({**zeros, name: s}).accuracy for s in grid} for name in weights},
+        base=evaluate(model, data.train).accuracy,
+        macs=count_macs(model, (3, 2, 2)),
+        others=36,
+        model="tiny-plan",
+    )
+    write_scan(
+        scan.model_copy(update={"model_digest": state_digest(model.state_dict())}),
+        tmp_path / "tiny.json",
+    )
+    common = ("--workload", "tiny", "--checkpoint", tmp_path / "tiny.safetensors")
+    return lambda *arguments: call("--scan", tmp_path / "tiny.json", *common, *arguments)
+
+
+# Plans from a scan
+
+
+def test_a_plan_at_the_size_of_run3_runs_and_lints(scan_file: Path, tmp_path: Path) -> None:
+    result = call("--scan", scan_file, "--nonzeros", 2_710_807, "--output", tmp_path / "mine.toml")
+    assert 0 == result.exit_code, result.output
+    assert len(read_table(tmp_path / "mine.toml").sparsity) == 9
+    assert "nominal size, MiB   10.34    35.20         29.37" in result.output
+    assert "--rule optimal --nonzeros 2710807" in (tmp_path / "mine.toml").read_text()
+    lint = CliRunner().invoke(main, ["lint", str(tmp_path / "mine.toml")])
+    assert (0, True) == (lint.exit_code, "29.37" in lint.output)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--max-drop", 10, "--cost", "macs"],
+        ["--file-size", 30],
+        ["--rule", "documented", "--max-drop", 3],
+        ["--rule", "documented", "--max-drop", 5, "--size", 30],
+        ["--rule", "compounding", "--max-drop", 3, "--previous", "run1"],
+        ["--rule", "erk", "--nonzeros", 807_150],
+        ["--rule", "uniform", "--macs", 20],
+        ["--size", 1, "--extrapolate", "--step", 0.05],
+    ],
+)
+def test_every_rule_writes_a_table_that_can_be_read(scan_file: Path, tmp_path: Path, arguments: list[object]) -> None:
+    table, record = tmp_path / "table.toml", tmp_path / "plan.json"
+    result = call("--scan", scan_file, *arguments, "--output", table, "--json", record)
+    assert 0 == result.exit_code, result.output
+    plan = read_plan(record).plan
+    assert plan is not None
+    assert plan.sparsity == dict(read_table(table).sparsity)
+    assert f"{plan.nonzeros:,}" in result.output
+
+
+def test_a_size_out_of_reach_is_one_line_with_what_can_be_reached(scan_file: Path) -> None:
+    result = call("--scan", scan_file, "--size", 2)
+    assert_one_clear_line(result, "size 2.00 % of dense cannot be met", "allow is 2.06 %", "scan higher sparsities")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--size", 30], ["--rule optimal", "--scan FILE"]),
+        (["--scan", "absent.json", "--size", 30], ["absent.json"]),
+        (["--scan", "SCAN"], ["either --max-drop or one of", TARGET_OPTIONS]),
+        (["--scan", "SCAN", "--size", 30, "--max-drop", 1], ["either --max-drop or one of"]),
+        (["--scan", "SCAN", "--size", 30, "--macs", 1], ["only one of"]),
+        (["--scan", "SCAN", "--size", -1], ["-1"]),
+        (["--scan", "SCAN", "--size", "nan"], ["finite", "nan"]),
+        (["--scan", "SCAN", "--size", 30, "--step", 0], ["step", "got 0"]),
+        (["--scan", "SCAN", "--rule", "documented", "--size", 30], ["needs --max-drop"]),
+        (["--scan", "SCAN", "--rule", "compounding", "--max-drop", 1, "--size", 9], ["takes no target"]),
+        (["--scan", "SCAN", "--rule", "compounding", "--max-drop", 1, "--previous", "run9"], ["unknown run 'run9'"]),
+        (["--scan", "SCAN", "--rule", "erk", "--max-drop", 1], ["--rule erk needs one of", TARGET_OPTIONS]),
+        (["--scan", "SCAN", "--rule", "erk", "--nonzeros", 5], ["cannot be had"]),
+        (["--scan", "SCAN", "--rule", "best", "--size", 30], ["'best'", "'optimal'"]),
+        (["--scan", "SCAN", "--size", 30, "--previous", "run1"], ["--previous is for --rule compounding"]),
+        (["--scan", "SCAN", "--rule", "erk", "--size", 30, "--refine", 2], ["--refine corrects"]),
+        (["--scan", "SCAN", "--max-drop", 3, "--refine", 2, "--search", 5], ["--search", "fixed size"]),
+        (["--scan", "SCAN", "--size", 30, "--finetune"], ["--finetune", "--measure or --refine"]),
+        (["--scan", "SCAN", "--size", 30, "--measure", "--workload", "none"], ["unknown workload 'none'"]),
+        (["--scan", "SCAN", "--size", 30, "--output", "/proc/none/t.toml"], ["cannot write"]),
+    ],
+)
+def test_bad_input_is_one_line(scan_file: Path, arguments: list[object], parts: list[str]) -> None:
+    result = call(*(scan_file if argument == "SCAN" else argument for argument in arguments))
+    assert_one_clear_line(result, *parts)
+
+
+def test_help_imports_no_torch_and_names_the_rules() -> None:
+    result = call("--help")
+    assert 0 == result.exit_code
+    assert all(rule in result.output for rule in ("optimal", "documented", "erk", "lamp"))
+
+
+# Plans that are measured
+
+
+@pytest.mark.parametrize("rule", ["uniform", "magnitude", "erk", "lamp"])
+def test_allocators_need_no_scan(tiny: Callable[..., Result], tmp_path: Path, rule: str) -> None:
+    arguments = ("--workload", "tiny", "--checkpoint", tmp_path / "tiny.safetensors", "--json", tmp_path / "p.json")
+    result = call("--rule", rule, "--nonzeros", 300, "--measure", *arguments)
+    assert 0 == result.exit_code, result.output
+    record = read_plan(tmp_path / "p.json")
+    assert record.plan is not None
+    assert 300 == record.plan.nonzeros
+    assert record.measured is not None
+
+
+def test_predicted_stands_beside_measured(tiny: Callable[..., Result]) -> None:
+    result = tiny("--size", 50, "--measure")
+    assert 0 == result.exit_code, result.output
+    assert "measured - predicted" in result.output
+    assert "200 test images" in result.output
+
+
+def test_images_that_plans_were_chosen_by_are_not_reported(tiny: Callable[..., Result]) -> None:
+    result = tiny("--size", 50, "--refine", 1, "--choose-on", "test", "--images", 80)
+    assert 0 == result.exit_code, result.output
+    assert "Measured on 80 test images" in result.output
+    assert "120 test images" in result.output
+
+
+def test_a_refinement_keeps_its_trials_and_goes_on_from_them(tiny: Callable[..., Result], tmp_path: Path) -> None:
+    arguments = ("--size", 40, "--refine", 3, "--search", 4, "--images", 100, "--json", tmp_path / "r.json")
+    first = tiny(*arguments, "--output", tmp_path / "t.toml")
+    assert 0 == first.exit_code, first.output
+    record = read_plan(tmp_path / "r.json")
+    assert ["base", "start", "start", "plan"] == [trial.kind for trial in record.trials[:4]]
+    assert first.stderr.count("nonzeros") == len({tuple(trial.sparsity.items()) for trial in record.trials})
+    again = tiny(*arguments)
+    assert (0, 0) == (again.exit_code, again.stderr.count("nonzeros"))
+    assert record == read_plan(tmp_path / "r.json")
+    other = tiny("--size", 60, "--refine", 1, "--images", 100, "--json", tmp_path / "r.json")
+    assert 0 == other.exit_code, other.output
+    measured = [trial.sparsity for trial in read_plan(tmp_path / "r.json").trials]
+    assert all(trial.sparsity in measured for trial in record.trials)
+
+
+def test_fine_tuning_between_rounds_is_measured(tiny: Callable[..., Result], tmp_path: Path) -> None:
+    result = tiny("--size", 30, "--refine", 2, "--finetune", "--images", 100, "--json", tmp_path / "r.json")
+    assert 0 == result.exit_code, result.output
+    record = read_plan(tmp_path / "r.json")
+    tuned = [trial for trial in record.trials if trial.kind == "plan"]
+    assert all(trial.measured.finetuned is not None for trial in tuned)
+    assert "fine-tuned" in result.output
+    assert_one_clear_line(tiny("--size", 30, "--refine", 1, "--json", tmp_path / "r.json"), "another file for --json")
+
+
+def test_where_no_plan_keeps_within_the_drop_it_says_so(tiny: Callable[..., Result], tmp_path: Path) -> None:
+    scan = read_scan(tmp_path / "tiny.json")
+    flat = [point.model_copy(update={"accuracy": scan.base_accuracy}) for point in scan.points]
+    write_scan(scan.model_copy(update={"points": flat}), tmp_path / "tiny.json")
+    result = tiny("--max-drop", 1, "--refine", 1, "--no-probes", "--images", 100)
+    assert 1 == result.exit_code, result.output
+    assert "No plan measured keeps within 1 points: what is shown is the base model." in result.output
+
+
+def test_a_scan_of_other_weights_is_refused(scan_file: Path, tiny: Callable[..., Result], tmp_path: Path) -> None:
+    arguments = ("--workload", "tiny", "--checkpoint", tmp_path / "tiny.safetensors")
+    result = call("--scan", scan_file, "--size", 30, "--measure", *arguments)
+    assert_one_clear_line(result, "is of other weights", "--checkpoint")

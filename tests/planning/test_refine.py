@@ -1,0 +1,240 @@
+"""The loop, with measurements made by a law that the curves do not show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from planning.scan_factory import GRID, make_curves, make_inventory, make_scan, vgg_scan
+from torch import nn
+
+from prunebench.data import ImageSet
+from prunebench.errors import PlanError
+from prunebench.evaluation import evaluate
+from prunebench.planning import (
+    Curves,
+    Goal,
+    Interaction,
+    Measure,
+    Measured,
+    Refinement,
+    Trial,
+    exchange,
+    measure_on,
+    moved,
+    optimal_plan,
+    predicted_accuracy,
+    refine,
+)
+from prunebench.pruning import Masks, prune_
+
+VGG = Curves.of_scan(vgg_scan())
+TO_ONE = Curves.of_scan(vgg_scan(), extrapolate=True)  # a model can be pruned further than it was scanned
+SIZE = VGG.inventory.dense_total("size")
+CONV5, CONV6 = "backbone.conv5.weight", "backbone.conv6.weight"
+TRUTH = Interaction(strength=1.5, exponent=0.8, weights={CONV5: 3.0, CONV6: 0.5})
+
+
+def lawful(law: Interaction, base: float = 95.0) -> Measure:
+    """Measures what `law` says, on images of which the base model gets `base` percent."""
+    return lambda sparsity: Measured(accuracy=predicted_accuracy(TO_ONE, sparsity, law, base=base))
+
+
+def plans(refinement: Refinement) -> list[Trial]:
+    return [trial for trial in refinement.trials if trial.kind == "plan"]
+
+
+def miss(trial: Trial) -> float:
+    assert trial.predicted is not None
+    return abs(trial.predicted - trial.measured.accuracy)
+
+
+def test_where_the_prediction_is_right_the_first_plan_is_the_last() -> None:
+    refinement = refine(VGG, Goal(limit=0.3 * SIZE), lawful(Interaction()), rounds=5, step=0.05)
+    assert 1 == len(plans(refinement))
+    assert miss(plans(refinement)[0]) < 1e-9
+
+
+def test_rounds_come_to_a_better_plan_of_the_same_size() -> None:
+    refinement = refine(VGG, Goal(limit=0.2 * SIZE), lawful(TRUTH), rounds=4, step=0.05)
+    found = plans(refinement)
+    assert refinement.best.measured.accuracy > found[0].measured.accuracy + 0.5
+    assert miss(found[-1]) < 0.5 * miss(found[0])
+    assert all(trial.nonzeros * 32 <= 0.2 * SIZE for trial in found)
+    assert refinement.interaction.weights[CONV5] > refinement.interaction.weights[CONV6]
+
+
+def test_rounds_come_to_a_plan_that_keeps_within_the_drop() -> None:
+    refinement = refine(VGG, Goal(max_drop=10), lawful(TRUTH), rounds=4, step=0.05)
+    first, best = plans(refinement)[0], refinement.best
+    assert 95 - first.measured.accuracy > 10 >= 95 - best.measured.accuracy
+    assert 95 - best.measured.accuracy > 7
+    assert best.kind in {"plan", "probe"}
+    within = [trial for trial in refinement.trials if 95 - trial.measured.accuracy <= 10]
+    assert min(trial.nonzeros for trial in within) == best.nonzeros
+
+
+def test_where_nothing_keeps_within_the_drop_the_base_model_is_left() -> None:
+    def collapses(sparsity: Mapping[str, float]) -> Measured:
+        return Measured(accuracy=20.0 if any(sparsity.values()) else 90.0)
+
+    assert "base" == refine(VGG, Goal(max_drop=1), collapses, rounds=2, step=0.1).best.kind
+
+
+def test_after_fine_tuning_is_what_counts() -> None:
+    def measure(sparsity: Mapping[str, float]) -> Measured:
+        before = predicted_accuracy(VGG, sparsity, Interaction())
+        return Measured(accuracy=before, finetuned=min(89.63, before + 5) if any(sparsity.values()) else None)
+
+    refinement = refine(VGG, Goal(max_drop=2), measure, rounds=4, probes=False, step=0.05)
+    best = refinement.best.measured
+    assert best.finetuned is not None
+    assert best.accuracy < 89.63 - 2 <= best.finetuned
+
+
+def test_probes_leave_one_layer_each() -> None:
+    refinement = refine(VGG, Goal(limit=0.3 * SIZE), lawful(TRUTH), rounds=1, step=0.05)
+    plan = plans(refinement)[0].sparsity
+    probes = [trial.sparsity for trial in refinement.trials if trial.kind == "probe"]
+    assert [{**plan, name: 0.0} for name in plan if plan[name]] == probes
+
+
+def test_the_search_never_ends_worse_nor_larger_and_keeps_to_its_measurements() -> None:
+    refinement = refine(VGG, Goal(limit=0.3 * SIZE), lawful(TRUTH), rounds=1, probes=False, search=60, step=0.1)
+    searched = [trial for trial in refinement.trials if trial.kind == "search"]
+    assert 60 >= len(searched) > 0
+    assert refinement.best.measured.accuracy > plans(refinement)[0].measured.accuracy
+    assert all(trial.nonzeros * 32 <= 0.3 * SIZE for trial in searched)
+
+
+def test_a_start_that_measures_best_is_the_best_and_teaches() -> None:
+    goal = Goal(limit=0.3 * SIZE)
+    start = optimal_plan(VGG, goal, interaction=TRUTH, step=0.05)
+    refinement = refine(VGG, goal, lawful(TRUTH), rounds=1, probes=False, starts=[start], step=0.05)
+    assert ["base", "start", "plan"] == [trial.kind for trial in refinement.trials]
+    assert start == refinement.best.sparsity
+    alone = refine(VGG, goal, lawful(TRUTH), rounds=1, probes=False, step=0.05)
+    assert miss(plans(refinement)[0]) < miss(plans(alone)[0])
+
+
+def test_a_stopped_refinement_goes_on_without_measuring_again() -> None:
+    goal, trials = Goal(limit=0.2 * SIZE), []
+    options = {"rounds": 3, "search": 5, "step": 0.05}
+    whole = refine(VGG, goal, lawful(TRUTH), on_trial=trials.append, **options)
+    assert list(whole.trials) == trials
+
+    def stopping(sparsity: Mapping[str, float]) -> Measured:
+        if len(kept) == 7:
+            raise KeyboardInterrupt
+        return lawful(TRUTH)(sparsity)
+
+    kept: list[Trial] = []
+    with pytest.raises(KeyboardInterrupt):
+        refine(VGG, goal, stopping, on_trial=kept.append, **options)
+    again: list[Trial] = []
+    resumed = refine(VGG, goal, lawful(TRUTH), finished=kept, on_trial=again.append, **options)
+    assert whole == resumed
+    assert trials == [*kept, *again]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rounds": 0}, "at least 1, got 0"),
+        ({"search": 1, "goal": Goal(max_drop=1)}, "needs a limit"),
+        ({"measure": lambda _: Measured(accuracy=10.0)}, r"base model gets 10\.00 %.*guessing, 10\.00 %"),
+    ],
+)
+def test_what_cannot_be_refined_is_refused(changes: dict[str, object], message: str) -> None:
+    arguments = {"goal": Goal(limit=SIZE), "measure": lawful(TRUTH), "rounds": 1, **changes}
+    with pytest.raises(PlanError, match=message):
+        refine(VGG, **arguments)
+
+
+# The local search alone
+
+
+@given(
+    st.lists(st.integers(1, 100), min_size=2, max_size=4),
+    st.floats(0.01, 0.5),
+    st.sampled_from(["size", "file", "macs"]),
+)
+def test_a_move_costs_nothing_empties_nothing_and_adds_nothing(kept: list[int], step: float, cost: str) -> None:
+    inventory = make_inventory(*[(10, 10)] * len(kept), nonzeros=[100] * len(kept))
+    plan = dict(zip("abcd", kept, strict=False))
+    limit = inventory.total(cost, plan)
+    tried = moved(plan, "a", "b", step, inventory=inventory, cost=cost, limit=limit)
+    if tried is not None:
+        assert inventory.total(cost, tried) <= limit
+        assert tried["a"] < plan["a"]
+        assert tried["b"] > plan["b"]
+        assert all(0 < tried[name] <= 100 for name in plan)
+
+
+def test_a_layer_pays_for_another_by_what_each_costs() -> None:
+    scan = make_scan({"a": (10, 10), "b": (10, 10)}, {}, macs={"a": 1000, "b": 4000})
+    inventory = Curves.of_scan(scan).inventory
+    plan = {"a": 80, "b": 40}
+    tried = moved(plan, "a", "b", 0.5, inventory=inventory, cost="macs", limit=inventory.total("macs", plan))
+    assert {"a": 40, "b": 50} == tried
+
+
+def test_the_search_finds_where_elements_are_worth_more() -> None:
+    inventory = make_inventory((10, 100), (10, 100), (10, 100))
+    worth = {"a": 3, "b": 1, "c": 2}
+
+    def score(kept: dict[str, int]) -> float:
+        return sum(worth[name] * count**0.5 for name, count in kept.items())
+
+    start = {"a": 300, "b": 300, "c": 300}
+    found = exchange(start, score, inventory=inventory, cost="size", limit=32 * 900, best=score(start), evaluations=500)
+    assert score(found) > 0.99 * (900 * (9 + 1 + 4)) ** 0.5  # Cauchy-Schwarz: the best there is
+    assert 900 == sum(found.values())
+
+
+# Measuring a model
+
+
+@pytest.fixture
+def tiny(one_thread: None) -> tuple[nn.Module, ImageSet]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
+    images = torch.randint(0, 256, (60, 3, 2, 2), dtype=torch.uint8)
+    with torch.no_grad():
+        labels = model(images.float() / 255).argmax(dim=1)
+    return model, ImageSet(images, labels)
+
+
+def test_measuring_prunes_a_copy(tiny: tuple[nn.Module, ImageSet]) -> None:
+    model, images = tiny
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    sparsity = {"1.weight": 0.8, "3.weight": 0.5}
+    measured = measure_on(model, images)(sparsity)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    prune_(model, sparsity)
+    assert Measured(accuracy=evaluate(model, images).accuracy) == measured
+
+
+def test_fine_tuning_is_measured_beside_and_the_base_is_left_alone(tiny: tuple[nn.Module, ImageSet]) -> None:
+    model, images = tiny
+    seen: list[int] = []
+
+    def finetune(pruned: nn.Module, masks: Masks) -> None:
+        seen.append(int((~masks["1.weight"]).sum()))
+        for parameter in pruned.parameters():
+            nn.init.zeros_(parameter)
+
+    measure: Callable[[Mapping[str, float]], Measured] = measure_on(model, images, finetune=finetune)
+    assert Measured(accuracy=100.0) == measure({"1.weight": 0.0, "3.weight": 0.0})
+    measured = measure({"1.weight": 0.5, "3.weight": 0.0})
+    assert [96] == seen
+    assert pytest.approx(100 * float((images.labels == 0).float().mean())) == measured.finetuned
+
+
+def test_a_plan_in_one_layer_has_no_probes() -> None:
+    curves = make_curves({"a": dict.fromkeys(GRID, 80.0)})
+    refinement = refine(curves, Goal(limit=32 * 50), lambda _: Measured(accuracy=85.0), rounds=2)
+    assert {"base", "plan"} == {trial.kind for trial in refinement.trials}
