@@ -23,7 +23,7 @@ from prunebench.planning.interaction import (
 from prunebench.planning.optimise import Goal, Option, choose, frontier, layer_options, optimal_plan
 from prunebench.planning.plan import Plan, PlannedLayer, PlanRecord, Rule, make_plan, read_plan, write_plan
 from prunebench.planning.refine import FineTune, Measure, Measured, Refinement, Trial, measure_on, refine
-from prunebench.planning.rules import compound, compounding, documented_reading
+from prunebench.planning.rules import compounding, documented_reading
 from prunebench.planning.search import exchange, moved
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
     "accuracy_of",
     "allocate_to_limit",
     "choose",
-    "compound",
     "compounding",
     "documented_reading",
     "erk",

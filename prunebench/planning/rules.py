@@ -7,24 +7,11 @@ from collections.abc import Mapping
 from prunebench.errors import PlanError
 from prunebench.planning.costs import Cost
 from prunebench.planning.curves import Curves
-
-
-def compound(previous: float, beta: float) -> float:
-    """`previous + (1 - previous) * beta`: prunes the fraction `beta` of what `previous` left. 0.75 and 0.8 give 0.95.
-
-    Source: the documented runs, "how the runs were planned".
-
-    Raises:
-        PlanError: one of them is outside [0, 1].
-    """
-    for name, value in (("previous sparsity", previous), ("beta", beta)):
-        if not 0 <= value <= 1:
-            raise PlanError(f"{name} must be in [0, 1], got {value}")
-    return previous + (1 - previous) * beta
+from prunebench.pruning import compounded
 
 
 def compounding(curves: Curves, *, max_drop: float, previous: Mapping[str, float] | None = None) -> dict[str, float]:
-    """By layer, `compound(previous, beta)` with the beta that a scan of the pruned model allows.
+    """By layer, `compounded(previous, beta)` with the beta that a scan of the pruned model allows.
 
     The document reads beta, the largest sparsity at which that layer alone loses at most `max_drop` points, off a scan
     of the pruned model, whose sparsities are absolute, and then takes it as a fraction of what is left. So where it
@@ -43,7 +30,7 @@ def compounding(curves: Curves, *, max_drop: float, previous: Mapping[str, float
             raise PlanError(f"the previous table has no sparsity for '{layer.name}': give every layer one")
         before = layer.sparsity if previous is None else previous[layer.name]
         reading = curves[layer.name].largest_keeping(max_drop)
-        planned[layer.name] = compound(before, reading if reading > layer.sparsity else 0.0)
+        planned[layer.name] = compounded(before, reading if reading > layer.sparsity else 0.0)
     return planned
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from prunebench.report.tables import UNDOCUMENTED, _short, _table
+from prunebench.report.tables import UNDOCUMENTED, aligned_table, short_name
 
 if TYPE_CHECKING:
     from prunebench.planning import Inventory, Plan, Trial
@@ -16,7 +16,7 @@ NONE = UNDOCUMENTED
 def plan_table(plan: Plan) -> str:
     """Sparsity and kept elements by layer, each layer's share of the size, and what it alone is predicted to lose."""
     rows = [
-        [_short(layer.name), f"{layer.sparsity:.4f}", f"{layer.numel:,}", f"{layer.kept:,}",
+        [short_name(layer.name), f"{layer.sparsity:.4f}", f"{layer.numel:,}", f"{layer.kept:,}",
          f"{100 * layer.kept / plan.nonzeros:.2f}", _points(layer.drop)]
         for layer in plan.layers
     ]  # fmt: skip
@@ -28,7 +28,7 @@ def plan_table(plan: Plan) -> str:
     rows.append(
         ["all", f"{1 - plan.nonzeros / plan.elements:.4f}", f"{plan.elements:,}", f"{plan.nonzeros:,}", "100.00", ""]
     )
-    return _table(rows, headers=["layer", "sparsity", "elements", "kept", "% of size", "alone loses, points"])
+    return aligned_table(rows, headers=["layer", "sparsity", "elements", "kept", "% of size", "alone loses, points"])
 
 
 def cost_table(plan: Plan, inventory: Inventory) -> str:
@@ -48,7 +48,7 @@ def cost_table(plan: Plan, inventory: Inventory) -> str:
             f"{plan.macs_percent:.2f}",
         ],
     ]
-    return _table(rows, headers=["", "plan", "dense", "% of dense"])
+    return aligned_table(rows, headers=["", "plan", "dense", "% of dense"])
 
 
 def plan_accuracy_table(
@@ -62,7 +62,7 @@ def plan_accuracy_table(
         columns["measured - predicted"] = difference
     if finetuned is not None:
         columns["fine-tuned"] = f"{finetuned:.2f}"
-    return _table([list(columns.values())], headers=list(columns))
+    return aligned_table([list(columns.values())], headers=list(columns))
 
 
 def trials_table(trials: Sequence[Trial], *, elements: int, best: Trial) -> str:
@@ -81,7 +81,7 @@ def trials_table(trials: Sequence[Trial], *, elements: int, best: Trial) -> str:
                 "best" if trial.sparsity == best.sparsity else "",
             ]
         )
-    return _table(rows, headers=["", "round", "size, %", "predicted, %", "measured, %", "fine-tuned, %", ""])
+    return aligned_table(rows, headers=["", "round", "size, %", "predicted, %", "measured, %", "fine-tuned, %", ""])
 
 
 def trial_line(trial: Trial) -> str:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from planning.scan_factory import make_curves, make_scan
 
 from prunebench.errors import PlanError
-from prunebench.planning import Curves, compound, compounding, documented_reading
+from prunebench.planning import Curves, compounding, documented_reading
+from prunebench.pruning import compounded
 
 UNIT = st.floats(0, 1)
 CURVES = {
@@ -19,26 +20,26 @@ CURVES = {
 
 
 def test_the_worked_example() -> None:
-    assert pytest.approx(0.95, abs=1e-15) == compound(0.75, 0.8)
+    assert pytest.approx(0.95, abs=1e-15) == compounded(0.75, 0.8)
 
 
 @given(UNIT, UNIT, UNIT)
 def test_compounding_composes_as_densities_multiply(first: float, second: float, third: float) -> None:
-    left = compound(compound(first, second), third)
+    left = compounded(compounded(first, second), third)
     assert pytest.approx(1 - (1 - first) * (1 - second) * (1 - third), abs=1e-12) == left
-    assert pytest.approx(compound(first, compound(second, third)), abs=1e-12) == left
+    assert pytest.approx(compounded(first, compounded(second, third)), abs=1e-12) == left
 
 
 @given(UNIT, UNIT)
 def test_compounding_stays_within_what_is_left(previous: float, beta: float) -> None:
-    assert previous <= compound(previous, beta) <= 1
-    assert previous == compound(previous, 0)
+    assert previous <= compounded(previous, beta) <= 1
+    assert previous == compounded(previous, 0)
 
 
 @pytest.mark.parametrize("arguments", [(1.2, 0.5), (0.5, -0.1), (0.5, float("nan"))])
 def test_compounding_refuses_what_is_no_fraction(arguments: tuple[float, float]) -> None:
     with pytest.raises(PlanError, match=r"must be in \[0, 1\]"):
-        compound(*arguments)
+        compounded(*arguments)
 
 
 def test_the_reading_is_the_largest_scanned_sparsity_within_the_points() -> None:
