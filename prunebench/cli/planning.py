@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prunebench.cli.options import shared
 from prunebench.cli.shell import FILE
 from prunebench.files import check_writable, write_text
 
@@ -115,11 +116,9 @@ class Loaded:
     help="Plan by each scanned accuracy less so many standard errors: the best of many is flattered.",
 )
 @click.option("--extrapolate", is_flag=True, help="Beyond the last point, fall to guessing at sparsity 1.")
-@click.option("--workload", default="digits", show_default=True, help="digits or cifar10.")
+@shared("workload")
 @click.option("--checkpoint", type=FILE, help="The model to plan for; the one that was scanned.")
-@click.option("--data", type=FILE, help="CIFAR-10: a folder or archive. Default: PRUNEBENCH_DATA.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps or auto.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@shared("data", "device", "seed")
 @click.option("--measure", is_flag=True, help="Prune by the plan and evaluate it on the test images.")
 @click.option(
     "--refine",
