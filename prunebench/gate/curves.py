@@ -28,8 +28,6 @@ from prunebench.gate.verdicts import Status, Tier, Verdict, different, stated
 from prunebench.records.scans import scan_case
 from prunebench.sensitivity import Point, Scan
 
-LOOK = "compare the layer's curve in both scans; a layer that shares nothing with it should not have moved"
-
 Place = tuple[str, float]
 """A layer and a sparsity."""
 
@@ -49,8 +47,9 @@ def compare_scans(baseline: Scan, new: Scan, thresholds: Thresholds = DEFAULTS) 
     answers |= {
         _named(place): (point_answers(before[place], baseline), point_answers(after[place], new)) for place in full
     }
+    hint = f"'prunebench baseline show {case}' prints the approved curves"
     pairs = [
-        Pair(case=case, run=run, check=check, baseline=old, new=now, trained=False, hint=LOOK)
+        Pair(case=case, run=run, check=check, baseline=old, new=now, trained=False, hint=hint)
         for check, (old, now) in answers.items()
     ]
     return [
