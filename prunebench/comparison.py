@@ -32,8 +32,9 @@ from prunebench.records import (
     family,
     in_family,
     read_baseline,
+    scan_folder,
 )
-from prunebench.records.scans import read_scan_baseline, scan_baseline_path, scan_case, scan_folder
+from prunebench.records.scans import read_scan_baseline, scan_baseline_path, scan_case
 from prunebench.sensitivity import Scan
 
 EXIT_CODES = {Status.FAIL: 1, Status.INCOMPARABLE: 2, Status.NO_BASELINE: 2, Status.INCONCLUSIVE: 3}

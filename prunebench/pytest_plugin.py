@@ -106,8 +106,7 @@ class Session:
 
     def find_unused(self) -> None:
         """Find the baselines of the families seen that no test handed a record over for."""
-        from prunebench.records import family
-        from prunebench.records.scans import scan_folder
+        from prunebench.records import family, scan_folder
 
         folder = self.settings.baselines
         families = {(judged.workload, judged.budget) for judged in self._all()}

@@ -72,17 +72,21 @@ def baseline() -> None:
 @BASELINES_OPTION
 def list_(folder: Path) -> None:
     """List the baselines: size, accuracy, who approved them, when and why. Exits with 2 where one is damaged."""
-    from prunebench.records import list_baselines, read_baseline
-    from prunebench.records.scans import list_scan_baselines, read_scan_baseline
+    from prunebench.records import list_baselines, list_scan_baselines, read_baseline
     from prunebench.report import baselines_table, scan_baselines_table
 
     found, damaged = _readable(read_baseline, list_baselines(folder))
-    scans, damaged_scans = _readable(read_scan_baseline, list_scan_baselines(folder))
-    tables = ([baselines_table(found)] if found else []) + ([scan_baselines_table(scans)] if scans else [])
+    tables = [baselines_table(found)] if found else []
+    if paths := list_scan_baselines(folder):
+        from prunebench.records.scans import read_scan_baseline  # imports torch, so not without need
+
+        scans, damaged_scans = _readable(read_scan_baseline, paths)
+        tables += [scan_baselines_table(scans)] if scans else []
+        damaged += damaged_scans
     click.echo("\n\n".join(tables) or f"no baselines in '{folder}'")
-    for message in (*damaged, *damaged_scans):
+    for message in damaged:
         click.echo(f"error: {message}", err=True)
-    sys.exit(2 if damaged or damaged_scans else 0)
+    sys.exit(2 if damaged else 0)
 
 
 def _readable(read: Callable[[Path], T], paths: Mapping[str, Path]) -> tuple[list[T], list[str]]:
@@ -103,8 +107,7 @@ def _readable(read: Callable[[Path], T], paths: Mapping[str, Path]) -> tuple[lis
 @BASELINES_OPTION
 def show(case: str, folder: Path) -> None:
     """Show the baseline of CASE: approval, layers, sizes and accuracies; of a scan its curves."""
-    from prunebench.records import chosen_cases, list_baselines, read_baseline
-    from prunebench.records.scans import list_scan_baselines, read_scan_baseline
+    from prunebench.records import chosen_cases, list_baselines, list_scan_baselines, read_baseline
     from prunebench.report import baseline_text, layer_table, scan_baseline_text
 
     runs, scans = list_baselines(folder), list_scan_baselines(folder)
@@ -113,6 +116,8 @@ def show(case: str, folder: Path) -> None:
         found = read_baseline(runs[chosen])
         click.echo(f"{baseline_text(found)}\n\n{layer_table(found.record)}")
     else:
+        from prunebench.records.scans import read_scan_baseline
+
         click.echo(scan_baseline_text(read_scan_baseline(scans[chosen])))
 
 
@@ -165,8 +170,7 @@ def prune(only: tuple[str, ...], yes: bool, folder: Path) -> None:
     sparsities, model or epochs. Baselines of scans are removed only where they are named.
     """
     from prunebench.approval import remove, superseded
-    from prunebench.records import chosen_cases, list_baselines
-    from prunebench.records.scans import list_scan_baselines
+    from prunebench.records import chosen_cases, list_baselines, list_scan_baselines
 
     runs = list_baselines(folder)
     paths = runs | list_scan_baselines(folder)

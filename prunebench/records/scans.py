@@ -16,7 +16,7 @@ from typing import Literal
 from prunebench.documents import Content, Digest, Part, content_digest, parsed, read_document, render, verified
 from prunebench.errors import RecordError
 from prunebench.files import BASELINES, RUN_FOLDER, write_text
-from prunebench.records.baselines import Approval, case_of, list_baselines
+from prunebench.records.baselines import Approval, case_of, scan_folder
 from prunebench.records.cases import in_path
 from prunebench.records.provenance import source_revision
 from prunebench.records.run_folder import keep_text
@@ -24,11 +24,6 @@ from prunebench.sensitivity import Scan
 from prunebench.sensitivity.scan import parse_scan, read_scan
 
 SCHEMA_VERSION = 1
-
-
-def scan_folder(folder: Path = BASELINES) -> Path:
-    """Where the scans of a folder of baselines, or of records, are."""
-    return folder / "scans"
 
 
 def scan_case(scan: Scan) -> str:
@@ -86,11 +81,6 @@ def approved_scan(scan: Scan, approval: Approval) -> ScanBaseline:
 def scan_baseline_path(case: str, folder: Path = BASELINES) -> Path:
     """Where the baseline of a scan's case is kept in the folder of all baselines."""
     return scan_folder(folder) / f"{case}.json"
-
-
-def list_scan_baselines(folder: Path = BASELINES) -> dict[str, Path]:
-    """The files of scans in the folder of all baselines, by case; they are not read."""
-    return list_baselines(scan_folder(folder))
 
 
 def write_scan_baseline(baseline: ScanBaseline, folder: Path = BASELINES) -> Path:

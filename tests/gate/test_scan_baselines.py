@@ -15,11 +15,10 @@ from prunebench.approval import approve_scan
 from prunebench.cli import main
 from prunebench.errors import ApprovalError, RecordError
 from prunebench.gate import Thresholds
-from prunebench.records import collect, keep_record, list_baselines, write_baseline
+from prunebench.records import collect, keep_record, list_baselines, list_scan_baselines, write_baseline
 from prunebench.records.provenance import changed_files
 from prunebench.records.scans import (
     keep_scan,
-    list_scan_baselines,
     read_scan_baseline,
     scan_case,
     with_provenance,
