@@ -73,7 +73,7 @@ def tiny_suite(tmp_path: Path) -> Path:
 def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(tiny_suite: Path, tmp_path: Path) -> None:
     first = run_benchmarks(tmp_path, "--benchmark-save=here", suite=tiny_suite)
     assert 0 == first.returncode, first.stdout
-    assert "NO_BASELINE digits/scan-vgg-500" in first.stdout
+    assert "NO_BASELINE digits/scan-vgg-400" in first.stdout
     assert "sensitivity, worst drop first" in first.stdout
     assert 1 == sum(
         ["layer", "0.5", "0.7", "0.9", "worst", "drop"] == line.split() for line in first.stdout.splitlines()
@@ -81,8 +81,8 @@ def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(tiny_suite: 
     (saved,) = (tmp_path / ".benchmarks").rglob("*_here.json")
     content = json.loads(saved.read_text())
     (benchmark,) = content["benchmarks"]
-    assert (500, 6) == (benchmark["extra_info"]["images"], benchmark["extra_info"]["points"])
-    assert {"digits/scan-vgg-500": "NO_BASELINE"} == content["prunebench"]
+    assert (400, 6) == (benchmark["extra_info"]["images"], benchmark["extra_info"]["points"])
+    assert {"digits/scan-vgg-400": "NO_BASELINE"} == content["prunebench"]
     (kept,) = (tiny_suite / ".prunebench" / "records" / "scans" / "digits").iterdir()
     approval = Approval(by="Somebody", at="2026-01-03T00:00:00+00:00", reason="first", replaced=None)
     scan = read_scan(kept)
@@ -91,13 +91,13 @@ def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(tiny_suite: 
     assert 0 == again.returncode, again.stdout
     assert "8 of 8 comparisons passed, 1 cases" in again.stdout
 
-    everything_right = base64.b64encode(np.packbits(np.ones(500, dtype=bool)).tobytes()).decode("ascii")
+    everything_right = base64.b64encode(np.packbits(np.ones(400, dtype=bool)).tobytes()).decode("ascii")
     point = scan.points[0].model_copy(
         update={
-            "correct": 500,
+            "correct": 400,
             "correct_bits": everything_right,
             "lost": 0,
-            "gained": 500 - scan.base_correct,
+            "gained": 400 - scan.base_correct,
             "accuracy": 100.0,
             "low": 100.0,
             "high": 100.0,
@@ -107,8 +107,8 @@ def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(tiny_suite: 
     write_scan_baseline(approved_scan(better, approval), tiny_suite / "baselines")
     worse = run_benchmarks(tmp_path, "--benchmark-disable", suite=tiny_suite)
     assert 1 == worse.returncode, worse.stdout
-    assert "1 of 8 checks of digits/scan-vgg-500 failed" in worse.stdout
-    assert f"FAIL digits/scan-vgg-500: {point.layer} at 0.5: " in worse.stdout
+    assert "1 of 8 checks of digits/scan-vgg-400 failed" in worse.stdout
+    assert f"FAIL digits/scan-vgg-400: {point.layer} at 0.5: " in worse.stdout
 
 
 @pytest.mark.parametrize("switch", [[], ["--benchmark-disable"], ["--benchmark-save=here"]])
