@@ -14,13 +14,15 @@ from prunebench.memory import keep_freed_memory
 from prunebench.pipeline import Setting, prepare
 from prunebench.progress import ProgressBar
 from prunebench.records import RunRecord
-from prunebench.report import heading, summary_table
+from prunebench.report import heading, scan_heading, scan_table, summary_table
 from prunebench.runs import RUNS, DocumentedRun
+from prunebench.sensitivity import Scan
 from prunebench.tables import find_run
 from prunebench.workloads import find_workload
 
 Results = list[tuple[RunRecord, DocumentedRun]]
 RESULTS = pytest.StashKey[Results]()
+SCANS = pytest.StashKey[list[Scan]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = []
+    config.stash[SCANS] = []
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -91,12 +94,20 @@ def results(pytestconfig: pytest.Config) -> Results:
     return pytestconfig.stash[RESULTS]
 
 
+@pytest.fixture(scope="session")
+def scans(pytestconfig: pytest.Config) -> list[Scan]:
+    """Where a test puts the scans it made, for the summary."""
+    return pytestconfig.stash[SCANS]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    results = config.stash[RESULTS]
-    if not results:
-        return
-    results = sorted(results, key=lambda result: result[0].change_after_finetuning or 0.0)
-    terminalreporter.section("documented runs, worst first")
-    terminalreporter.line(heading("runs", results[0][0]))
-    terminalreporter.line("")
-    terminalreporter.line(summary_table(results))
+    if results := sorted(config.stash[RESULTS], key=lambda result: result[0].change_after_finetuning or 0.0):
+        terminalreporter.section("documented runs, worst first")
+        terminalreporter.line(heading("runs", results[0][0]))
+        terminalreporter.line("")
+        terminalreporter.line(summary_table(results))
+    for scan in config.stash[SCANS]:
+        terminalreporter.section("sensitivity")
+        terminalreporter.line(scan_heading(scan))
+        terminalreporter.line("")
+        terminalreporter.line(scan_table(scan))

@@ -1,13 +1,15 @@
-"""What a record must satisfy before it becomes a baseline; and the two functions that change `baselines/`."""
+"""What a record or a scan must satisfy before it becomes a baseline; and the functions that change `baselines/`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from prunebench.errors import ApprovalError, StorageError
-from prunebench.gate import Status, Verdict, check_record, compare_records
+from prunebench.gate import Status, Verdict, check_record, compare_records, compare_scans
+from prunebench.gate.consistency import scan_contradictions
 from prunebench.records import (
     BASELINES,
     Approval,
@@ -23,7 +25,16 @@ from prunebench.records import (
     write_baseline,
 )
 from prunebench.records.provenance import changed_files, git_user, run_digest
+from prunebench.records.scans import (
+    ScanBaseline,
+    approved_scan,
+    read_scan_baseline,
+    scan_baseline_path,
+    scan_case,
+    write_scan_baseline,
+)
 from prunebench.runs import RUNS, DocumentedRun
+from prunebench.sensitivity import Scan
 from prunebench.workloads import WORKLOADS
 
 UNDOCUMENTED = "sparsities as recorded; the run is not one of the documented ones"
@@ -50,6 +61,42 @@ def approve(
         RecordError: a baseline that stands there cannot be read.
         StorageError: the folder cannot be locked or written.
     """
+    with _approving(folder, reason=reason, by=by, now=now) as approval:
+        baselines = []
+        for case, record in records.items():
+            old = _standing(case, folder)
+            _refuse(case, objections(case, record, old, incomparable=case in incomparable))
+            baselines.append(approved(record, approval(old.digest if old else None)))
+        for baseline in baselines:
+            write_baseline(baseline, folder)
+    return baselines
+
+
+def approve_scan(
+    scan: Scan,
+    folder: Path = BASELINES,
+    *,
+    reason: str,
+    by: str | None = None,
+    now: datetime | None = None,
+    incomparable: Collection[str] = (),
+) -> ScanBaseline:
+    """Make `scan` the baseline of its case; arguments and errors as `approve`."""
+    case = scan_case(scan)
+    with _approving(folder, reason=reason, by=by, now=now) as approval:
+        path = scan_baseline_path(case, folder)
+        old = read_scan_baseline(path) if path.is_file() else None
+        _refuse(case, scan_objections(scan, old, incomparable=case in incomparable))
+        baseline = approved_scan(scan, approval(old.digest if old else None))
+        write_scan_baseline(baseline, folder)
+    return baseline
+
+
+@contextlib.contextmanager
+def _approving(
+    folder: Path, *, reason: str, by: str | None, now: datetime | None
+) -> Iterator[Callable[[str | None], Approval]]:
+    """Hold `folder`, and give what makes an approval from the digest of what it replaces."""
     if not reason.strip():
         raise ApprovalError("an approval needs a reason, for whoever reads the baseline's history")
     with locked(folder):
@@ -60,16 +107,12 @@ def approve(
             shown = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
             raise ApprovalError(f"the working tree is dirty ({shown}): commit or stash it, then approve")
         at = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
-        baselines = []
-        for case, record in records.items():
-            old = _standing(case, folder)
-            for objection in objections(case, record, old, incomparable=case in incomparable):
-                raise ApprovalError(f"{case} is not approved: {objection}")
-            replaced = old.digest if old else None
-            baselines.append(approved(record, Approval(by=approver, at=at, reason=reason.strip(), replaced=replaced)))
-        for baseline in baselines:
-            write_baseline(baseline, folder)
-    return baselines
+        yield lambda replaced: Approval(by=approver, at=at, reason=reason.strip(), replaced=replaced)
+
+
+def _refuse(case: str, found: Iterable[str]) -> None:
+    for objection in found:
+        raise ApprovalError(f"{case} is not approved: {objection}")
 
 
 def remove(paths: Iterable[Path], folder: Path = BASELINES) -> None:
@@ -79,7 +122,7 @@ def remove(paths: Iterable[Path], folder: Path = BASELINES) -> None:
         StorageError: the folder cannot be locked, or a file cannot be removed.
     """
     with locked(folder):
-        for path in (*paths, *folder.glob("*/.*.tmp")):
+        for path in (*paths, *folder.glob("*/.*.tmp"), *folder.glob("scans/*/.*.tmp")):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
@@ -129,19 +172,43 @@ def objections(
     """What speaks against making `record` the baseline of `case` in the place of `old`."""
     if case_id(record) != case:
         yield f"the record is of {case_id(record)}"
-    if record.dirty:
-        yield f"the record was made from a dirty tree, at revision {(record.revision or 'unknown')[:12]} with changes"
+    yield from _dirty(record)
     if inconsistent := _inconsistent(record):
         yield f"the record contradicts itself: {inconsistent}"
         return
     yield from _under_floors(record)
     if old is not None and not incomparable:
-        for verdict in compare_records({case: old.record}, {case: record}):
-            if verdict.status is Status.INCOMPARABLE and not verdict.advisory:
-                yield (
-                    f"it is INCOMPARABLE with the baseline it would replace ({verdict.check}: {verdict.measured}, "
-                    f"was {verdict.expected}); if that is meant, name it with --incomparable {case}"
-                )
+        yield from _incomparable(case, compare_records({case: old.record}, {case: record}))
+
+
+def scan_objections(scan: Scan, old: ScanBaseline | None = None, *, incomparable: bool = False) -> Iterator[str]:
+    """What speaks against making `scan` the baseline of its case in the place of `old`."""
+    yield from _dirty(scan)
+    if broken := scan_contradictions(scan):
+        yield f"the scan contradicts itself: {broken[0]}"
+    if partial := [point for point in scan.points if point.correct_bits is None]:
+        yield (
+            f"{len(partial)} of {len(scan.points)} points were not answered in full, and nothing can be compared with "
+            "them: scan exactly"
+        )
+    if not scan.points:
+        yield "it has no points"
+    if old is not None and not incomparable:
+        yield from _incomparable(scan_case(scan), compare_scans(old.scan, scan))
+
+
+def _dirty(made: RunRecord | Scan) -> Iterator[str]:
+    if made.dirty:
+        yield f"the record was made from a dirty tree, at revision {(made.revision or 'unknown')[:12]} with changes"
+
+
+def _incomparable(case: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
+    for verdict in verdicts:
+        if verdict.status is Status.INCOMPARABLE and not verdict.advisory:
+            yield (
+                f"it is INCOMPARABLE with the baseline it would replace ({verdict.check}: {verdict.measured}, "
+                f"was {verdict.expected}); if that is meant, name it with --incomparable {case}"
+            )
 
 
 def _under_floors(record: RunRecord) -> Iterator[str]:

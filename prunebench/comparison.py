@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.errors import RecordError
-from prunebench.gate import Status, Thresholds, Verdict, compare_records, worst_first
+from prunebench.gate import (
+    Status,
+    Thresholds,
+    Verdict,
+    compare_records,
+    compare_scans,
+    scan_without_baseline,
+    worst_first,
+)
 from prunebench.records import (
     Collected,
     RunRecord,
@@ -24,7 +32,10 @@ from prunebench.records import (
     family,
     in_family,
     read_baseline,
+    scan_folder,
 )
+from prunebench.records.scans import read_scan_baseline, scan_baseline_path, scan_case
+from prunebench.sensitivity import Scan
 
 EXIT_CODES = {Status.FAIL: 1, Status.INCOMPARABLE: 2, Status.NO_BASELINE: 2, Status.INCONCLUSIVE: 3}
 """Of the command line; the first of these that occurs decides, 0 without any."""
@@ -86,6 +97,25 @@ def compare_apart(
     for verdict in compare_records(baselines, usable, thresholds=shared):
         verdicts[case_of(verdict) if case_of(verdict) in usable else next(iter(usable))].append(verdict)
     return verdicts
+
+
+def compare_scan(scan: Scan, folder: Path, *, thresholds: Thresholds, case: str | None = None) -> list[Verdict]:
+    """Verdicts on a scan against its baseline in `folder`, the folder of all baselines; `case` as in `compare_apart`.
+
+    The scans of one data set and number of images are a family of their own, of which this gets its share.
+    """
+    actual = scan_case(scan)
+    if case is not None and case not in (actual, actual.partition("/")[2]):
+        return [incomparable(case, f"scan: it is of {actual}")]
+    path = scan_baseline_path(actual, folder)
+    if not path.is_file():
+        return [scan_without_baseline(scan)]
+    try:
+        baseline = read_scan_baseline(path)
+    except RecordError as error:
+        return [incomparable(actual, f"baseline: {error}")]
+    others = family(scan_folder(folder), workload=scan.data, budget=str(scan.images))
+    return compare_scans(baseline.scan, scan, replace(thresholds, alpha=thresholds.alpha / max(1, len(others))))
 
 
 def case_of(verdict: Verdict) -> str:

@@ -3,6 +3,9 @@
     def test_run3(prunebench_gate):
         prunebench_gate(execute(run, setting))
 
+    def test_sensitivity(prunebench_gate):
+        prunebench_gate(with_provenance(sensitivity_scan(model, images)))
+
 Loaded wherever prunebench is installed, so neither torch nor pydantic is imported until a test uses the fixture.
 Verdicts travel from xdist's workers as an attribute of the test's report. pytest-benchmark is not needed; where it is
 there, the verdicts are put into a benchmark's `extra_info` and into what `--benchmark-save` writes.
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from prunebench.gate import Thresholds, Verdict
     from prunebench.records import RunRecord
     from prunebench.runs import DocumentedRun
+    from prunebench.sensitivity import Scan
 
 FIXTURE = "prunebench_gate"
 ALWAYS_FAILING = ("FAIL", "INCOMPARABLE")
@@ -102,13 +106,15 @@ class Session:
 
     def find_unused(self) -> None:
         """Find the baselines of the families seen that no test handed a record over for."""
-        from prunebench.records import family
+        from prunebench.records import family, scan_folder
 
+        folder = self.settings.baselines
         families = {(judged.workload, judged.budget) for judged in self._all()}
         kept = {
             case
             for workload, budget in families
-            for case in family(self.settings.baselines, workload=workload, budget=budget)
+            for kind in (folder, scan_folder(folder))
+            for case in family(kind, workload=workload, budget=budget)
         }
         self.unused = sorted(kept - self.statuses().keys())
 
@@ -125,16 +131,28 @@ class Gate:
         self._item = item
         self._settings = settings
 
-    def __call__(self, *records: RunRecord, case: str | None = None, run: DocumentedRun | None = None) -> list[Verdict]:
+    def __call__(
+        self, *records: RunRecord | Scan, case: str | None = None, run: DocumentedRun | None = None
+    ) -> list[Verdict]:
         """Keep `records` in the run folder and judge them against their baselines; with `run`, also against its floors.
 
-        Several are judged together, as the seeds of one run should be. `case` says what a record has to be of; without
-        it, any case will do. Returns the verdicts.
+        Several are judged together, as the seeds of one run should be; a scan is judged for itself. `case` says what a
+        record has to be of; without it, any case will do. Returns the verdicts.
 
         Raises:
             RecordError: two records are of one case.
             StorageError: a record cannot be kept.
         """
+        from prunebench.records import RunRecord
+
+        runs = [record for record in records if isinstance(record, RunRecord)]
+        scans = [record for record in records if not isinstance(record, RunRecord)]
+        verdicts = self._judge_runs(runs, case=case, run=run) if runs else []
+        return [*verdicts, *(verdict for scan in scans for verdict in self._judge_scan(scan, case=case))]
+
+    def _judge_runs(
+        self, records: Sequence[RunRecord], *, case: str | None, run: DocumentedRun | None
+    ) -> list[Verdict]:
         from prunebench.comparison import compare_apart
         from prunebench.gate import check_record
         from prunebench.records import case_id, keep_record
@@ -144,8 +162,18 @@ class Gate:
         for record in records:
             actual = case_id(record)
             verdicts[actual] += check_record(record, run) if run is not None else []
-            self._remember(record, paths[actual], verdicts[actual])
+            self._remember(actual, paths[actual], verdicts[actual], workload=record.workload, budget=record.budget)
         return [verdict for found in verdicts.values() for verdict in found]
+
+    def _judge_scan(self, scan: Scan, *, case: str | None) -> list[Verdict]:
+        """The number of images stands for the budget in what is known of a case: it sets a scan's family apart."""
+        from prunebench.comparison import compare_scan
+        from prunebench.records.scans import keep_scan, scan_case
+
+        path = keep_scan(scan, self._settings.records)
+        verdicts = compare_scan(scan, self._settings.baselines, thresholds=self._settings.thresholds(), case=case)
+        self._remember(scan_case(scan), path, verdicts, workload=scan.data, budget=str(scan.images))
+        return verdicts
 
     def failures_kept(self, case: str) -> AbstractContextManager[None]:
         """Around a run of `case`: one that raises leaves a record of its failure in the run folder."""
@@ -153,14 +181,13 @@ class Gate:
 
         return failures_kept(case, self._settings.records)
 
-    def _remember(self, record: RunRecord, path: Path, verdicts: list[Verdict]) -> None:
+    def _remember(self, case: str, path: Path, verdicts: list[Verdict], *, workload: str, budget: str) -> None:
         from prunebench.comparison import worst_status
-        from prunebench.records import case_id
 
         judged = Judged(
-            case=case_id(record),
-            workload=record.workload,
-            budget=record.budget,
+            case=case,
+            workload=workload,
+            budget=budget,
             status=str(worst_status(verdicts)),
             record=_shown(path, self._item.config),
             verdicts=[{**asdict(verdict), "text": str(verdict)} for verdict in verdicts],
@@ -175,7 +202,7 @@ class Gate:
 
 @pytest.fixture
 def prunebench_gate(request: pytest.FixtureRequest) -> Generator[Gate]:
-    """The gate: called with a RunRecord, it fails the test where the record is worse than its approved baseline."""
+    """The gate: called with a RunRecord or a Scan, it fails the test where that is worse than its approved baseline."""
     item = request.node
     item.stash[JUDGED], item.stash[REPORTED] = [], 0
     yield Gate(item, request.config.stash[SESSION].settings)

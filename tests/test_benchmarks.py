@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from prunebench.records import Approval
+from prunebench.records.scans import approved_scan, write_scan_baseline
+from prunebench.sensitivity import read_scan
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-def run_benchmarks(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", BENCHMARKS, "-p", "no:randomly", "-p", "no:cacheprovider", *arguments]
+def run_benchmarks(folder: Path, *arguments: object, suite: Path = BENCHMARKS) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", suite, "-p", "no:randomly", "-p", "no:cacheprovider", *arguments]
     alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, check=False, cwd=folder, env=alone
@@ -31,6 +38,77 @@ def wrong_table(tmp_path: Path) -> Path:
     path = tmp_path / "wrong.toml"
     path.write_text("\n".join(["size_mib = 15.86", "[sparsity]", *lines]))
     return path
+
+
+TINY_SETTING = """
+from types import SimpleNamespace
+import pytest, torch
+from torch import nn
+from prunebench.data import load_digits
+from prunebench.workloads import WORKLOADS
+
+@pytest.fixture(scope="session")
+def setting():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 10))
+    workload = WORKLOADS["digits"]
+    dense = SimpleNamespace(model=model, origin="tiny.safetensors")
+    budget = workload.budgets["quick"]
+    return SimpleNamespace(workload=workload, budget=budget, data=load_digits(), dense=dense)
+"""
+
+
+@pytest.fixture
+def tiny_suite(tmp_path: Path) -> Path:
+    """The benchmark of sensitivity on a network of 278 weights."""
+    suite = tmp_path / "suite"
+    (suite / "tiny").mkdir(parents=True)
+    (suite / "pytest.ini").write_text("[pytest]\n")
+    shutil.copy(BENCHMARKS / "conftest.py", suite)
+    shutil.copy(BENCHMARKS / "test_sensitivity.py", suite / "tiny")
+    (suite / "tiny" / "conftest.py").write_text(TINY_SETTING)
+    return suite
+
+
+def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(tiny_suite: Path, tmp_path: Path) -> None:
+    first = run_benchmarks(tmp_path, "--benchmark-save=here", suite=tiny_suite)
+    assert 0 == first.returncode, first.stdout
+    assert "NO_BASELINE digits/scan-vgg-400" in first.stdout
+    assert "sensitivity of" in first.stdout
+    assert 1 == sum(
+        ["layer", "0.5", "0.7", "0.9", "worst", "drop"] == line.split() for line in first.stdout.splitlines()
+    )
+    (saved,) = (tmp_path / ".benchmarks").rglob("*_here.json")
+    content = json.loads(saved.read_text())
+    (benchmark,) = content["benchmarks"]
+    assert (400, 6) == (benchmark["extra_info"]["images"], benchmark["extra_info"]["points"])
+    assert {"digits/scan-vgg-400": "NO_BASELINE"} == content["prunebench"]
+    (kept,) = (tiny_suite / ".prunebench" / "records" / "scans" / "digits").iterdir()
+    approval = Approval(by="Somebody", at="2026-01-03T00:00:00+00:00", reason="first", replaced=None)
+    scan = read_scan(kept)
+    write_scan_baseline(approved_scan(scan, approval), tiny_suite / "baselines")
+    again = run_benchmarks(tmp_path, "--benchmark-disable", "--prunebench-strict=yes", suite=tiny_suite)
+    assert 0 == again.returncode, again.stdout
+    assert "8 of 8 comparisons passed, 1 cases" in again.stdout
+
+    everything_right = base64.b64encode(np.packbits(np.ones(400, dtype=bool)).tobytes()).decode("ascii")
+    point = scan.points[0].model_copy(
+        update={
+            "correct": 400,
+            "correct_bits": everything_right,
+            "lost": 0,
+            "gained": 400 - scan.base_correct,
+            "accuracy": 100.0,
+            "low": 100.0,
+            "high": 100.0,
+        }
+    )
+    better = scan.model_copy(update={"points": [point, *scan.points[1:]]})
+    write_scan_baseline(approved_scan(better, approval), tiny_suite / "baselines")
+    worse = run_benchmarks(tmp_path, "--benchmark-disable", suite=tiny_suite)
+    assert 1 == worse.returncode, worse.stdout
+    assert "1 of 8 checks of digits/scan-vgg-400 failed" in worse.stdout
+    assert f"FAIL digits/scan-vgg-400: {point.layer} at 0.5: " in worse.stdout
 
 
 @pytest.mark.parametrize("switch", [[], ["--benchmark-disable"], ["--benchmark-save=here"]])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -15,6 +15,9 @@ from prunebench.files import BASELINES, write_text
 if TYPE_CHECKING:
     from prunebench.gate import Verdict
     from prunebench.records import Baseline, Collected
+    from prunebench.records.scans import ScanBaseline
+
+T = TypeVar("T")
 
 BASELINES_OPTION = click.option(
     "--baselines", "folder", type=FILE, default=BASELINES, show_default=True, help="The folder of baselines."
@@ -43,18 +46,18 @@ def compare(
 
     A and B are each a record, a folder of records, or a folder of baselines; of several records of a case the newest
     counts. Where A is a folder, a baseline of the same workload and budget without a record in A is INCOMPARABLE.
+    A may be a sensitivity scan, and B then another or a folder of baselines; scans in a folder A are left out.
 
     Exits with 0 where all passed, 1 for a regression, 2 where something could not be compared, 3 for inconclusive.
     """
-    from prunebench.records import collect
-
-    new, reference = collect(a), _reference(b)
-
-    from prunebench.comparison import compare_sides, exit_code
-    from prunebench.gate import Thresholds
+    from prunebench.records.scans import holds_scan
 
     given = {name: value for name, value in (("alpha", alpha), ("margin", margin)) if value is not None}
-    verdicts = compare_sides(new, reference, thresholds=Thresholds(**given), only=_ids(only))
+    judge = _judged_scan if holds_scan(a) else _judged_records
+    verdicts = judge(a, b, only=_ids(only), limits=given)
+
+    from prunebench.comparison import exit_code
+
     _show(verdicts)
     _write(verdicts, json_file=json_file, markdown_file=markdown_file)
     sys.exit(exit_code(verdicts))
@@ -69,33 +72,53 @@ def baseline() -> None:
 @BASELINES_OPTION
 def list_(folder: Path) -> None:
     """List the baselines: size, accuracy, who approved them, when and why. Exits with 2 where one is damaged."""
-    from prunebench.errors import RecordError
-    from prunebench.records import list_baselines, read_baseline
-    from prunebench.report import baselines_table
+    from prunebench.records import list_baselines, list_scan_baselines, read_baseline
+    from prunebench.report import baselines_table, scan_baselines_table
 
-    found, damaged = [], []
-    for path in list_baselines(folder).values():
-        try:
-            found.append(read_baseline(path))
-        except RecordError as error:
-            damaged.append(str(error))
-    click.echo(baselines_table(found) if found else f"no baselines in '{folder}'")
+    found, damaged = _readable(read_baseline, list_baselines(folder))
+    tables = [baselines_table(found)] if found else []
+    if paths := list_scan_baselines(folder):
+        from prunebench.records.scans import read_scan_baseline  # imports torch, so not without need
+
+        scans, damaged_scans = _readable(read_scan_baseline, paths)
+        tables += [scan_baselines_table(scans)] if scans else []
+        damaged += damaged_scans
+    click.echo("\n\n".join(tables) or f"no baselines in '{folder}'")
     for message in damaged:
         click.echo(f"error: {message}", err=True)
     sys.exit(2 if damaged else 0)
+
+
+def _readable(read: Callable[[Path], T], paths: Mapping[str, Path]) -> tuple[list[T], list[str]]:
+    """What can be read, and what is wrong with the rest."""
+    from prunebench.errors import RecordError
+
+    found, damaged = [], []
+    for path in paths.values():
+        try:
+            found.append(read(path))
+        except RecordError as error:
+            damaged.append(str(error))
+    return found, damaged
 
 
 @baseline.command()
 @click.argument("case")
 @BASELINES_OPTION
 def show(case: str, folder: Path) -> None:
-    """Show the baseline of CASE: approval, layers, sizes and accuracies."""
-    from prunebench.records import chosen_cases, list_baselines, read_baseline
-    from prunebench.report import baseline_text, layer_table
+    """Show the baseline of CASE: approval, layers, sizes and accuracies; of a scan its curves."""
+    from prunebench.records import chosen_cases, list_baselines, list_scan_baselines, read_baseline
+    from prunebench.report import baseline_text, layer_table, scan_baseline_text
 
-    paths = list_baselines(folder)
-    found = read_baseline(paths[chosen_cases([case], paths)[0]])
-    click.echo(f"{baseline_text(found)}\n\n{layer_table(found.record)}")
+    runs, scans = list_baselines(folder), list_scan_baselines(folder)
+    (chosen,) = chosen_cases([case], [*runs, *scans])
+    if chosen in runs:
+        found = read_baseline(runs[chosen])
+        click.echo(f"{baseline_text(found)}\n\n{layer_table(found.record)}")
+    else:
+        from prunebench.records.scans import read_scan_baseline
+
+        click.echo(scan_baseline_text(read_scan_baseline(scans[chosen])))
 
 
 @baseline.command()
@@ -109,10 +132,21 @@ def show(case: str, folder: Path) -> None:
 def approve(run: Path, only: tuple[str, ...], reason: str, incomparable: tuple[str, ...], folder: Path) -> None:
     """Make records of RUN, a record or a folder of records, the baselines of their cases: all that are named, or none.
 
-    Refuses a dirty tree, a failed run, a record under a floor, and one that is INCOMPARABLE with the baseline it would
-    replace. Commit what it writes.
+    RUN may be the file of a sensitivity scan. Refuses a dirty tree, a failed run, a record under a floor, a scan that
+    is not exact, and whatever is INCOMPARABLE with the baseline it would replace. Commit what it writes.
     """
     from prunebench.records import chosen_cases, collect
+    from prunebench.records.scans import holds_scan, read_any_scan, scan_case
+
+    if holds_scan(run):
+        from prunebench.approval import approve_scan
+
+        scan = read_any_scan(run)
+        case = scan_case(scan)
+        chosen_cases(_ids(only), [case])
+        on_purpose = chosen_cases(_ids(incomparable), [case])
+        click.echo(_approved(approve_scan(scan, folder, reason=reason, incomparable=on_purpose), run))
+        return
 
     found = collect(run)
 
@@ -133,18 +167,43 @@ def prune(only: tuple[str, ...], yes: bool, folder: Path) -> None:
     """Remove baselines that nothing can be compared with any more, or those named with --only.
 
     Nothing can be compared with a baseline whose workload or budget is gone, or whose documented run has changed its
-    sparsities, model or epochs.
+    sparsities, model or epochs. Baselines of scans are removed only where they are named.
     """
     from prunebench.approval import remove, superseded
-    from prunebench.records import chosen_cases, list_baselines
+    from prunebench.records import chosen_cases, list_baselines, list_scan_baselines
 
-    paths = list_baselines(folder)
-    reasons = dict.fromkeys(chosen_cases(_ids(only), paths), "named") if only else superseded(paths)
+    runs = list_baselines(folder)
+    paths = runs | list_scan_baselines(folder)
+    reasons = dict.fromkeys(chosen_cases(_ids(only), paths), "named") if only else superseded(runs)
     for case, reason in reasons.items():
         click.echo(f"{case}: {reason}")
     if reasons and yes:
         remove([paths[case] for case in reasons], folder)
     click.echo(f"{len(reasons)} of {len(paths)} baselines {'removed' if yes else 'would be removed; do it with --yes'}")
+
+
+def _judged_records(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[str, float]) -> list[Verdict]:
+    from prunebench.records import collect
+
+    new, reference = collect(a), _reference(b)
+
+    from prunebench.comparison import compare_sides
+    from prunebench.gate import Thresholds
+
+    return compare_sides(new, reference, thresholds=Thresholds(**limits), only=only)
+
+
+def _judged_scan(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[str, float]) -> list[Verdict]:
+    from prunebench.comparison import compare_scan
+    from prunebench.gate import Thresholds, compare_scans
+    from prunebench.records import chosen_cases
+    from prunebench.records.scans import read_any_scan, scan_case
+
+    scan, thresholds = read_any_scan(a), Thresholds(**limits)
+    chosen_cases(only, [scan_case(scan)])
+    if b.is_dir() or b == BASELINES:
+        return compare_scan(scan, b, thresholds=thresholds)
+    return compare_scans(read_any_scan(b), scan, thresholds)
 
 
 def _reference(path: Path) -> Collected:
@@ -158,7 +217,7 @@ def _ids(given: Sequence[str]) -> list[str]:
     return [name.strip() for names in given for name in names.split(",") if name.strip()]
 
 
-def _approved(made: Baseline, source: Path) -> str:
+def _approved(made: Baseline | ScanBaseline, source: Path) -> str:
     replaced = f"replaces {made.approval.replaced[:12]}" if made.approval.replaced else "is its first"
     return f"approved {made.case}: {source} {replaced}, by {made.approval.by}"
 

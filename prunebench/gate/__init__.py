@@ -1,9 +1,10 @@
-"""The gate: a record against documented values, floors and a baseline.
+"""The gate: a record against documented values, floors and a baseline; a scan against its baseline.
 
 Checks return verdicts, they never assert or print.
 """
 
 from prunebench.gate.compare import compare_records
+from prunebench.gate.curves import compare_scans, scan_without_baseline
 from prunebench.gate.floors import check_accuracy, check_record, check_sizes
 from prunebench.gate.thresholds import Thresholds
 from prunebench.gate.verdicts import Status, Tier, Verdict, outcome, worst_first
@@ -17,6 +18,8 @@ __all__ = [
     "check_record",
     "check_sizes",
     "compare_records",
+    "compare_scans",
     "outcome",
+    "scan_without_baseline",
     "worst_first",
 ]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from scipy.stats import norm
 
 from prunebench.gate.paired import (
+    Answers,
     PairedCounts,
     drop_interval,
     holm,
@@ -23,7 +24,7 @@ from prunebench.gate.paired import (
 )
 from prunebench.gate.thresholds import SEED_DEVIATIONS, Thresholds
 from prunebench.gate.verdicts import Figure, Status, Tier, Verdict
-from prunebench.records import Accuracy, RunRecord
+from prunebench.records import RunRecord
 
 LOOK = "look closer with 'prunebench run', which prints every figure beside the documented one"
 
@@ -34,20 +35,27 @@ class Pair:
 
     Attributes:
         trained: whether other weights are to be expected, because training came between.
+        hint: how to look closer.
     """
 
     case: str
     run: str
     check: str
-    baseline: Accuracy
-    new: Accuracy
+    baseline: Answers
+    new: Answers
     trained: bool
+    hint: str = LOOK
 
     @property
     def identical(self) -> bool:
-        """Whether every prediction is the same, right or wrong."""
+        """Whether every prediction is the same, right or wrong; or all is known of it that there is to know."""
         digests = self.baseline.predictions_digest, self.new.predictions_digest
         return digests[0] == digests[1] and self.baseline.correct_bits == self.new.correct_bits
+
+    @property
+    def unit(self) -> str:
+        """What is the same where the two are identical."""
+        return "prediction" if self.new.predictions_digest else "right and wrong answer"
 
     @property
     def answers(self) -> tuple[str, str]:
@@ -136,7 +144,7 @@ def _judge(
         measured=_answers(pair, counts, p_worse),
         shortfall=counts.drop / fail_margin - 1,
         rule=_paired_rule(pair, status, upper, tests, thresholds),
-        hint=LOOK,
+        hint=pair.hint,
         evidence=evidence,
         smallest_effect=_points(effect, thresholds.power),
         advisory=pair.trained and status is Status.INCONCLUSIVE,
@@ -162,7 +170,7 @@ def _smallest_effect(pair: Pair, counts: PairedCounts, tests: int, thresholds: T
 
 def _answers(pair: Pair, counts: PairedCounts, p_worse: float) -> str:
     if pair.identical:
-        return f"{pair.new.percent:.2f} %, every prediction the same"
+        return f"{pair.new.percent:.2f} %, every {pair.unit} the same"
     changed = f"{counts.b} of {counts.n:,} answers lost, {counts.c} gained"
     return f"{pair.new.percent:.2f} % ({-counts.drop:+.2f} points: {changed}, p = {p_worse:.2g})"
 
@@ -170,7 +178,7 @@ def _answers(pair: Pair, counts: PairedCounts, p_worse: float) -> str:
 def _paired_rule(pair: Pair, status: Status, upper: float, tests: int, thresholds: Thresholds) -> str:
     level, margin = f"{100 * (1 - thresholds.alpha):g} %", f"{thresholds.margin:g}"
     if pair.identical:
-        return "equal predictions pass at once"
+        return f"equal {pair.unit}s pass at once"
     if status is Status.PASS:
         return f"{level} upper limit of the drop {upper:.2f}, under the margin of {margin} points"
     limit = f"a drop of {margin}"

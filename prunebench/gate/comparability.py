@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
+from typing import Protocol
 
 from prunebench.records import RunRecord
+from prunebench.sensitivity import Scan
 
 MACHINE = ("torch", "device", "cpu_capability", "threads", "cuda", "cudnn", "cpu", "cores")
 """What the bytes and the time of a result depend on: the keys of `prunebench.environment.exact_fingerprint`, and the
 processor itself, for which libraries choose kernels by more than its capability."""
 
 ALWAYS_KNOWN = ("torch", "device", "cpu_capability", "threads")
+
+
+class Measured(Protocol):
+    """Whatever says on what machine it was measured."""
+
+    @property
+    def environment(self) -> Mapping[str, str | int]: ...  # noqa: D102 - said above
 
 
 def case_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
@@ -63,7 +72,7 @@ def training_differences(baseline: RunRecord, record: RunRecord, *, seed_matters
     return list(chain.from_iterable(found))
 
 
-def environment_differences(baseline: RunRecord, record: RunRecord, keys: Iterable[str]) -> list[str]:
+def environment_differences(baseline: Measured, record: Measured, keys: Iterable[str]) -> list[str]:
     """Which of `keys` differ between the two environments; one that every record must carry and does not, differs."""
     found = []
     for key in keys:
@@ -74,15 +83,40 @@ def environment_differences(baseline: RunRecord, record: RunRecord, keys: Iterab
 
 
 def same_recipe_elsewhere(baseline: RunRecord, record: RunRecord) -> bool:
-    """Whether other dense weights are explained: one recipe, trained on two machines, builds or thread counts.
+    """Whether other dense weights are explained: one recipe, trained on two machines, builds or thread counts."""
+    own = is_own_recipe(baseline.checkpoints.origin, record.checkpoints.origin, workload=record.workload)
+    return own and bool(environment_differences(baseline, record, MACHINE))
 
-    The workload's own dense checkpoints are named by a digest of all that determines them but the machine
-    (`Workload.dense_checkpoint`).
+
+def is_own_recipe(before: str, after: str, *, workload: str) -> bool:
+    """Whether two checkpoints are the workload's own, made by one recipe.
+
+    They are named by a digest of all that determines them but the machine (`Workload.dense_checkpoint`).
     """
-    own = re.compile(rf"{re.escape(record.workload)}-[0-9a-f]{{16}}\.safetensors")
-    same_recipe = baseline.checkpoints.origin == record.checkpoints.origin
-    is_own = own.fullmatch(record.checkpoints.origin) is not None
-    return same_recipe and is_own and bool(environment_differences(baseline, record, MACHINE))
+    own = re.compile(rf"{re.escape(workload)}-[0-9a-f]{{16}}\.safetensors")
+    return before == after and own.fullmatch(after) is not None
+
+
+def scan_differences(baseline: Scan, scan: Scan) -> list[str]:
+    """What makes two scans two different things, beyond the weights they were made on.
+
+    Not the mode, nor the size of the batches: points that were answered in full are the same points in all of them.
+    """
+    fields = [
+        _digests("data", baseline.data_digest, scan.data_digest),
+        _difference("images", baseline.images, scan.images),
+        _difference("criterion", baseline.criterion, scan.criterion),
+        _difference("precision", baseline.precision, scan.precision),
+        _difference("elements", baseline.elements, scan.elements),
+    ]
+    before, after = ({layer.name: layer for layer in each.layers} for each in (baseline, scan))
+    for name in dict.fromkeys([*before, *after]):
+        if (old := before.get(name)) is None or (new := after.get(name)) is None:
+            fields.append([f"layer {name} {'is new' if name in after else 'is gone'}"])
+        else:
+            fields.append(_difference(f"shape of {name}", old.shape, new.shape))
+            fields.append(_difference(f"MACs of {name}", old.macs, new.macs))
+    return list(chain.from_iterable(fields))
 
 
 def _difference(name: str, before: object, after: object) -> list[str]:

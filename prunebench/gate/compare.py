@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from prunebench.gate.accuracy import Pair, judge_pairs, same_weights, trained
 from prunebench.gate.comparability import (
@@ -18,10 +18,8 @@ from prunebench.gate.exact import changed_nonzeros, compare_exact, compare_repet
 from prunebench.gate.thresholds import DEFAULTS, Thresholds
 from prunebench.gate.timing import compare_timings
 from prunebench.gate.tolerance import Cases, compare_seeds, seed_groups
-from prunebench.gate.verdicts import Status, Tier, Verdict
+from prunebench.gate.verdicts import Status, Tier, Verdict, different, stated
 from prunebench.records import RunRecord
-
-NOTHING = "none: nothing was compared"
 
 
 def compare_records(
@@ -72,14 +70,14 @@ def _compare_accuracies(cases: Cases, thresholds: Thresholds) -> list[Verdict]:
 def _obstacles(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
     """What keeps a whole case from being compared."""
     if broken := contradictions(record):
-        yield _verdict(
+        yield stated(
             case, record.run, "record agrees with itself", Status.FAIL, "no contradiction", "; ".join(broken),
             rule="exact: one figure, measured once, is the same everywhere",
         )  # fmt: skip
     if broken := contradictions(baseline):
-        yield _incomparable(case, record.run, "baseline agrees with itself", broken)
+        yield different(case, record.run, "baseline agrees with itself", broken)
     if differences := case_differences(baseline, record):
-        yield _incomparable(case, record.run, "same experiment", differences)
+        yield different(case, record.run, "same experiment", differences)
         if baseline.run_digest != record.run_digest and baseline.model == record.model:
             yield from changed_nonzeros(case, baseline, record)
 
@@ -91,67 +89,23 @@ def _other_dense_weights(case: str, baseline: RunRecord, record: RunRecord) -> I
     if elsewhere:
         differences += ["one recipe", *environment_differences(baseline, record, MACHINE), "floors judge the accuracy"]
     check = "accuracy, same dense weights"
-    yield _incomparable(case, record.run, check, differences, tier=Tier.ACCURACY, advisory=elsewhere)
+    yield different(case, record.run, check, differences, tier=Tier.ACCURACY, advisory=elsewhere)
 
 
 def _other_training(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
     if differences := training_differences(baseline, record):
-        yield _incomparable(case, record.run, "accuracy after fine-tuning", differences, tier=Tier.ACCURACY)
-
-
-def _incomparable(
-    case: str, run: str, check: str, differences: Iterable[str], *, tier: Tier = Tier.EXACT, advisory: bool = False
-) -> Verdict:
-    return _verdict(
-        case,
-        run,
-        check,
-        Status.INCOMPARABLE,
-        "the same on both sides",
-        "; ".join(differences),
-        rule="nothing that differs in this can be compared",
-        tier=tier,
-        advisory=advisory,
-    )
+        yield different(case, record.run, "accuracy after fine-tuning", differences, tier=Tier.ACCURACY)
 
 
 def _without_baseline(case: str, record: RunRecord) -> Verdict:
-    return _verdict(
+    return stated(
         case, record.run, "baseline", Status.NO_BASELINE, "an approved baseline", "none",
         rule="a new case has to be approved once",
     )  # fmt: skip
 
 
 def _vanished(case: str, baseline: RunRecord) -> Verdict:
-    return _verdict(
+    return stated(
         case, baseline.run, "vanished case", Status.INCOMPARABLE, "a record", "none",
         rule="a baseline without a record: nothing was measured",
     )  # fmt: skip
-
-
-def _verdict(
-    case: str,
-    run: str,
-    check: str,
-    status: Status,
-    expected: str,
-    measured: str,
-    *,
-    rule: str,
-    tier: Tier = Tier.EXACT,
-    advisory: bool = False,
-) -> Verdict:
-    return Verdict(
-        case=case,
-        run=run,
-        check=check,
-        tier=tier,
-        status=status,
-        expected=expected,
-        measured=measured,
-        shortfall=1.0 if status is Status.FAIL else 0.0,
-        rule=rule,
-        evidence={"expected": expected, "measured": measured},
-        smallest_effect=NOTHING if status is not Status.FAIL else "any contradiction",
-        advisory=advisory,
-    )

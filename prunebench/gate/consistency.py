@@ -1,16 +1,24 @@
-"""Whether a record agrees with itself: what one run measured twice must be said twice alike.
+"""Whether a record or a scan agrees with itself: what was measured once must be said alike wherever it is said.
 
 Finds records edited by hand, and evaluations that lose images. It needs nothing but the record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from prunebench.errors import RecordError
-from prunebench.gate.paired import correctness
+from prunebench.gate.paired import Answers, RightWrong, correctness
 from prunebench.measure.sizes import BITS
-from prunebench.records import Accuracy, FineTuning, RunRecord
+from prunebench.records import FineTuning, RunRecord
+from prunebench.sensitivity import Point, Scan
+
+T = TypeVar("T", bound=Hashable)
 
 LONGEST_SECONDS = 1e9
 """Thirty years."""
@@ -53,7 +61,7 @@ def _accuracies(record: RunRecord) -> Iterator[str]:
             yield f"{name} accuracy: {unreadable}"
 
 
-def _unreadable(accuracy: Accuracy) -> str | None:
+def _unreadable(accuracy: Answers) -> str | None:
     try:
         correctness(accuracy)
     except RecordError as error:
@@ -96,3 +104,53 @@ def _epochs_on_test(tuned: FineTuning) -> Iterator[str]:
         by_epoch = tuned.selection_accuracies[epoch - 1]
         if abs(by_epoch - accuracy.percent) > 1e-9:
             yield f"{name} accuracy is {accuracy.percent:.4f} %, its epoch says {by_epoch:.4f} %"
+
+
+def scan_contradictions(scan: Scan) -> list[str]:
+    """Every contradiction of a scan, in words; empty for a sound one."""
+    if (unreadable := _unreadable(base_answers(scan))) is not None:
+        return [f"base model: {unreadable}"]
+    found = [f"layer {name} is there twice" for name in _twice(layer.name for layer in scan.layers)]
+    places = ((point.layer, point.sparsity) for point in scan.points)
+    found += [f"{layer} at {sparsity:g} is there twice" for layer, sparsity in _twice(places)]
+    if scan.seconds > LONGEST_SECONDS:
+        found.append(f"it took {scan.seconds:.3g} s")
+    base, names = correctness(base_answers(scan)), {layer.name for layer in scan.layers}
+    for point in scan.points:
+        wrong = list(_point(point, scan, base))
+        if point.layer not in names:
+            wrong.append("the model has no such layer")
+        found += [f"{point.layer} at {point.sparsity:g}: {each}" for each in wrong]
+    return found
+
+
+def _point(point: Point, scan: Scan, base: NDArray[np.bool_]) -> Iterator[str]:
+    if point.correct_bits is None:
+        if not point.correct <= point.images <= scan.images:
+            yield f"{point.correct:,} right of {point.images:,} images, the scan has {scan.images:,}"
+        return
+    if (unreadable := _unreadable(point_answers(point, scan))) is not None:
+        yield unreadable
+        return
+    right = correctness(point_answers(point, scan))
+    lost, gained = int((base & ~right).sum()), int((~base & right).sum())
+    if (point.lost, point.gained) != (lost, gained):
+        yield f"{point.lost} lost and {point.gained} gained, its answers say {lost} and {gained}"
+    percent = 100 * point.correct / scan.images
+    if point.images != scan.images or max(abs(percent - x) for x in (point.accuracy, point.low, point.high)) > 1e-9:
+        yield f"accuracy {point.accuracy:.4f} % of {point.images:,} images, its answers say {percent:.4f} %"
+
+
+def _twice(names: Iterable[T]) -> list[T]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def base_answers(scan: Scan) -> RightWrong:
+    """Of the base model."""
+    return RightWrong(correct=scan.base_correct, images=scan.images, correct_bits=scan.base_bits)
+
+
+def point_answers(point: Point, scan: Scan) -> RightWrong:
+    """Of a point of `scan` that was answered in full."""
+    assert point.correct_bits is not None, "callers look"
+    return RightWrong(correct=point.correct, images=scan.images, correct_bits=point.correct_bits)

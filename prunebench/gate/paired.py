@@ -21,6 +21,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +31,42 @@ from scipy.stats import binom, binomtest, norm
 from prunebench.errors import RecordError
 from prunebench.gate.thresholds import Thresholds
 from prunebench.gate.verdicts import Status
-from prunebench.records import Accuracy
 
 _TAIL = 1e-12
 """Probability left out at each end where a binomial is summed."""
+
+
+class Answers(Protocol):
+    """Which of `images` images one model answered right, as `prunebench.records.Accuracy` holds it.
+
+    `predictions_digest` is empty where it was not kept what a wrong answer was.
+    """
+
+    @property
+    def correct(self) -> int: ...  # noqa: D102 - said above
+    @property
+    def images(self) -> int: ...  # noqa: D102
+    @property
+    def correct_bits(self) -> str: ...  # noqa: D102
+    @property
+    def predictions_digest(self) -> str: ...  # noqa: D102
+    @property
+    def percent(self) -> float: ...  # noqa: D102
+
+
+@dataclass(frozen=True, kw_only=True)
+class RightWrong:
+    """Answers of which nothing is known but whether they are right."""
+
+    correct: int
+    images: int
+    correct_bits: str
+    predictions_digest: str = ""
+
+    @property
+    def percent(self) -> float:
+        """Percent of images answered right."""
+        return 100 * self.correct / self.images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +93,7 @@ class PairedCounts:
         return PairedCounts(b=self.c, c=self.b, n=self.n)
 
 
-def correctness(accuracy: Accuracy) -> NDArray[np.bool_]:
+def correctness(accuracy: Answers) -> NDArray[np.bool_]:
     """Which images were answered right, bool (images,).
 
     Raises:
@@ -79,7 +112,7 @@ def correctness(accuracy: Accuracy) -> NDArray[np.bool_]:
     return bits[: accuracy.images]
 
 
-def paired_counts(baseline: Accuracy, new: Accuracy) -> PairedCounts:
+def paired_counts(baseline: Answers, new: Answers) -> PairedCounts:
     """Image by image, from the correctness bits.
 
     Raises:

@@ -60,11 +60,17 @@ def compare_timings(case: str, baseline: RunRecord, record: RunRecord, *, thresh
     for kind in kinds:
         others = [ratio for other, ratio in ratios.items() if other != kind]
         samples = Samples(before=before[kind], after=after[kind], others=others)
-        check = f"seconds, {kind}"
-        if elsewhere:
-            yield _elsewhere(case, record.run, check, samples, elsewhere, thresholds)
-        else:
-            yield judge_times(case, record.run, check, samples, thresholds=thresholds)
+        yield compare_times(case, record.run, f"seconds, {kind}", samples, elsewhere, thresholds=thresholds)
+
+
+def compare_times(
+    case: str, run: str, check: str, samples: Samples, elsewhere: Sequence[str], *, thresholds: Thresholds
+) -> Verdict:
+    """The verdict on samples of two records; advisory where their machines differ, in what `elsewhere` lists."""
+    if not elsewhere:
+        return judge_times(case, run, check, samples, thresholds=thresholds)
+    rule = f"advisory: another machine ({'; '.join(elsewhere)})"
+    return _verdict(case, run, check, samples, thresholds, status=Status.INCOMPARABLE, rule=rule)
 
 
 def judge_times(case: str, run: str, check: str, samples: Samples, *, thresholds: Thresholds) -> Verdict:
@@ -93,13 +99,6 @@ def _kinds(record: RunRecord) -> Mapping[str, Sequence[float]]:
     resumed = record.finetuning is not None and record.finetuning.resumed_after > 0
     timings = record.timings
     return {"pruning": timings.prune, "evaluation": timings.evaluate, "epochs": [] if resumed else timings.epochs}
-
-
-def _elsewhere(
-    case: str, run: str, check: str, samples: Samples, differences: list[str], thresholds: Thresholds
-) -> Verdict:
-    rule = f"advisory: another machine ({'; '.join(differences)})"
-    return _verdict(case, run, check, samples, thresholds, status=Status.INCOMPARABLE, rule=rule)
 
 
 def _rule(thresholds: Thresholds) -> str:

@@ -38,6 +38,8 @@ _SEVERITY = (
 
 Figure = int | float | str | None
 
+NOTHING = "none: nothing was compared"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -89,3 +91,49 @@ def outcome(verdicts: Iterable[Verdict]) -> Status:
     decisive = [verdict.status for verdict in verdicts if not verdict.advisory]
     worst = min(decisive, key=_SEVERITY.index, default=Status.INCOMPARABLE)
     return Status.PASS if worst is Status.IMPROVED else worst
+
+
+def different(
+    case: str, run: str, check: str, differences: Iterable[str], *, tier: Tier = Tier.EXACT, advisory: bool = False
+) -> Verdict:
+    """INCOMPARABLE, because of `differences` between the two sides."""
+    return stated(
+        case,
+        run,
+        check,
+        Status.INCOMPARABLE,
+        "the same on both sides",
+        "; ".join(differences),
+        rule="nothing that differs in this can be compared",
+        tier=tier,
+        advisory=advisory,
+    )
+
+
+def stated(
+    case: str,
+    run: str,
+    check: str,
+    status: Status,
+    expected: str,
+    measured: str,
+    *,
+    rule: str,
+    tier: Tier = Tier.EXACT,
+    advisory: bool = False,
+) -> Verdict:
+    """A verdict that rests on no figure but what was expected and what is there."""
+    return Verdict(
+        case=case,
+        run=run,
+        check=check,
+        tier=tier,
+        status=status,
+        expected=expected,
+        measured=measured,
+        shortfall=1.0 if status is Status.FAIL else 0.0,
+        rule=rule,
+        evidence={"expected": expected, "measured": measured},
+        smallest_effect=NOTHING if status is not Status.FAIL else "any contradiction",
+        advisory=advisory,
+    )

@@ -8,8 +8,10 @@ from prunebench.records.baselines import (
     baseline_path,
     family,
     list_baselines,
+    list_scan_baselines,
     locked,
     read_baseline,
+    scan_folder,
     write_baseline,
 )
 from prunebench.records.cases import case_id, chosen_cases, in_family, name_case
@@ -54,10 +56,12 @@ __all__ = [
     "in_family",
     "keep_record",
     "list_baselines",
+    "list_scan_baselines",
     "locked",
     "name_case",
     "read_baseline",
     "read_record",
+    "scan_folder",
     "write_baseline",
     "write_record",
 ]

@@ -132,6 +132,16 @@ def list_baselines(folder: Path = BASELINES) -> dict[str, Path]:
     return {case_of(path): path for path in sorted(folder.glob("*/*.json")) if not path.name.startswith(".")}
 
 
+def scan_folder(folder: Path = BASELINES) -> Path:
+    """Where the scans of a folder of baselines, or of records, are."""
+    return folder / "scans"
+
+
+def list_scan_baselines(folder: Path = BASELINES) -> dict[str, Path]:
+    """The files of scans in the folder of all baselines, by case; they are not read."""
+    return list_baselines(scan_folder(folder))
+
+
 def family(folder: Path = BASELINES, *, workload: str, budget: str) -> list[str]:
     """The cases of one workload and budget that have a baseline."""
     return [case for case in list_baselines(folder) if in_family(case, workload=workload, budget=budget)]

@@ -50,7 +50,7 @@ def name_case(
         f"-{select_on}" if finetuned and select_on != "test" else "",
         "" if finetuned else "-oneshot",
     )
-    return f"{_in_path(workload)}/{_in_path(run)}-{_in_path(budget)}{''.join(variants)}"
+    return f"{in_path(workload)}/{in_path(run)}-{in_path(budget)}{''.join(variants)}"
 
 
 def check_case_id(case: str) -> str:
@@ -68,7 +68,7 @@ def check_case_id(case: str) -> str:
 def in_family(case: str, *, workload: str, budget: str) -> bool:
     """Whether a case belongs to a workload and budget: the cases that are judged together."""
     folder, _, name = case.partition("/")
-    return folder == _in_path(workload) and f"-{_in_path(budget)}-" in f"{name}-"
+    return folder == in_path(workload) and f"-{in_path(budget)}-" in f"{name}-"
 
 
 def chosen_cases(wanted: Iterable[str], known: Collection[str]) -> list[str]:
@@ -89,6 +89,7 @@ def chosen_cases(wanted: Iterable[str], known: Collection[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _in_path(name: str) -> str:
+def in_path(name: str) -> str:
+    """A name as it is written in a file's name."""
     quoted = quote(name, safe="")
     return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted or "%00"

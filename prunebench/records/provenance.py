@@ -10,6 +10,8 @@ from pathlib import Path
 import prunebench
 from prunebench.runs import DocumentedRun
 
+_BASELINES = (":(exclude,glob)*/*.json", ":(exclude,glob)scans/*/*.json")
+
 
 def run_digest(run: DocumentedRun) -> str:
     """SHA-256 over what a run does: model, sparsities, epochs. Documented figures are not part of it."""
@@ -40,7 +42,7 @@ def changed_files(baselines: Path) -> list[str]:
     The baselines themselves are left out. Empty where there is no git or no repository.
     """
     arguments = ("--porcelain", "-z", "--untracked-files=no", "--no-renames")
-    status = _git(baselines, "status", *arguments, "--", ":/", ":(exclude,glob)*/*.json")
+    status = _git(baselines, "status", *arguments, "--", ":/", *_BASELINES)
     return [entry[3:] for entry in (status or "").split("\0") if entry]
 
 

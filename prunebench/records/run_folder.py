@@ -24,9 +24,14 @@ def keep_record(record: RunRecord | FailedRun, folder: Path = RUN_FOLDER, *, now
     Raises:
         StorageError: the folder cannot be made or written.
     """
-    stamp = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")
     case = f"{record.case}-failed" if isinstance(record, FailedRun) else case_id(record)
-    name, text = f"{stamp}-{re.sub(r'[^A-Za-z0-9._-]', '-', case)[:120]}", record_text(record)
+    return keep_text(record_text(record), case, folder, now=now)
+
+
+def keep_text(text: str, case: str, folder: Path, *, now: datetime | None = None) -> Path:
+    """Write what was measured of `case` to a new file in `folder`, as `keep_record` does."""
+    stamp = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    name = f"{stamp}-{re.sub(r'[^A-Za-z0-9._-]', '-', case)[:120]}"
     for again in count():
         path = folder / (f"{name}-{again}.json" if again else f"{name}.json")
         if write_new_text(path, text):

@@ -1,6 +1,6 @@
 """Tables for people. Nothing here prints."""
 
-from prunebench.report.scans import scan_heading, scan_table
+from prunebench.report.scans import scan_baseline_text, scan_baselines_table, scan_heading, scan_table
 from prunebench.report.tables import (
     accuracy_table,
     baseline_text,
@@ -23,6 +23,8 @@ __all__ = [
     "heading",
     "layer_table",
     "runs_table",
+    "scan_baseline_text",
+    "scan_baselines_table",
     "scan_heading",
     "scan_table",
     "summary_table",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from tabulate import tabulate
 
 from prunebench.report.tables import aligned_table, short_name
 
 if TYPE_CHECKING:
+    from prunebench.records.scans import ScanBaseline
     from prunebench.sensitivity import Point, Scan
 
 WAYS = {
@@ -40,28 +43,73 @@ def scan_heading(scan: Scan) -> str:
 
 
 def scan_table(scan: Scan) -> str:
-    """Accuracy in percent with one layer pruned, by layer and absolute sparsity; decisions where those were asked."""
+    """Accuracy in percent with one layer pruned, by layer and absolute sparsity, and the most points a layer lost.
+
+    For a decision scan, how far each layer can go instead.
+    """
     curves = {layer.name: scan.curve(layer.name) for layer in scan.layers}
     curves = {name: curve for name, curve in curves.items() if curve}
     if scan.mode == "decision":
         return _decisions(scan, curves)
     sparsities = sorted({round(point.sparsity, 4) for point in scan.points})
-    headers = ["layer", "elements", "is", *(f"{sparsity:g}" for sparsity in sparsities)]
+    headers = ["layer", "elements", "is", *(f"{sparsity:g}" for sparsity in sparsities), "worst drop"]
     rows = [
         [
             short_name(name),
             f"{scan.layer(name).numel:,}",
             f"{scan.layer(name).sparsity:.2f}",
             *_cells(curve, sparsities),
+            f"{scan.base_accuracy - min(point.accuracy for point in curve):.2f}",
         ]
         for name, curve in curves.items()
     ]
     return aligned_table(rows, headers=headers)
 
 
+def scan_baselines_table(baselines: Iterable[ScanBaseline]) -> str:
+    """One line a baseline: points, accuracies, and its approval."""
+    rows = [
+        [
+            baseline.case,
+            str(len(baseline.scan.points)),
+            f"{baseline.scan.base_accuracy:.2f}",
+            f"{min(point.accuracy for point in baseline.scan.points):.2f}" if baseline.scan.points else "-",
+            baseline.approval.at[:10],
+            baseline.approval.by.partition(" <")[0],
+            baseline.approval.reason,
+        ]
+        for baseline in baselines
+    ]
+    headers = ["scan", "points", "base %", "lowest %", "approved", "by", "reason"]
+    alignment = ["left", *["right"] * 3, *["left"] * 3]
+    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=alignment)
+
+
+def scan_baseline_text(baseline: ScanBaseline) -> str:
+    """Who approved it, when and why; what it was measured on; accuracies."""
+    scan, approval = baseline.scan, baseline.approval
+    rows = [
+        ["case", baseline.case],
+        ["approved", f"{approval.at} by {approval.by}"],
+        ["reason", approval.reason],
+        ["replaced", approval.replaced or "nothing: it is the first"],
+        ["digest", baseline.digest],
+        ["recorded", f"{scan.created}, revision {scan.revision or 'unknown'}, {scan.seconds:.1f} s"],
+        ["data", f"{scan.data}, {scan.data_digest}"],
+        ["base weights", f"{scan.origin}, {scan.model_digest}"],
+        ["environment", ", ".join(f"{name} {value}" for name, value in scan.environment.items())],
+    ]
+    about = tabulate(rows, tablefmt="plain", disable_numparse=True)
+    return f"{about}\n\n{scan_heading(scan)}\n\n{scan_table(scan)}"
+
+
 def _cells(curve: Sequence[Point], sparsities: Sequence[float]) -> list[str]:
     points = {round(point.sparsity, 4): point for point in curve}
     return [_accuracy(points[sparsity]) if sparsity in points else "" for sparsity in sparsities]
+
+
+def _worst(scan: Scan, curve: Sequence[Point]) -> str:
+    return f"{scan.base_accuracy - min(point.accuracy for point in curve):.2f}"
 
 
 def _accuracy(point: Point) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from prunebench.documents import (
+    Content,
     Count,
     Digest,
     Fraction,
@@ -178,5 +179,13 @@ def read_scan(path: Path) -> Scan:
     Raises:
         RecordError: absent, not JSON, edited since it was written, of a newer schema, or damaged.
     """
-    content = verified(read_document(path), path=path, newest=SCHEMA_VERSION)
+    return parse_scan(verified(read_document(path), path=path, newest=SCHEMA_VERSION), path=path)
+
+
+def parse_scan(content: Content, *, path: Path) -> Scan:
+    """A scan from the content of its file, whose digest was verified; `path` is for messages.
+
+    Raises:
+        RecordError: of a newer schema, or damaged.
+    """
     return parsed(Scan, upgraded(content, path=path, newest=SCHEMA_VERSION, migrations=MIGRATIONS), path=path)

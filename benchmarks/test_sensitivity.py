@@ -1,0 +1,65 @@
+"""Sensitivity of the dense model: an exact scan, timed, its curves gated point by point against their baseline.
+
+Gated whether benchmarking is on, off, saved or compared. The budget `quick` scans fewer sparsities on fewer images.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from prunebench.data import ImageSet
+from prunebench.pipeline import Setting
+from prunebench.progress import ProgressBar
+from prunebench.pytest_plugin import Gate
+from prunebench.records.scans import with_provenance
+from prunebench.sensitivity import SPARSITIES, Scan, ScanProgress, sensitivity_scan
+
+QUICK_SPARSITIES = (0.5, 0.7, 0.9)
+QUICK_IMAGES = {"digits": 400, "cifar10": 1000}
+"""The first of the test images. The scan of `digits` costs as much as 12 evaluations of all of its 600."""
+
+
+class _Bar(ScanProgress):
+    def __init__(self, progress: ProgressBar) -> None:
+        self._progress = progress
+
+    def asked(self, answered: int, most: int, open_points: int) -> None:  # noqa: ARG002
+        self._progress.evaluated(answered, most)
+
+
+@pytest.mark.benchmark(group="sensitivity")
+def test_sensitivity(
+    setting: Setting, scans: list[Scan], progress: ProgressBar, prunebench_gate: Gate, benchmark: BenchmarkFixture
+) -> None:
+    """No layer became more sensitive than its approved curve says."""
+    progress.stage("sensitivity of the dense model")
+    scan = benchmark.pedantic(
+        sensitivity_scan,
+        args=(setting.dense.model, _images(setting)),
+        kwargs={
+            "sparsities": SPARSITIES if setting.budget.full else QUICK_SPARSITIES,
+            "model_name": setting.workload.model,
+            "data_name": setting.data.name,
+            "origin": setting.dense.origin,
+            "progress": _Bar(progress),
+        },
+        rounds=1,
+    )
+    worst = min(scan.points, key=lambda point: point.accuracy)
+    benchmark.extra_info.update(
+        images=scan.images,
+        points=len(scan.points),
+        accuracy_base=scan.base_accuracy,
+        accuracy_worst=worst.accuracy,
+        worst=f"{worst.layer} at {worst.sparsity:g}",
+    )
+    scans.append(scan)
+    prunebench_gate(with_provenance(scan))
+
+
+def _images(setting: Setting) -> ImageSet:
+    test = setting.data.test
+    count = QUICK_IMAGES.get(setting.workload.name, len(test))
+    return test if setting.budget.full or count >= len(test) else test.take(torch.arange(count))

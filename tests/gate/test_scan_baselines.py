@@ -1,0 +1,240 @@
+"""Baselines of scans: approved like those of runs, kept apart from them, refused in one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from gate.scan_documents import PLACES, SPARSITIES, base_right, losing, make_scan
+from record_factory import digest, make_baseline, make_record
+
+from prunebench.approval import approve_scan
+from prunebench.cli import main
+from prunebench.errors import ApprovalError, RecordError
+from prunebench.gate import Thresholds
+from prunebench.records import collect, keep_record, list_baselines, list_scan_baselines, write_baseline
+from prunebench.records.provenance import changed_files
+from prunebench.records.scans import (
+    keep_scan,
+    read_scan_baseline,
+    scan_case,
+    with_provenance,
+)
+from prunebench.sensitivity import Scan, write_scan
+
+CASE = "digits/scan-vgg-10000"
+STANDING = Path("baselines/scans/digits/scan-vgg-10000.json")
+
+
+def git(*arguments: str) -> None:
+    subprocess.run(["git", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture(autouse=True)
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with a commit, in which the test stands, and nobody's own git settings."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    git("config", "user.name", "An Approver")
+    git("config", "user.email", "approver@example.org")
+    Path("code.py").write_text("a = 1\n")
+    git("add", "code.py")
+    git("commit", "-qm", "code")
+    return tmp_path
+
+
+def call(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    return result
+
+
+def misuse(*arguments: object) -> str:
+    """The one line that a misuse ends with."""
+    result = call(*arguments)
+    assert 2 == result.exit_code, result.output
+    (line,) = [line for line in result.stderr.splitlines() if line]
+    assert line.startswith("error: ")
+    return line
+
+
+def approve(scan: Scan, *options: object) -> Result:
+    return call("baseline", "approve", keep_scan(scan), "--reason", "a reason", *options)
+
+
+@pytest.mark.parametrize(
+    ("case", "changes"),
+    [
+        (CASE, {}),
+        ("digits/scan-vgg-1000", {"images": 1000}),
+        (f"{CASE}-kept29", {"nonzeros": 11_366}),
+        (f"{CASE}-random-bf16", {"criterion": "random", "precision": "bf16"}),
+        (f"{CASE}-adaptive", {"mode": "adaptive"}),
+        ("my%20data/scan-vgg-10000", {"data": "my data"}),
+        (CASE, {"model_digest": digest("other"), "created": "later", "seed": 3}),
+    ],
+)
+def test_a_case_follows_from_the_scan(case: str, changes: dict[str, object]) -> None:
+    assert case == scan_case(make_scan(**changes))  # type: ignore[arg-type]
+
+
+def test_approved_listed_shown_compared_and_removed_by_name() -> None:
+    assert f"approved {CASE}" in approve(make_scan()).output
+    assert ("a reason", None) == (
+        read_scan_baseline(STANDING).approval.reason,
+        read_scan_baseline(STANDING).approval.replaced,
+    )
+    assert CASE in call("baseline", "list").output
+    shown = call("baseline", "show", "scan-vgg-10000").output
+    assert ["classifier", "92.38", "90.60", "86.44", "6.56"] in [line.split() for line in shown.splitlines()]
+    assert 0 == call("compare", keep_scan(make_scan())).exit_code
+    assert 0 == call("baseline", "prune", "--yes").exit_code
+    assert STANDING.is_file(), "only what is named"
+    call("baseline", "prune", "--yes", "--only", CASE)
+    assert not STANDING.exists()
+
+
+def test_a_regression_exits_with_one_and_names_its_point() -> None:
+    approve(make_scan())
+    result = call("compare", keep_scan(make_scan(losing(PLACES[4], 60))))
+    assert 1 == result.exit_code
+    (line,) = [line for line in result.output.splitlines() if line.startswith("FAIL")]
+    assert f"{CASE}: backbone.conv1.weight at 0.7" in line
+
+
+def test_two_scans_are_compared_without_any_baseline() -> None:
+    old, new = keep_scan(make_scan()), keep_scan(make_scan(losing(PLACES[4], 60)))
+    assert [1, 0] == [call("compare", new, old).exit_code, call("compare", old, old).exit_code]
+    assert 2 == call("compare", new).exit_code, "there is no baseline"
+
+
+def test_a_worse_scan_may_replace_for_a_reason_and_notes_what_it_replaced() -> None:
+    approve(make_scan())
+    first = read_scan_baseline(STANDING).digest
+    assert 0 == approve(make_scan(losing(PLACES[4], 60))).exit_code
+    assert first == read_scan_baseline(STANDING).approval.replaced
+
+
+@pytest.mark.parametrize(
+    ("scan", "objection"),
+    [
+        (make_scan(dirty=True), "dirty tree"),
+        (make_scan(answered=500), "9 of 9 points were not answered in full"),
+        (make_scan(places=[]), "no points"),
+        (make_scan(base_correct=1), "contradicts itself: base model"),
+    ],
+)
+def test_what_nothing_could_be_compared_with_is_refused(scan: Scan, objection: str) -> None:
+    with pytest.raises(ApprovalError, match=objection):
+        approve_scan(scan, Path("baselines"), reason="a reason")
+    assert {} == list_scan_baselines(Path("baselines"))
+
+
+def test_an_incomparable_scan_replaces_only_on_purpose() -> None:
+    approve(make_scan())
+    fewer = make_scan(places=PLACES[1:])
+    path = keep_scan(fewer)
+    message = misuse("baseline", "approve", path, "--reason", "r")
+    assert f"INCOMPARABLE with the baseline it would replace (vanished point: {PLACES[0][0]} at 0.5" in message
+    assert f"--incomparable {CASE}" in message
+    assert 0 == approve(fewer, "--incomparable", CASE).exit_code
+
+
+def test_a_dirty_tree_is_refused_and_changed_baselines_of_scans_are_not_dirt() -> None:
+    approve(make_scan())
+    git("add", "baselines")
+    git("commit", "-qm", "baselines")
+    STANDING.write_text("{}")
+    assert [] == changed_files(Path("baselines"))
+    Path("code.py").write_text("a = 2\n")
+    assert "dirty (code.py)" in misuse("baseline", "approve", keep_scan(make_scan()), "--reason", "r")
+
+
+def test_bad_files_are_one_line_and_never_a_pass() -> None:
+    approve(make_scan())
+    whole = keep_scan(make_scan())
+    edited = Path("edited.json")
+    edited.write_text(whole.read_text().replace('"seconds": 12.5', '"seconds": 12.6'))
+    assert "edited or damaged" in misuse("compare", edited)
+    assert "edited or damaged" in misuse("baseline", "approve", edited, "--reason", "r")
+    cut = Path("cut.json")
+    cut.write_text(whole.read_text()[:-100])
+    assert "not JSON" in misuse("compare", cut)
+    for name, content in (("list.json", "[]"), ("scan.json", '{"scan": 1, "schema_version": 1}')):
+        Path(name).write_text(content)
+        misuse("compare", name)
+    STANDING.write_text(STANDING.read_text().replace("a reason", "another"))
+    result = call("compare", whole)
+    assert 2 == result.exit_code
+    assert "INCOMPARABLE" in result.output
+    assert "edited or damaged" in result.output
+    assert 2 == call("baseline", "list").exit_code
+
+
+def test_a_baseline_in_the_place_of_another_is_refused() -> None:
+    approve(make_scan())
+    other = STANDING.with_name("scan-vgg-600.json")
+    other.write_text(STANDING.read_text())
+    with pytest.raises(RecordError, match=f"holds the baseline of {CASE}"):
+        read_scan_baseline(other)
+
+
+def test_the_wrong_name_is_refused() -> None:
+    path = keep_scan(make_scan())
+    assert "unknown case" in misuse("compare", path, "--only", "run3-quick")
+    assert "unknown case" in misuse("baseline", "approve", path, "--only", "run3-quick", "--reason", "r")
+
+
+def test_scans_and_runs_do_not_meet() -> None:
+    """In the run folder and among the baselines: neither is taken for the other, nor makes it unusable."""
+    write_baseline(make_baseline(), Path("baselines"))
+    approve(make_scan())
+    keep_record(make_record())
+    assert ["digits/tiny-quick"] == list(list_baselines(Path("baselines")))
+    assert [CASE] == list(list_scan_baselines(Path("baselines")))
+    assert ["digits/tiny-quick"] == collect(Path(".prunebench/records")).cases
+    assert ["digits/tiny-quick"] == collect(Path("baselines")).cases
+    assert 0 == call("compare", ".prunebench/records").exit_code
+
+
+def test_the_scan_says_which_source_made_it() -> None:
+    scan = make_scan(revision=None, dirty=None)
+    stamped = with_provenance(scan)
+    assert scan == stamped.model_copy(update={"revision": None, "dirty": None})
+    assert stamped.revision is None or 40 == len(stamped.revision)
+
+
+def test_what_is_written_is_read_and_written_the_same(tmp_path: Path) -> None:
+    approve(make_scan())
+    write_scan(read_scan_baseline(STANDING).scan, tmp_path / "again.json")
+    assert keep_scan(make_scan()).read_text() == (tmp_path / "again.json").read_text()
+    assert 1 == json.loads(STANDING.read_text())["schema_version"]
+
+
+def test_the_table_has_the_largest_drop_and_gaps_where_nothing_was_scanned() -> None:
+    from prunebench.report import scan_table
+
+    right = base_right()
+    right[-5000:] = False
+    text = scan_table(make_scan({PLACES[-1]: right}, places=PLACES[2:]))
+    *_, last = rows = [line.split() for line in text.splitlines()[2:]]
+    assert ["classifier", "92.38", "90.60", "43.00", "50.00"] == [last[0], *last[3:]]
+    assert ["86.44", "6.56"] == rows[0][3:], "no accuracy where nothing was scanned"
+
+
+def test_several_scans_of_one_data_set_share_the_chance_of_a_false_alarm() -> None:
+    from prunebench.comparison import compare_scan
+
+    alphas = []
+    for scan in (make_scan(), make_scan(model="other")):
+        approve(scan)
+        verdicts = compare_scan(make_scan(losing(PLACES[0], 1)), Path("baselines"), thresholds=Thresholds())
+        alphas.append({verdict.evidence.get("alpha") for verdict in verdicts} - {None})
+    assert [{0.01}, {0.005}] == alphas

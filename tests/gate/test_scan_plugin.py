@@ -1,0 +1,100 @@
+"""Scans in the plugin: judged, failed for, summarised and listed like records."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from gate.scan_documents import make_scan
+
+from prunebench.records import Approval
+from prunebench.records.scans import approved_scan, read_any_scan, scan_case, write_scan_baseline
+from prunebench.sensitivity import Scan
+
+pytest_plugins = ["pytester"]
+
+CASE = "digits/scan-vgg-10000"
+TESTS = """
+from gate.scan_documents import PLACES, losing, make_scan
+from record_factory import make_record
+
+def test_same(prunebench_gate):
+    prunebench_gate(make_scan())
+
+def test_worse(prunebench_gate):
+    prunebench_gate(make_scan(losing(PLACES[4], 60)))
+
+def test_named(prunebench_gate):
+    prunebench_gate(make_scan(), case="digits/scan-vgg-600")
+
+def test_with_a_record(prunebench_gate):
+    prunebench_gate(make_record(), make_scan())
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
+    pytester.syspathinsert(Path(__file__).parents[1])
+    pytester.makepyfile(test_scans=TESTS)
+    return pytester
+
+
+def based(pytester: pytest.Pytester, *scans: Scan) -> None:
+    approval = Approval(by="Somebody", at="2026-01-03T00:00:00+00:00", reason="first", replaced=None)
+    for scan in scans:
+        write_scan_baseline(approved_scan(scan, approval), pytester.path / "baselines")
+
+
+def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    installed = any(entry.name == "prunebench" for entry in entry_points(group="pytest11"))
+    plugin = [] if installed else ["-p", "prunebench.pytest_plugin"]
+    return pytester.runpytest_inprocess(*plugin, "-p", "no:hypothesispytest", "-p", "no:randomly", *arguments)
+
+
+def test_a_worse_curve_fails_its_test_and_says_how_to_approve_it(project: pytest.Pytester) -> None:
+    based(project, make_scan())
+    result = run(project, "-k", "same or worse")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"prunebench gate: 1 of 11 checks of {CASE} failed",
+            f"FAIL {CASE}: backbone.conv1.weight at 0.7: *60 of 10,000 answers lost*",
+            "record: .prunebench/records/scans/digits/*-scan-vgg-10000.json",
+            f"*baseline approve .prunebench/records/scans/digits/*.json --only {CASE} --reason*",
+            "*= prunebench gate =*",
+            "21 of 22 comparisons passed, 1 cases",
+        ]
+    )
+    kept = (project.path / ".prunebench" / "records" / "scans" / "digits").iterdir()
+    assert {CASE} == {scan_case(read_any_scan(path)) for path in kept}
+
+
+def test_without_a_baseline_it_is_said_and_fails_in_strict_mode_only(project: pytest.Pytester) -> None:
+    result = run(project, "-k", "same")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"NO_BASELINE {CASE}: *", "0 of 1 comparisons passed, 1 cases"])
+    run(project, "-k", "same", "--prunebench-strict=yes").assert_outcomes(failed=1)
+
+
+def test_a_scan_of_another_case_than_the_one_named_is_incomparable(project: pytest.Pytester) -> None:
+    based(project, make_scan())
+    result = run(project, "-k", "named")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["INCOMPARABLE digits/scan-vgg-600: *it is of digits/scan-vgg-10000*"])
+
+
+def test_records_and_scans_may_be_handed_over_at_once(project: pytest.Pytester) -> None:
+    based(project, make_scan())
+    result = run(project, "-k", "with_a_record")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["NO_BASELINE digits/tiny-quick*", "11 of 12 comparisons passed, 2 cases"])
+
+
+def test_a_baseline_of_the_same_images_that_no_scan_was_made_for_is_unused(project: pytest.Pytester) -> None:
+    based(project, make_scan(), make_scan(criterion="random"), make_scan(images=600))
+    project.makepyfile(TESTS.split("def test_worse", maxsplit=1)[0])
+    result = run(project)
+    result.stdout.fnmatch_lines([f"unused baselines, *: {CASE}-random"])
