@@ -191,6 +191,24 @@ def test_the_memory_format_does_not_change_the_mask(case: tuple[Tensor, int]) ->
     assert torch.equal(expected, keep_mask(reversed_axes, count))
 
 
+@unhurried
+@given(scores_and_count(dimensions=4))
+def test_a_mask_has_the_memory_format_of_its_scores(case: tuple[Tensor, int]) -> None:
+    scores, count = case
+    channels_last = scores.contiguous(memory_format=torch.channels_last)
+    assert keep_mask(channels_last, count).is_contiguous(memory_format=torch.channels_last)
+    assert keep_mask(scores, count).is_contiguous()
+
+
+@unhurried
+@given(zeros=st.integers(0, 200), count=st.integers(1, 199), seed=st.integers(0, 9))
+def test_many_zeros_change_nothing_about_the_rule(zeros: int, count: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.rand(200, generator=generator)
+    scores[torch.randperm(200, generator=generator)[:zeros]] = 0
+    assert keep_by_sorting_pairs(scores, count).tolist() == keep_mask(scores, count).tolist()
+
+
 def test_ties_in_a_channels_last_weight_go_by_logical_index() -> None:
     scores = torch.ones(2, 3, 2, 2).contiguous(memory_format=torch.channels_last)
     assert [False] * 5 + [True] * 19 == keep_mask(scores, 5).flatten().tolist()
