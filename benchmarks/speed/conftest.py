@@ -52,7 +52,7 @@ def sides(findings: Findings, told: Callable[[str], None]) -> Iterator[Sides]:
     """The processes; what they need is loaded, and the dense digits trained, before the first is timed."""
     with processes() as running:
         told("loading data and models")
-        _, findings.images = running.run(OURS, jobs.make_ready)
+        _, _, findings.images = running.run(OURS, jobs.make_ready)
         yield running
 
 

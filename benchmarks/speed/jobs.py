@@ -82,7 +82,7 @@ def _weight() -> Tensor:
     return torch.randn(WEIGHT, generator=torch.Generator().manual_seed(0)) * 0.02
 
 
-def mask_by_torch_prune(round_: int) -> Callable[[], np.ndarray]:
+def mask_by_torch_prune(round_: int) -> Callable[[], list[np.ndarray]]:
     layer = nn.Conv2d(WEIGHT[1], WEIGHT[0], 3, bias=False)
     layer.weight.data.copy_(_weight())
 
@@ -91,28 +91,28 @@ def mask_by_torch_prune(round_: int) -> Callable[[], np.ndarray]:
         torch_prune.remove(layer, "weight")
         return layer.weight.detach().numpy()
 
-    return lambda: work() != 0
+    return lambda: [work() != 0]
 
 
-def mask_by_kthvalue(round_: int) -> Callable[[], np.ndarray]:
+def mask_by_kthvalue(round_: int) -> Callable[[], list[np.ndarray]]:
     weight = _weight()
-    return lambda: lab.mask_of(weight, SPARSITY).numpy()
+    return lambda: [lab.mask_of(weight, SPARSITY).numpy()]
 
 
-def mask_by_prunebench(round_: int) -> Callable[[], np.ndarray]:
+def mask_by_prunebench(round_: int) -> Callable[[], list[np.ndarray]]:
     weight = _weight()
-    return lambda: keep_mask(magnitude(weight), pruned_count(weight.numel(), SPARSITY)).numpy()
+    return lambda: [keep_mask(magnitude(weight), pruned_count(weight.numel(), SPARSITY)).numpy()]
 
 
 # Pruning the whole VGG by run5's table.
 
 
-def prune_by_lab(round_: int) -> Callable[[], list[int]]:
+def prune_by_lab(round_: int) -> Callable[[], list[np.ndarray]]:
     model = vgg(channels_last=False)
     return lambda: _kept(lab.prune(model, TABLE))
 
 
-def prune_by_prunebench(round_: int) -> Callable[[], list[int]]:
+def prune_by_prunebench(round_: int) -> Callable[[], list[np.ndarray]]:
     model = vgg()
     return lambda: _kept(prune_(model, TABLE))
 
@@ -256,8 +256,8 @@ def _enlarged(data: ImageSet, images: int) -> ImageSet:
     return ImageSet(chosen.images.repeat_interleave(2, 2).repeat_interleave(2, 3), chosen.labels)
 
 
-def _kept(masks: Mapping[str, Tensor]) -> list[int]:
-    return [int(masks[name].sum()) for name in TABLE]
+def _kept(masks: Mapping[str, Tensor]) -> list[np.ndarray]:
+    return [masks[name].numpy() for name in TABLE]
 
 
 def _trained(model: nn.Module, masks: Mapping[str, Tensor], loss: float) -> dict[str, float]:

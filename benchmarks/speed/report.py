@@ -81,7 +81,8 @@ def _conditions(found: Findings) -> str:
         f"`{COMMAND}`, on {cpu_name()}, {threads()} threads a side, GPU: {gpu}; {versions}, instruction set "
         f"{torch.backends.cpu.get_cpu_capability()}. Images: {found.images}. Load averages at the end: {busy}. "
         "Sides took turns in processes of their own, after one untimed round each; denormals are not flushed. A ratio "
-        "is that of the medians; beside it the median, least and most of the ratios of neighbours."
+        "is that of the medians; beside it the median, least and most of the ratios of neighbours, and the ratio of "
+        "the medians of processor time, which other programs disturb less."
     )
 
 
@@ -91,7 +92,7 @@ def _ratios(found: Findings) -> str:
         for other in comparison.others:
             one = found.measurements.get(comparison.name)
             rows.append(_row(comparison, other, one))
-    headers = ["job", "against", "target", "ratio", "of neighbours", "n", "met", "the same"]
+    headers = ["job", "against", "target", "ratio", "of neighbours", "of CPU time", "n", "met", "the same"]
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
 
 
@@ -100,11 +101,11 @@ def _row(comparison: Comparison, other: Entry, one: Measurement | None) -> list[
     start = [f"{comparison.title}: {other.label}", comparison.reference.label, target]
     if one is None:
         why = "not run on a GPU" if comparison.needs == "cuda" else "not run"
-        return [*start, why, "", "", "", ""]
+        return [*start, why, "", "", "", "", ""]
     ratios = one.ratios(other.label)
     met = ("yes" if ratios.of_medians >= other.target else "no") if other.target else ""
     ratio = f"{ratios.of_medians:.2f}"
-    return [*start, ratio, str(ratios), str(len(ratios.pairs)), met, one.agreement[other.label]]
+    return [*start, ratio, str(ratios), f"{ratios.of_cpu:.2f}", str(len(ratios.pairs)), met, one.agreement[other.label]]
 
 
 def _rates(one: Measurement, remains: list[Remains]) -> list[list[str]]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -79,9 +80,14 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Ratios:
-    """How many times as fast as the reference, over the rounds: of medians, and of each pair of neighbours."""
+    """How many times as fast as the reference, over the rounds: of medians, and of each pair of neighbours.
+
+    `of_cpu` is the ratio of the medians of processor time: what other programs on the machine take from both sides is
+    not in it, nor what more threads gain.
+    """
 
     of_medians: float
+    of_cpu: float
     pairs: tuple[float, ...]
 
     def __str__(self) -> str:
@@ -90,17 +96,22 @@ class Ratios:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What one comparison gave: raw seconds by label, in the order of the rounds, and the phrases of `agree`."""
+    """What one comparison gave, by label: raw seconds in the order of the rounds, and the phrases of `agree`."""
 
     comparison: Comparison
     seconds: Mapping[str, list[float]]
+    cpu_seconds: Mapping[str, list[float]]
     agreement: Mapping[str, str]
 
     def ratios(self, label: str) -> Ratios:
         """Of the entry called `label` against the reference."""
-        reference, other = self.seconds[self.comparison.reference.label], self.seconds[label]
-        pairs = tuple(slow / fast for slow, fast in zip(reference, other, strict=True))
-        return Ratios(of_medians=median(reference) / median(other), pairs=pairs)
+        reference = self.comparison.reference.label
+        slow, fast = self.seconds[reference], self.seconds[label]
+        return Ratios(
+            of_medians=median(slow) / median(fast),
+            of_cpu=median(self.cpu_seconds[reference]) / median(self.cpu_seconds[label]),
+            pairs=tuple(one / other for one, other in zip(slow, fast, strict=True)),
+        )
 
     def images_a_second(self, label: str) -> float:
         """Median over the rounds."""
@@ -115,7 +126,7 @@ class Sides:
         self._pools: dict[str, ProcessPoolExecutor] = {}
 
     def run(self, process: str, job: Job, round_: int = 0, settings: Mapping[str, Any] | None = None) -> Any:
-        """(seconds, answer) of one round in the process of that kind."""
+        """(seconds, processor seconds, answer) of one round in the process of that kind."""
         if process not in self._pools:
             context = multiprocessing.get_context("spawn")
             pool = ProcessPoolExecutor(1, mp_context=context, initializer=_set_up, initargs=(process,))
@@ -136,20 +147,20 @@ def measure(comparison: Comparison, sides: Sides, *, told: Callable[[str], None]
     Raises:
         AssertionError: they did not.
     """
-    seconds: dict[str, list[float]] = {entry.label: [] for entry in comparison.entries}
-    answers: dict[str, list[Any]] = {entry.label: [] for entry in comparison.entries}
+    seconds, cpu_seconds, answers = ({entry.label: [] for entry in comparison.entries} for _ in range(3))
     for round_ in range(-1, comparison.rounds):  # the first is a warm-up: shapes, first touch of memory, caches
         told(f"{comparison.title}: round {round_ + 1} of {comparison.rounds}")
         for entry in comparison.entries:
-            took, answer = sides.run(entry.process, entry.job, max(round_, 0), entry.settings)
+            took, computed, answer = sides.run(entry.process, entry.job, max(round_, 0), entry.settings)
             if round_ >= 0:
                 seconds[entry.label].append(took)
+                cpu_seconds[entry.label].append(computed)
                 answers[entry.label].append(answer)
     expected = answers[comparison.reference.label]
     agreement = {
         other.label: comparison.agree(expected, answers[other.label], other.label) for other in comparison.others
     }
-    return Measurement(comparison=comparison, seconds=seconds, agreement=agreement)
+    return Measurement(comparison=comparison, seconds=seconds, cpu_seconds=cpu_seconds, agreement=agreement)
 
 
 def threads() -> int:
@@ -167,8 +178,14 @@ def _set_up(process: str) -> None:
         keep_freed_memory()
 
 
-def _timed(job: Job, round_: int, settings: dict[str, Any]) -> tuple[float, Any]:
+def _timed(job: Job, round_: int, settings: dict[str, Any]) -> tuple[float, float, Any]:
     work = job(round_, **settings)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), _cpu_seconds()
     answer = work()
-    return time.perf_counter() - start, answer
+    return time.perf_counter() - start, _cpu_seconds() - cpu, answer
+
+
+def _cpu_seconds() -> float:
+    """Of all threads of this process and of the processes that it waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime

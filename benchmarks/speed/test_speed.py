@@ -58,7 +58,7 @@ def test_what_remains(device: str, sides: Sides, remains: list[Remains]) -> None
     """Most of the time goes to convolutions or matrix products, and the machine has a peak to compare them with."""
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    _, found = sides.run(OURS, examine, settings={"device": device})
+    _, _, found = sides.run(OURS, examine, settings={"device": device})
     remains.append(found)
     assert min(found.peaks.values()) > 0
     assert all(costs for costs in found.costs.values())
