@@ -69,3 +69,17 @@ def test_bad_options_are_one_line_and_not_a_traceback(arguments: list[str], mess
     assert done.returncode in {2, 4}, done.stdout
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "collected"), [((), False), ((BENCHMARKS / "speed",), True), ((BENCHMARKS / "test_runs.py",), False)]
+)
+def test_speed_comparisons_run_only_when_asked_for_by_path(
+    asked: tuple[Path, ...], collected: bool, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, *map(str, asked or (BENCHMARKS,))], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert 0 == done.returncode, done.stdout
+    assert collected == ("test_speed[" in done.stdout)

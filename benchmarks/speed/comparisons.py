@@ -37,6 +37,19 @@ def equal_answers(expected: list[Any], found: list[Any], label: str) -> str:
     return said if not len(differing) else f"{said}, all ties within {gaps.max():.1g} in the logits"
 
 
+def equal_predictions(expected: list[Any], found: list[Any], label: str) -> str:
+    """fp32 against fp32: (predictions, right). Another order of summation may turn ties, one image in 1,000 at most."""
+    differing = sum(int((one != other).sum()) for (one, _), (other, _) in zip(expected, found, strict=True))
+    total = sum(len(one) for one, _ in expected)
+    assert differing <= total / 1000, f"{differing} of {total:,} predictions differ"
+    return f"{differing} of {total:,} predictions differ"
+
+
+def equal_losses(expected: list[Any], found: list[Any], _: str) -> str:
+    assert expected == found, f"{found[0]}, expected {expected[0]}"
+    return "losses equal to the bit"
+
+
 def like_losses(expected: list[Any], found: list[Any], _: str) -> str:
     """Masks are checked in the jobs. Order and crops are drawn apart, so losses agree only as samples do."""
     losses, others = ([one["loss"] for one in side] for side in (expected, found))
@@ -117,7 +130,37 @@ def _epoch(title: str, *, images: int, rounds: int, gpu: bool) -> Comparison:
     )
 
 
-COMPARISONS: Sequence[Comparison] = (
+SOME, FEW = {"images": 500}, {"images": 256}
+
+WITHIN: Sequence[Comparison] = (
+    Comparison(
+        name="memory-evaluation",
+        title="keeping freed memory, evaluation of 500 images a round",
+        reference=Entry("giving it back", jobs.evaluate_by_prunebench, SOME, process=PLAIN),
+        others=(Entry("fp32", jobs.evaluate_by_prunebench, SOME),),
+        agree=equal_predictions,
+        rounds=3,
+    ),
+    Comparison(
+        name="memory-training",
+        title="keeping freed memory, a training step of 256 images",
+        reference=Entry("giving it back", jobs.train_by_prunebench, FEW, process=PLAIN),
+        others=(Entry("fp32", jobs.train_by_prunebench, FEW),),
+        agree=equal_losses,
+        rounds=3,
+    ),
+    Comparison(
+        name="folding",
+        title="batch norm folded into the convolutions (not adopted), evaluation of 500 images a round",
+        reference=Entry("prunebench, fp32", jobs.evaluate_by_prunebench, SOME),
+        others=(Entry("folded", jobs.evaluate_folded, SOME),),
+        agree=equal_predictions,
+        rounds=4,
+    ),
+)
+"""Parts of the way against the same way without them."""
+
+PEERS: Sequence[Comparison] = (
     _mask(
         "mask-torch",
         "threshold + mask of a 512x512x3x3 weight, against torch.nn.utils.prune",
@@ -138,19 +181,6 @@ COMPARISONS: Sequence[Comparison] = (
         agree=equal_masks,
         rounds=9,
     ),
-    _evaluation("evaluation of 10,000 images, 1,000 a round", images=1000, rounds=10, gpu=False),
-    _epoch("a fine-tuning epoch of 512 images, masks kept", images=512, rounds=4, gpu=False),
-    Comparison(
-        name="runs",
-        title="the five runs on digits, prune to evaluation, one epoch of 384 images each",
-        reference=Entry("the lab's loop, fp32", jobs.runs_by_lab, process=PLAIN),
-        others=(
-            Entry("fp32", jobs.runs_by_prunebench),
-            Entry("bf16", jobs.runs_by_prunebench, {"precision": "bf16"}, target=3),
-        ),
-        agree=equal_sizes,
-        rounds=2,
-    ),
     Comparison(
         name="commands",
         title="commands, against python -c 'import torch'",
@@ -162,6 +192,22 @@ COMPARISONS: Sequence[Comparison] = (
         agree=answered,
         rounds=5,
     ),
+    _evaluation("evaluation of 10,000 images, 1,000 a round", images=1000, rounds=10, gpu=False),
+    _epoch("a fine-tuning epoch of 512 images, masks kept", images=512, rounds=3, gpu=False),
+    Comparison(
+        name="runs",
+        title="the five runs on digits, prune to evaluation, one epoch of 384 images each",
+        reference=Entry("the lab's loop, fp32", jobs.runs_by_lab, process=PLAIN),
+        others=(
+            Entry("fp32", jobs.runs_by_prunebench),
+            Entry("bf16", jobs.runs_by_prunebench, {"precision": "bf16"}, target=3),
+        ),
+        agree=equal_sizes,
+        rounds=2,
+    ),
     _evaluation("GPU: evaluation of 10,000 images", images=10_000, rounds=5, gpu=True),
     _epoch("GPU: a fine-tuning epoch of 10,240 images", images=10_240, rounds=5, gpu=True),
 )
+"""Against what a user would run instead."""
+
+COMPARISONS = (*PEERS, *WITHIN)

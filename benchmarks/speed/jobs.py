@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from prunebench.data import ImageSet, load_cifar10
 from prunebench.devices import Precision
@@ -140,6 +141,23 @@ def evaluate_by_prunebench(
 
     def work() -> tuple[np.ndarray, int]:
         found = evaluate(model, part, precision=precision)
+        return found.predictions.numpy(), found.correct_count
+
+    return work
+
+
+def evaluate_folded(round_: int, *, images: int) -> Callable[[], Any]:
+    """As above in fp32, with each batch norm folded into the convolution before it; not what prunebench does."""
+    part, model = _part(material().test, round_, images), vgg().eval()
+    for name, layer in list(model.backbone.named_children()):
+        if isinstance(layer, nn.BatchNorm2d):
+            convolution = name.replace("bn", "conv")
+            setattr(model.backbone, convolution, fuse_conv_bn_eval(getattr(model.backbone, convolution), layer))
+            setattr(model.backbone, name, nn.Identity())
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def work() -> tuple[np.ndarray, int]:
+        found = evaluate(model, part)
         return found.predictions.numpy(), found.correct_count
 
     return work
