@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--precision", default="fp32", choices=("fp32", "bf16"), help="arithmetic of training")
     group.addoption("--seed", type=int, default=0, help="seed of fine-tuning")
     group.addoption("--speed-report", type=Path, help="with benchmarks/speed: the document to write its section to")
+    group.addoption("--speed-rounds", type=int, help="with benchmarks/speed: at most so many rounds, for a quick look")
     group.addoption("--table", action="append", default=[], help="TOML table of your own to run too; may be repeated")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import jobs
@@ -57,12 +59,16 @@ def sides(findings: Findings, told: Callable[[str], None]) -> Iterator[Sides]:
 
 
 @pytest.fixture(scope="session")
-def measured(sides: Sides, findings: Findings, told: Callable[[str], None]) -> Callable[[Comparison], Measurement]:
+def measured(
+    sides: Sides, findings: Findings, told: Callable[[str], None], pytestconfig: pytest.Config
+) -> Callable[[Comparison], Measurement]:
     """Each comparison, measured when it is first asked for."""
+    most = pytestconfig.getoption("--speed-rounds") or sys.maxsize
 
     def find(comparison: Comparison) -> Measurement:
         if comparison.name not in findings.measurements:
-            findings.measurements[comparison.name] = measure(comparison, sides, told=told)
+            fewer = replace(comparison, rounds=min(comparison.rounds, most))
+            findings.measurements[comparison.name] = measure(fewer, sides, told=told)
         return findings.measurements[comparison.name]
 
     return find

@@ -21,6 +21,9 @@ from prunebench.files import write_text
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 COMMAND = "pytest benchmarks/speed --speed-report docs/performance.md"
 OPERATIONS = {"evaluation": 2 * MACS, "epoch": 3 * 2 * MACS}
+"""Floating-point operations of an image, by job; backward takes twice as many as forward."""
+
+GPU_SHARE = 0.36
 
 
 @dataclass
@@ -92,6 +95,7 @@ def _ratios(found: Findings) -> str:
         for other in comparison.others:
             one = found.measurements.get(comparison.name)
             rows.append(_row(comparison, other, one))
+    rows.append(_gpu_share(found))
     headers = ["job", "against", "target", "ratio", "of neighbours", "of CPU time", "n", "met", "the same"]
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
 
@@ -108,11 +112,23 @@ def _row(comparison: Comparison, other: Entry, one: Measurement | None) -> list[
     return [*start, ratio, str(ratios), f"{ratios.of_cpu:.2f}", str(len(ratios.pairs)), met, one.agreement[other.label]]
 
 
+def _gpu_share(found: Findings) -> list[str]:
+    start = ["GPU: share of the bf16 peak in training", "the card's measured matrix peak", f"{GPU_SHARE:.0%}"]
+    one = found.measurements.get("gpu-epoch")
+    peaks = next((remains.peaks for remains in found.remains if remains.device == "cuda"), None)
+    if one is None or peaks is None:
+        return [*start, "not run on a GPU", "", "", "", "", ""]
+    share = one.images_a_second("bf16") * OPERATIONS["epoch"] / peaks["bf16"]
+    return [*start, f"{share:.0%}", "", "", str(one.comparison.rounds), "yes" if share >= GPU_SHARE else "no", ""]
+
+
 def _rates(one: Measurement, remains: list[Remains]) -> list[list[str]]:
     if not one.comparison.images:
         return []
     device = "cuda" if one.comparison.needs == "cuda" else "cpu"
-    operations = OPERATIONS[one.comparison.name.removeprefix("gpu-")]
+    operations = OPERATIONS[
+        "epoch" if one.comparison.name in {"epoch", "gpu-epoch", "memory-training"} else "evaluation"
+    ]
     peaks = next((found.peaks for found in remains if found.device == device), {})
     rows = []
     for entry in one.comparison.entries:
