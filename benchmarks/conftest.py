@@ -23,6 +23,7 @@ from prunebench.workloads import find_workload
 Results = list[tuple[RunRecord, DocumentedRun]]
 RESULTS = pytest.StashKey[Results]()
 SCANS = pytest.StashKey[list[Scan]]()
+SPEED = Path(__file__).parent / "speed"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,12 +35,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
     group.addoption("--precision", default="fp32", choices=("fp32", "bf16"), help="arithmetic of training")
     group.addoption("--seed", type=int, default=0, help="seed of fine-tuning")
+    group.addoption("--speed-report", type=Path, help="with benchmarks/speed: the document to write its section to")
+    group.addoption("--speed-rounds", type=int, help="with benchmarks/speed: at most so many rounds, for a quick look")
     group.addoption("--table", action="append", default=[], help="TOML table of your own to run too; may be repeated")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = []
     config.stash[SCANS] = []
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The speed comparisons take a quarter of an hour: they run when asked for by their path, `benchmarks/speed`."""
+    asked = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
+    return True if collection_path == SPEED and not any(SPEED in (path, *path.parents) for path in asked) else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

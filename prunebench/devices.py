@@ -40,9 +40,13 @@ def model_device(model: nn.Module) -> torch.device:
 
 @contextlib.contextmanager
 def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
-    """Compute in `precision`: `fp32` is IEEE single precision (TF32 off on a GPU), `bf16` is autocast to bfloat16."""
+    """Compute in `precision`: `fp32` is IEEE single precision (TF32 off on a GPU), `bf16` is autocast to bfloat16.
+
+    Weights may change inside: autocast keeps no bf16 copies of them, which it would go on using until the block ends.
+    """
+    bf16 = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"))
+        stack.enter_context(bf16)
         if precision == "fp32" and device.type == "cuda":
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False))
         yield

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.data import ImageSet, whole_batches
-from prunebench.devices import arithmetic, model_device
+from prunebench.devices import Precision, arithmetic, model_device
 
 BATCH_SIZE = 500  # divides 10,000: no smaller last batch, whose shape would have to be prepared on its own
 
@@ -76,9 +76,16 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def evaluate(
-    model: nn.Module, data: ImageSet, *, batch_size: int = BATCH_SIZE, progress: BatchProgress | None = None
+    model: nn.Module,
+    data: ImageSet,
+    *,
+    batch_size: int = BATCH_SIZE,
+    precision: Precision = "fp32",
+    progress: BatchProgress | None = None,
 ) -> Evaluation:
-    """Top-1 predictions of `model` on `data`, in evaluation mode and fp32, on the device the model is on.
+    """Top-1 predictions of `model` on `data`, in evaluation mode, on the device the model is on.
+
+    Verdicts are given on fp32; `bf16` is for those who ask for it, and may differ by a few images in ten thousand.
 
     The mode of the model and of each of its modules is put back afterwards. Every image counts, also those of a smaller
     last batch. An image whose logits are not all finite counts as wrong.
@@ -87,7 +94,7 @@ def evaluate(
     resident = data.to(device)
     start = time.perf_counter()
     predictions, finite = [], []
-    with evaluation_mode(model), torch.inference_mode(), arithmetic(device, "fp32"):
+    with evaluation_mode(model), torch.inference_mode(), arithmetic(device, precision):
         for images, _ in whole_batches(resident, batch_size=batch_size):
             logits = model(images)
             predictions.append(logits.argmax(dim=1))

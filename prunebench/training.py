@@ -261,6 +261,7 @@ def _optimizer(model: nn.Module, protocol: Protocol, images: int) -> tuple[torch
         lr=protocol.learning_rate,
         momentum=protocol.momentum,
         nesterov=protocol.nesterov,
+        fused=model_device(model).type == "cuda" or None,  # on the CPU it gains 1 % of a step and gives other bits
     )
     used = min(images, protocol.images_per_epoch or images)
     steps = protocol.epochs * -(-used // protocol.batch_size)

@@ -76,7 +76,8 @@ def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(tiny_suite: 
     assert "NO_BASELINE digits/scan-vgg-400" in first.stdout
     assert "sensitivity of" in first.stdout
     assert 1 == sum(
-        ["layer", "0.5", "0.7", "0.9", "worst", "drop"] == line.split() for line in first.stdout.splitlines()
+        ["layer", "elements", "is", "0.5", "0.7", "0.9", "worst", "drop"] == line.split()
+        for line in first.stdout.splitlines()
     )
     (saved,) = (tmp_path / ".benchmarks").rglob("*_here.json")
     content = json.loads(saved.read_text())
@@ -147,3 +148,17 @@ def test_bad_options_are_one_line_and_not_a_traceback(arguments: list[str], mess
     assert done.returncode in {2, 4}, done.stdout
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "collected"), [((), False), ((BENCHMARKS / "speed",), True), ((BENCHMARKS / "test_runs.py",), False)]
+)
+def test_speed_comparisons_run_only_when_asked_for_by_path(
+    asked: tuple[Path, ...], collected: bool, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, *map(str, asked or (BENCHMARKS,))], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert 0 == done.returncode, done.stdout
+    assert collected == ("test_speed[" in done.stdout)

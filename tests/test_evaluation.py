@@ -185,3 +185,19 @@ def test_the_answer_is_on_the_cpu_and_takes_a_time() -> None:
     assert torch.bool == result.correct.dtype
     assert {"cpu"} == {result.predictions.device.type, result.correct.device.type}
     assert result.seconds > 0
+
+
+def test_bf16_answers_as_fp32_where_the_arithmetic_is_exact_and_rounds_where_it_is_not() -> None:
+    data = random_images(20)
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(48, CLASSES, bias=False))
+    nn.init.constant_(linear[1].weight, 0.0)
+    with torch.no_grad():
+        linear[1].weight[torch.arange(CLASSES), torch.arange(CLASSES)] = 1.0  # class: the brightest of five pixels
+    exact = ImageSet(torch.where(data.images > 128, 255, 0).to(torch.uint8), data.labels)
+    expected = evaluate(linear, exact)
+    assert torch.equal(expected.predictions, evaluate(linear, exact, precision="bf16").predictions)
+    seen: list[torch.dtype] = []
+    linear.register_forward_hook(lambda _module, _inputs, logits: seen.append(logits.dtype))
+    evaluate(linear, data)
+    evaluate(linear, data, precision="bf16")
+    assert [torch.float32, torch.bfloat16] == seen

@@ -51,7 +51,7 @@ def training_batches(
     """
     order = torch.randperm(len(data), generator=generator)[:limit]
     for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size].to(data.images.device)
+        chosen = _sent(order[start : start + batch_size], data.images.device)
         images = data.images[chosen]
         if augmentation is not None:
             images = augment(images, augmentation, generator)
@@ -62,13 +62,18 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     """Crop and flip each image of a batch (n, channels, height, width) on its own, on the batch's device."""
     n, _, height, width = images.shape
     pad, device = augmentation.crop_padding, images.device
-    corner = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=generator).to(device)
+    corner = _sent(torch.randint(0, 2 * pad + 1, (2, n, 1), generator=generator), device)
     rows = corner[0] + torch.arange(height, device=device)
     columns = corner[1] + torch.arange(width, device=device)
     if augmentation.flip:
-        flipped = torch.rand((n, 1), generator=generator).to(device) < 0.5
+        flipped = _sent(torch.rand((n, 1), generator=generator), device) < 0.5
         columns = torch.where(flipped, columns.flip(1), columns)
     padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
     first = torch.arange(n, device=device)[:, None, None]
     # Indexing around a slice puts the channels last, (n, height, width, channels): channels_last for the model.
     return padded[first, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _sent(drawn: Tensor, device: torch.device) -> Tensor:
+    """`drawn` on `device`. A GPU fetches it from pinned memory in its own time; else the host would wait for it."""
+    return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn.to(device)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from prunebench.models import prunable_parameters
 from prunebench.pruning.criteria import Criterion, magnitude
@@ -25,11 +27,12 @@ def prune_(model: nn.Module, plan: Mapping[str, float], *, criterion: Criterion 
     plan = SparsityPlan(plan)
     plan.check_fits(model)
     weights = prunable_parameters(model)
-    masks = Masks(
-        {
-            name: keep_mask(criterion(weight), pruned_count(weight.numel(), plan[name], name=name), name=name)
-            for name, weight in weights.items()
-        }
-    )
+
+    def keep(name: str) -> Tensor:
+        weight = weights[name]
+        return keep_mask(criterion(weight), pruned_count(weight.numel(), plan[name], name=name), name=name)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy selects in one thread, and lets others run
+        masks = Masks(dict(zip(weights, pool.map(keep, weights), strict=True)))
     masks.apply_(model)
     return masks

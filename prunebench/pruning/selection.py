@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,6 +20,8 @@ _BITS = {
     torch.float16: torch.int16,
     torch.bfloat16: torch.int16,
 }
+
+Bits = npt.NDArray[np.signedinteger[Any]]
 
 
 def pruned_count(numel: int, sparsity: float, *, name: str = "a weight") -> int:
@@ -56,35 +60,70 @@ def keep_masks(scores: Tensor, counts: Sequence[int], *, name: str = "a weight")
     """
     if scores.dtype not in _BITS:
         raise PlanError(f"scores of '{name}' must be floating point, got {scores.dtype}")
-    if torch.isnan(scores).any():
-        raise PlanError(f"'{name}' has {int(torch.isnan(scores).sum())} NaN values: expected numbers to prune by")
-    flat = scores.detach().reshape(-1)
-    inner = [count for count in counts if 0 < count < flat.numel()]
-    select = _keep_by_partition if flat.device.type == "cpu" else _keep_by_sort
-    kept = iter(select(flat, inner) if inner else [])
-    masks = (
-        next(kept) if 0 < count < flat.numel() else torch.full_like(flat, count <= 0, dtype=torch.bool)
-        for count in counts
-    )
-    return [mask.view(scores.shape) for mask in masks]
+    scores = scores.detach()
+    if scores.device.type == "cpu":
+        return _keep_by_partition(scores, counts, name=name)
+    if nan := int(torch.isnan(scores).sum()):
+        raise _not_numbers(name, nan)
+    return [mask.view(scores.shape) for mask in _keep_by_sort(scores.reshape(-1), counts)]
 
 
-def _keep_by_partition(flat: Tensor, counts: Sequence[int]) -> list[Tensor]:
-    """Selection in linear time; numpy's partition is several times faster than torch's `kthvalue` on the CPU."""
-    bits = flat.abs().contiguous().view(_BITS[flat.dtype]).numpy()  # abs: the bits of -0.0 would sort first
-    places = np.array(counts) - 1
+def _keep_by_partition(scores: Tensor, counts: Sequence[int], *, name: str) -> list[Tensor]:
+    """Selection in linear time; numpy's partition is several times faster than torch's `kthvalue` on the CPU.
+
+    Works in the order of memory, and gives the masks the memory format of the scores. Only ties ask for logical order.
+    """
+    order = sorted(range(scores.dim()), key=scores.stride, reverse=True)
+    back = sorted(range(scores.dim()), key=lambda dimension: order[dimension])
+    ordered = scores.permute(order).contiguous()
+    bits = _magnitude_bits(ordered, name=name)
     masks = []
-    for count, threshold in zip(counts, np.partition(bits, places)[places], strict=True):
+    for count, threshold in zip(counts, _smallest(bits, counts), strict=True):
+        if count <= 0:
+            masks.append(torch.ones_like(scores, dtype=torch.bool))
+            continue
         keep = bits > threshold
-        surplus = flat.numel() - int(np.count_nonzero(keep)) - count  # at most `threshold`, yet not to be pruned
+        mask = torch.from_numpy(keep).view(ordered.shape).permute(back)
+        surplus = keep.size - int(np.count_nonzero(keep)) - count  # at most `threshold`, yet not to be pruned
         if surplus:
-            ties = np.flatnonzero(bits == threshold)
-            keep[ties[len(ties) - surplus :]] = True
-        masks.append(torch.from_numpy(keep))
+            tied = torch.from_numpy(bits == threshold).view(ordered.shape).permute(back).numpy()
+            ties = np.flatnonzero(tied)  # in logical order
+            mask.numpy()[np.unravel_index(ties[len(ties) - surplus :], mask.shape)] = True
+        masks.append(mask)
     return masks
+
+
+def _magnitude_bits(ordered: Tensor, *, name: str) -> Bits:
+    """The bit patterns of contiguous scores, flat, without signs. Signs and NaN show in one pass as high numbers."""
+    bits: Bits = ordered.view(-1).view(_BITS[ordered.dtype]).numpy()
+    infinity = torch.tensor(torch.inf, dtype=ordered.dtype).view(_BITS[ordered.dtype]).item()
+    if bits.view(f"u{bits.dtype.itemsize}").max(initial=0) > infinity:
+        bits = bits & np.iinfo(bits.dtype).max
+        if nan := int(np.count_nonzero(bits > infinity)):
+            raise _not_numbers(name, nan)
+    return bits
+
+
+def _smallest(bits: Bits, counts: Sequence[int]) -> list[int]:
+    """The `count`-th smallest for each count, from one partition; 0 for a count of none.
+
+    Zeros are set aside where they are many, as in a weight that was pruned before: on such, numpy 2's partition was
+    measured 30 to 60 times slower than on distinct values.
+    """
+    sample, zeros = bits[:: max(1, bits.size // 2**15)], 0
+    if np.count_nonzero(sample) < 0.8 * sample.size:
+        zeros = bits.size - int(np.count_nonzero(bits))
+        bits = bits[bits != 0]
+    places = sorted({count - zeros - 1 for count in counts if count > zeros})
+    parted = np.partition(bits, places) if places else bits
+    return [int(parted[count - zeros - 1]) if count > zeros else 0 for count in counts]
 
 
 def _keep_by_sort(flat: Tensor, counts: Sequence[int]) -> list[Tensor]:
     """One stable sort, which on a GPU is faster than a selection; stable, so ties keep their index order."""
     order = torch.sort(flat, stable=True).indices
-    return [torch.ones_like(flat, dtype=torch.bool).index_fill_(0, order[:count], False) for count in counts]
+    return [torch.ones_like(flat, dtype=torch.bool).index_fill_(0, order[: max(count, 0)], False) for count in counts]
+
+
+def _not_numbers(name: str, count: int) -> PlanError:
+    return PlanError(f"'{name}' has {count} NaN values: expected numbers to prune by")

@@ -94,7 +94,6 @@ def sensitivity_scan(
     base = answers.load(None, 0) if answers else np.full(len(data), UNKNOWN, dtype=np.int8)
     batches = in_batches(len(data), batch_size, seed=order_seed)
     with evaluation_mode(model), torch.inference_mode(), arithmetic(device, precision):
-        torch.set_autocast_cache_enabled(False)  # it would keep the bf16 copy of a weight that was swapped
         images = data.to(device)
         way = recomputation(model, to_float(images.images[:_PROBE_IMAGES]))
         ask(_Model(way, images, masks), questions, batches, base=base, rule=rule, store=answers, progress=progress)

@@ -136,6 +136,18 @@ def test_applying_zeroes_a_pruned_element_whatever_it_holds(value: float) -> Non
     masks.check(model)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_applying_gives_the_bits_of_filling_with_zeros_in_any_type_and_memory_format(dtype: torch.dtype) -> None:
+    values = torch.tensor([1.5, -1.5, 0.0, -0.0, math.nan, math.inf, -math.inf, 6e-8]).to(dtype)
+    model = nn.Conv2d(4, 4, 2, bias=False, dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.no_grad():
+        model.weight.copy_(values.repeat(8).view(4, 4, 2, 2))
+    mask = torch.arange(64).view(4, 4, 2, 2) % 16 < 8
+    expected = model.weight.detach().clone().masked_fill_(~mask, 0)
+    Masks({"weight": mask}).apply_(model)
+    assert state_digest({"weight": expected}) == state_digest({"weight": model.weight})
+
+
 def test_applying_leaves_kept_elements_as_they_were() -> None:
     model = small_model()
     before = model.get_parameter("4.weight").detach().clone()

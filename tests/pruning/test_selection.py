@@ -178,7 +178,7 @@ def test_partition_and_stable_sort_keep_the_same_elements(case: tuple[Tensor, in
     scores, count = case
     flat = scores.flatten()
     if count:  # the partition path is only for counts that leave something to choose
-        assert _keep_by_sort(flat, [count])[0].tolist() == _keep_by_partition(flat, [count])[0].tolist()
+        assert _keep_by_sort(flat, [count])[0].tolist() == _keep_by_partition(flat, [count], name="w")[0].tolist()
 
 
 @unhurried
@@ -203,6 +203,24 @@ def test_the_memory_format_does_not_change_the_mask(case: tuple[Tensor, int]) ->
     reversed_axes = scores.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
     assert torch.equal(expected, keep_mask(channels_last, count))
     assert torch.equal(expected, keep_mask(reversed_axes, count))
+
+
+@unhurried
+@given(scores_and_count(dimensions=4))
+def test_a_mask_has_the_memory_format_of_its_scores(case: tuple[Tensor, int]) -> None:
+    scores, count = case
+    channels_last = scores.contiguous(memory_format=torch.channels_last)
+    assert keep_mask(channels_last, count).is_contiguous(memory_format=torch.channels_last)
+    assert keep_mask(scores, count).is_contiguous()
+
+
+@unhurried
+@given(zeros=st.integers(0, 200), count=st.integers(1, 199), seed=st.integers(0, 9))
+def test_many_zeros_change_nothing_about_the_rule(zeros: int, count: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.rand(200, generator=generator)
+    scores[torch.randperm(200, generator=generator)[:zeros]] = 0
+    assert keep_by_sorting_pairs(scores, count).tolist() == keep_mask(scores, count).tolist()
 
 
 def test_ties_in_a_channels_last_weight_go_by_logical_index() -> None:

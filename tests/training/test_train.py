@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -221,6 +222,43 @@ def test_training_lowers_the_loss_and_learns_what_can_be_learned() -> None:
     training = train(conv_model(), data, protocol, selection=data, seed=0)
     assert training.last.loss < training.epochs[0].loss
     assert training.best.evaluation.accuracy > 75
+
+
+def test_every_step_of_bf16_sees_the_weights_of_the_step_before() -> None:
+    """Autocast would keep its copies of the weights from the first step to the end of the epoch."""
+    model = conv_model()
+    same = ImageSet(DATA.images[:1].expand(64, -1, -1, -1), DATA.labels[:1].expand(64).clone())
+    protocol = replace(PROTOCOL, epochs=1, batch_size=4, schedule="cosine", augmentation=None)
+    losses: list[Tensor] = []
+    model.register_forward_hook(
+        lambda _module, _inputs, logits: losses.append(logits.detach()[0, same.labels[0]]) if model.training else None
+    )
+    model[8].p = 0.0  # dropout, which would make the losses noisy
+    train(model, same, protocol, selection=same, seed=0, precision="bf16")
+    assert 16 == len(losses)
+    assert float(losses[-1]) > float(losses[0]) + 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_host_waits_for_a_gpu_at_the_end_of_an_epoch_and_not_at_each_step() -> None:
+    def waits(epoch_images: int) -> int:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                train(
+                    conv_model().cuda(),
+                    DATA,
+                    replace(PROTOCOL, epochs=1, images_per_epoch=epoch_images),
+                    selection=SELECTION,
+                    seed=0,
+                )
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        return len(caught)
+
+    waits(16)
+    assert waits(16) == waits(40)
 
 
 def test_the_same_seed_trains_to_the_same_bytes_and_another_seed_does_not() -> None:

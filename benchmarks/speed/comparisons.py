@@ -1,0 +1,213 @@
+"""The comparisons: what against what, how often, the target, and what must be equal. Jobs live in `jobs`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jobs
+import numpy as np
+from sides import PLAIN, Comparison, Entry
+
+TIE = 1e-3
+"""Logits nearer than this are a tie within fp32 rounding over the thousands of terms of a sum: either may be larger."""
+
+GPU = {"device": "cuda"}
+
+
+def equal_masks(expected: list[Any], found: list[Any], _: str) -> str:
+    for one, other in zip(expected, found, strict=True):
+        differing = sum(int((a != b).sum()) for a, b in zip(one, other, strict=True))
+        assert not differing, f"{differing} elements of the masks differ"
+    return "masks equal"
+
+
+def equal_answers(expected: list[Any], found: list[Any], label: str) -> str:
+    """fp32: the same images right, but for ties. bf16: within 0.1 points. Reference: (logits, right)."""
+    logits = np.concatenate([one for one, _ in expected])
+    predictions = np.concatenate([one for one, _ in found])
+    right, also_right = (sum(count for _, count in side) for side in (expected, found))
+    differing = np.flatnonzero(logits.argmax(1) != predictions)
+    said = f"{also_right:,} of {len(predictions):,} right, reference {right:,}; {len(differing)} predictions differ"
+    if "bf16" in label:
+        assert abs(right - also_right) <= 0.001 * len(predictions), said
+        return said
+    gaps = logits.max(1)[differing] - logits[differing, predictions[differing]]
+    assert (gaps < TIE).all(), f"{said}, by up to {gaps.max():.2g} in the logits"
+    return said if not len(differing) else f"{said}, all ties within {gaps.max():.1g} in the logits"
+
+
+def equal_predictions(expected: list[Any], found: list[Any], label: str) -> str:
+    """fp32 against fp32: (predictions, right). Another order of summation may turn ties, one image in 1,000 at most."""
+    differing = sum(int((one != other).sum()) for (one, _), (other, _) in zip(expected, found, strict=True))
+    total = sum(len(one) for one, _ in expected)
+    assert differing <= total / 1000, f"{differing} of {total:,} predictions differ"
+    return f"{differing} of {total:,} predictions differ"
+
+
+def equal_losses(expected: list[Any], found: list[Any], _: str) -> str:
+    assert expected == found, f"{found[0]}, expected {expected[0]}"
+    return "losses equal to the bit"
+
+
+def like_losses(expected: list[Any], found: list[Any], _: str) -> str:
+    """Masks are checked in the jobs. Order and crops are drawn apart, so losses agree only as samples do."""
+    losses, others = ([one["loss"] for one in side] for side in (expected, found))
+    lab_loss, loss = float(np.mean(losses)), float(np.mean(others))
+    assert abs(lab_loss - loss) < 0.1 * lab_loss, f"loss {loss:.3f}, reference {lab_loss:.3f}"
+    denormals = max(int(one["denormals"]) for one in (*expected, *found))
+    return f"masks kept; loss {loss:.3f}, reference {lab_loss:.3f}; at most {denormals} denormal weights"
+
+
+def equal_sizes(expected: list[Any], found: list[Any], _: str) -> str:
+    """Nonzeros of every run are equal; accuracy after one epoch agrees as trainings of other seeds do."""
+    for one, other in zip(expected, found, strict=True):
+        assert [size for size, _ in one] == [size for size, _ in other], "sizes differ"
+    lowest, reference = (min(percent for round_ in side for _, percent in round_) for side in (found, expected))
+    return f"nonzeros equal in every run; lowest accuracy {lowest:.1f} %, reference {reference:.1f} %"
+
+
+def answered(expected: list[Any], found: list[str], _: str) -> str:
+    assert all(found), "the command printed nothing"
+    return f"{len(found[0].splitlines())} lines printed"
+
+
+def _mask(name: str, title: str, peer: Entry, target: float) -> Comparison:
+    return Comparison(
+        name=name,
+        title=title,
+        reference=peer,
+        others=(Entry("prunebench", jobs.mask_by_prunebench, target=target),),
+        agree=equal_masks,
+        rounds=15,
+    )
+
+
+def _evaluation(title: str, *, images: int, rounds: int, gpu: bool) -> Comparison:
+    device = GPU if gpu else {}
+    fast, faster = (10.0, 10.0) if gpu else (1.5, 3.4)
+    tf32 = (Entry("the lab's evaluate, TF32", jobs.evaluate_by_lab, {"images": images, "tf32": True, **device}),)
+    return Comparison(
+        name="gpu-evaluation" if gpu else "evaluation",
+        title=title,
+        reference=Entry("the lab's evaluate, fp32", jobs.evaluate_by_lab, {"images": images, **device}, process=PLAIN),
+        others=(
+            Entry("fp32", jobs.evaluate_by_prunebench, {"images": images, **device}, target=fast),
+            Entry("bf16", jobs.evaluate_by_prunebench, {"images": images, "precision": "bf16", **device}, faster),
+            *(tf32 if gpu else ()),
+        ),
+        agree=_answers_of_either if gpu else equal_answers,
+        rounds=rounds,
+        images=images,
+        needs="cuda" if gpu else None,
+    )
+
+
+def _answers_of_either(expected: list[Any], found: list[Any], label: str) -> str:
+    """As `equal_answers`, also where the other side gives logits; TF32 is held to the bound of bf16."""
+    if "TF32" in label:
+        found, label = [(logits.argmax(1), right) for logits, right in found], "bf16"
+    return equal_answers(expected, found, label)
+
+
+def _epoch(title: str, *, images: int, rounds: int, gpu: bool) -> Comparison:
+    device = GPU if gpu else {}
+    fast, faster = (10.0, 10.0) if gpu else (1.4, 3.0)
+    tf32 = (Entry("the lab's train, TF32", jobs.train_by_lab, {"images": images, "tf32": True, **device}),)
+    return Comparison(
+        name="gpu-epoch" if gpu else "epoch",
+        title=title,
+        reference=Entry("the lab's train, fp32", jobs.train_by_lab, {"images": images, **device}, process=PLAIN),
+        others=(
+            Entry("fp32", jobs.train_by_prunebench, {"images": images, **device}, target=fast),
+            Entry("bf16", jobs.train_by_prunebench, {"images": images, "precision": "bf16", **device}, faster),
+            *(tf32 if gpu else ()),
+        ),
+        agree=like_losses,
+        rounds=rounds,
+        images=images,
+        needs="cuda" if gpu else None,
+    )
+
+
+SOME, FEW = {"images": 500}, {"images": 256}
+
+WITHIN: Sequence[Comparison] = (
+    Comparison(
+        name="memory-evaluation",
+        title="keeping freed memory, evaluation of 500 images a round",
+        reference=Entry("giving it back", jobs.evaluate_by_prunebench, SOME, process=PLAIN),
+        others=(Entry("fp32", jobs.evaluate_by_prunebench, SOME),),
+        agree=equal_predictions,
+        rounds=3,
+    ),
+    Comparison(
+        name="memory-training",
+        title="keeping freed memory, a training step of 256 images",
+        reference=Entry("giving it back", jobs.train_by_prunebench, FEW, process=PLAIN),
+        others=(Entry("fp32", jobs.train_by_prunebench, FEW),),
+        agree=equal_losses,
+        rounds=3,
+    ),
+    Comparison(
+        name="folding",
+        title="batch norm folded into the convolutions (not adopted), evaluation of 500 images a round",
+        reference=Entry("prunebench, fp32", jobs.evaluate_by_prunebench, SOME),
+        others=(Entry("folded", jobs.evaluate_folded, SOME),),
+        agree=equal_predictions,
+        rounds=4,
+    ),
+)
+"""Parts of the way against the same way without them."""
+
+PEERS: Sequence[Comparison] = (
+    _mask(
+        "mask-torch",
+        "threshold + mask of a 512x512x3x3 weight, against torch.nn.utils.prune",
+        Entry("l1_unstructured + remove", jobs.mask_by_torch_prune, process=PLAIN),
+        40,
+    ),
+    _mask(
+        "mask-kthvalue",
+        "threshold + mask of a 512x512x3x3 weight, against kthvalue and compare",
+        Entry("kthvalue", jobs.mask_by_kthvalue, process=PLAIN),
+        12,
+    ),
+    Comparison(
+        name="pruning",
+        title="pruning the whole VGG by run5's table",
+        reference=Entry("the lab's loop over layers", jobs.prune_by_lab, process=PLAIN),
+        others=(Entry("prunebench", jobs.prune_by_prunebench, target=12),),
+        agree=equal_masks,
+        rounds=9,
+    ),
+    Comparison(
+        name="commands",
+        title="commands, against python -c 'import torch'",
+        reference=Entry("import torch", jobs.import_torch, process=PLAIN),
+        others=(
+            Entry("prunebench --help", jobs.command, {"arguments": ("--help",)}, target=3),
+            Entry("prunebench runs", jobs.command, {"arguments": ("runs",)}, target=3),
+        ),
+        agree=answered,
+        rounds=5,
+    ),
+    _evaluation("evaluation of 10,000 images, 1,000 a round", images=1000, rounds=10, gpu=False),
+    _epoch("a fine-tuning epoch of 512 images, masks kept", images=512, rounds=3, gpu=False),
+    Comparison(
+        name="runs",
+        title="the five runs on digits, prune to evaluation, one epoch of 384 images each",
+        reference=Entry("the lab's loop, fp32", jobs.runs_by_lab, process=PLAIN),
+        others=(
+            Entry("fp32", jobs.runs_by_prunebench),
+            Entry("bf16", jobs.runs_by_prunebench, {"precision": "bf16"}, target=3),
+        ),
+        agree=equal_sizes,
+        rounds=2,
+    ),
+    _evaluation("GPU: evaluation of 10,000 images", images=10_000, rounds=5, gpu=True),
+    _epoch("GPU: a fine-tuning epoch of 10,240 images", images=10_240, rounds=5, gpu=True),
+)
+"""Against what a user would run instead."""
+
+COMPARISONS = (*PEERS, *WITHIN)

@@ -1,0 +1,295 @@
+"""What is timed: the lab's way, torch's way and prunebench's way of each job. How it is timed lives in `sides`."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import lab
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune as torch_prune
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from prunebench.data import ImageSet, load_cifar10
+from prunebench.devices import Precision
+from prunebench.evaluation import evaluate
+from prunebench.models import build_model, load_state, load_state_, prunable_parameters
+from prunebench.pipeline import Setting, execute, prepare
+from prunebench.pruning import Masks, keep_mask, magnitude, prune_, pruned_count
+from prunebench.runs import RUNS
+from prunebench.training import train
+from prunebench.workloads import DOCUMENTED_PROTOCOL, find_workload
+
+TABLE = RUNS["run5"].sparsity
+WEIGHT, SPARSITY = (512, 512, 3, 3), 0.9
+IMAGES = 10_000
+REPEATS = 5
+"""Masks of a weight in one round: the first after a change of processes is slower, by as much on either side."""
+
+COMMAND = [sys.executable, "-m", "prunebench.cli"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """Images of 32x32 and weights trained on them."""
+
+    name: str
+    test: ImageSet
+    train: ImageSet
+    state: Mapping[str, Tensor]
+
+
+@cache
+def material() -> Material:
+    """CIFAR-10 and its checkpoint where PRUNEBENCH_DATA and PRUNEBENCH_CHECKPOINT name them, else digits enlarged."""
+    data, checkpoint = (os.environ.get(f"PRUNEBENCH_{name}") for name in ("DATA", "CHECKPOINT"))
+    if data and checkpoint:
+        cifar10 = load_cifar10(Path(data))
+        return Material(name="CIFAR-10", test=cifar10.test, train=cifar10.train, state=load_state(Path(checkpoint)))
+    digits = digits_setting("fp32")
+    return Material(
+        name="digits enlarged to 32x32, repeated",
+        test=_enlarged(digits.data.test, IMAGES),
+        train=_enlarged(digits.data.train, IMAGES),
+        state=digits.dense.model.state_dict(),
+    )
+
+
+@cache
+def digits_setting(precision: Precision) -> Setting:
+    """The digits and their dense model, trained if need be; one epoch a run."""
+    workload = find_workload("digits")
+    quick = workload.budget("quick")
+    budget = replace(quick, protocol=quick.protocol.shortened(epochs=1, images_per_epoch=384), documented_epochs=False)
+    return prepare(workload, budget, device=torch.device("cpu"), precision=precision)
+
+
+def make_ready(round_: int) -> Callable[[], str]:
+    """Load what the jobs need; the name of the images."""
+    return lambda: f"{material().name}; {len(digits_setting('fp32').data.test)} digits"
+
+
+# Threshold and mask of one weight.
+
+
+@cache
+def _weight() -> Tensor:
+    return torch.randn(WEIGHT, generator=torch.Generator().manual_seed(0)) * 0.02
+
+
+def mask_by_torch_prune(round_: int) -> Callable[[], list[np.ndarray]]:
+    layers = [nn.Conv2d(WEIGHT[1], WEIGHT[0], 3, bias=False) for _ in range(REPEATS)]
+    for layer in layers:
+        layer.weight.data.copy_(_weight())
+
+    def work() -> list[np.ndarray]:
+        for layer in layers:
+            torch_prune.l1_unstructured(layer, "weight", amount=SPARSITY)
+            torch_prune.remove(layer, "weight")
+        return [layers[-1].weight.detach().numpy() != 0]
+
+    return work
+
+
+def mask_by_kthvalue(round_: int) -> Callable[[], list[np.ndarray]]:
+    weight = _weight()
+    return lambda: [lab.mask_of(weight, SPARSITY).numpy() for _ in range(REPEATS)][-1:]
+
+
+def mask_by_prunebench(round_: int) -> Callable[[], list[np.ndarray]]:
+    weight, count = _weight(), pruned_count(_weight().numel(), SPARSITY)
+    return lambda: [keep_mask(magnitude(weight), count).numpy() for _ in range(REPEATS)][-1:]
+
+
+# Pruning the whole VGG by run5's table.
+
+
+def prune_by_lab(round_: int) -> Callable[[], list[np.ndarray]]:
+    model = vgg(channels_last=False)
+    return lambda: _kept(lab.prune(model, TABLE))
+
+
+def prune_by_prunebench(round_: int) -> Callable[[], list[np.ndarray]]:
+    model = vgg()
+    return lambda: _kept(prune_(model, TABLE))
+
+
+# Evaluation: each round another part of the 10,000 images.
+
+
+def evaluate_by_lab(round_: int, *, images: int, device: str = "cpu", tf32: bool = False) -> Callable[[], Any]:
+    part = _part(material().test, round_, images)
+    model, (pixels, labels) = vgg(device=device, channels_last=False), _arrays(part)
+
+    def work() -> tuple[np.ndarray, int]:
+        torch.backends.cudnn.allow_tf32 = tf32
+        logits, right = lab.evaluate(model, lab.evaluation_loader(pixels, labels, pinned=device == "cuda"))
+        return logits.numpy(), right
+
+    return work
+
+
+def evaluate_by_prunebench(
+    round_: int, *, images: int, precision: Precision = "fp32", device: str = "cpu"
+) -> Callable[[], Any]:
+    part = _part(material().test, round_, images).to(torch.device(device))
+    model = vgg(device=device)
+
+    def work() -> tuple[np.ndarray, int]:
+        found = evaluate(model, part, precision=precision)
+        return found.predictions.numpy(), found.correct_count
+
+    return work
+
+
+def evaluate_folded(round_: int, *, images: int) -> Callable[[], Any]:
+    """As above in fp32, with each batch norm folded into the convolution before it; not what prunebench does."""
+    part, model = _part(material().test, round_, images), vgg().eval()
+    for name, layer in list(model.backbone.named_children()):
+        if isinstance(layer, nn.BatchNorm2d):
+            convolution = name.replace("bn", "conv")
+            setattr(model.backbone, convolution, fuse_conv_bn_eval(getattr(model.backbone, convolution), layer))
+            setattr(model.backbone, name, nn.Identity())
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def work() -> tuple[np.ndarray, int]:
+        found = evaluate(model, part)
+        return found.predictions.numpy(), found.correct_count
+
+    return work
+
+
+# One epoch of fine-tuning under run5's masks.
+
+
+def train_by_lab(round_: int, *, images: int, device: str = "cpu", tf32: bool = False) -> Callable[[], Any]:
+    model = vgg(device=device, channels_last=False)
+    masks = lab.prune(model, TABLE)
+    part = _part(material().train, round_, images)
+    pixels, labels = _arrays(part)
+
+    def work() -> dict[str, float]:
+        torch.backends.cudnn.allow_tf32 = tf32
+        loader = lab.training_loader(pixels, labels, padding=4, flip=True, limit=images, pinned=device == "cuda")
+        loss = lab.train(model, loader, *lab.optimizer_of(model, epochs=5), masks)
+        return _trained(model, masks, loss)
+
+    return work
+
+
+def train_by_prunebench(
+    round_: int, *, images: int, precision: Precision = "fp32", device: str = "cpu"
+) -> Callable[[], Any]:
+    model = vgg(device=device)
+    masks = prune_(model, TABLE)
+    part = _part(material().train, round_, images).to(torch.device(device))
+    few = part.take(torch.arange(8, device=device))  # `train` evaluates each epoch; the comparison is of training
+
+    def work() -> dict[str, float]:
+        protocol = replace(DOCUMENTED_PROTOCOL, epochs=1)
+        training = train(model, part, protocol, selection=few, seed=round_, precision=precision, masks=masks)
+        return _trained(model, masks, training.last.loss)
+
+    return work
+
+
+# The five runs on digits: prune, evaluate, one epoch, evaluate.
+
+
+def runs_by_lab(round_: int) -> Callable[[], Any]:
+    setting = digits_setting("fp32")
+    (pixels, labels), (test, answers) = _arrays(setting.data.train), _arrays(setting.data.test)
+    protocol = setting.budget.protocol
+
+    def work() -> list[tuple[int, float]]:
+        results = []
+        for run in RUNS.values():
+            model = copy.deepcopy(setting.dense.model).to(memory_format=torch.contiguous_format)
+            masks = lab.prune(model, run.sparsity)
+            lab.evaluate(model, lab.evaluation_loader(test, answers))
+            loader = lab.training_loader(
+                pixels, labels, padding=1, flip=False, limit=protocol.images_per_epoch or 0, batch=protocol.batch_size
+            )
+            lab.train(model, loader, *lab.optimizer_of(model, epochs=1), masks)
+            _, right = lab.evaluate(model, lab.evaluation_loader(test, answers))
+            results.append((_nonzeros(model), 100 * right / len(answers)))
+        return results
+
+    return work
+
+
+def runs_by_prunebench(round_: int, *, precision: Precision = "fp32") -> Callable[[], Any]:
+    setting = replace(digits_setting("fp32"), precision=precision, seed=round_)
+
+    def work() -> list[tuple[int, float]]:
+        results = []
+        for run in RUNS.values():
+            record = execute(run, setting)
+            assert record.finetuning is not None
+            nonzeros = sum(record.nonzeros[name] for name in run.sparsity)
+            results.append((nonzeros, record.finetuning.last.percent))
+        return results
+
+    return work
+
+
+# Commands.
+
+
+def import_torch(round_: int) -> Callable[[], str]:
+    return lambda: _output([sys.executable, "-c", "import torch"])
+
+
+def command(round_: int, *, arguments: tuple[str, ...]) -> Callable[[], str]:
+    return lambda: _output([*COMMAND, *arguments])
+
+
+def _output(line: list[str]) -> str:
+    return subprocess.run(line, check=True, capture_output=True, text=True).stdout  # noqa: S603
+
+
+def vgg(*, device: str = "cpu", channels_last: bool = True) -> nn.Module:
+    """The trained dense VGG."""
+    model = build_model("vgg")
+    load_state_(model, material().state, origin=material().name)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+
+
+def _part(data: ImageSet, round_: int, images: int) -> ImageSet:
+    """The images of one round: neighbouring rounds have others."""
+    return data.take((torch.arange(images) + round_ * images) % len(data))
+
+
+def _arrays(data: ImageSet) -> tuple[np.ndarray, list[int]]:
+    return data.images.permute(0, 2, 3, 1).contiguous().numpy(), data.labels.tolist()
+
+
+def _enlarged(data: ImageSet, images: int) -> ImageSet:
+    chosen = data.take(torch.arange(images) % len(data))
+    return ImageSet(chosen.images.repeat_interleave(2, 2).repeat_interleave(2, 3), chosen.labels)
+
+
+def _kept(masks: Mapping[str, Tensor]) -> list[np.ndarray]:
+    return [masks[name].numpy() for name in TABLE]
+
+
+def _trained(model: nn.Module, masks: Mapping[str, Tensor], loss: float) -> dict[str, float]:
+    weights = [parameter.detach() for parameter in model.parameters()]
+    Masks({name: mask.to(weights[0].device) for name, mask in masks.items()}).check(model)
+    smallest = torch.finfo(torch.float32).smallest_normal
+    denormals = sum(int(((weight != 0) & (weight.abs() < smallest)).sum()) for weight in weights)
+    return {"loss": loss, "denormals": denormals}
+
+
+def _nonzeros(model: nn.Module) -> int:
+    return sum(int(weight.count_nonzero()) for weight in prunable_parameters(model).values())

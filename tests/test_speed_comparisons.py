@@ -1,0 +1,120 @@
+"""The speed comparisons: turns, ratios, checks, and the section of the document. No time is asserted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from comparisons import equal_answers, equal_masks
+from report import BEGIN, END, Findings, text, write_section
+from sides import Comparison, Entry, Job, Measurement, measure
+
+from prunebench.errors import RecordError
+
+
+class OneProcess:
+    """Sides that run in this process and write down who ran in which round."""
+
+    def __init__(self) -> None:
+        self.turns: list[tuple[Any, int]] = []
+
+    def run(self, process: str, job: Job, round_: int, settings: Mapping[str, Any]) -> tuple[float, float, Any]:
+        self.turns.append((settings["answer"], round_))
+        return settings["took"], settings["took"] / 2, job(round_, **settings)()
+
+
+def job(round_: int, *, answer: int, took: float) -> Callable[[], int]:
+    return lambda: answer
+
+
+def agree(expected: list[int], found: list[int], label: str) -> str:
+    assert expected == found
+    return f"{len(found)} equal"
+
+
+def comparison(answer: int = 1) -> Comparison:
+    return Comparison(
+        name="one",
+        title="one thing",
+        reference=Entry("slow", job, {"answer": 1, "took": 3.0}),
+        others=(Entry("fast", job, {"answer": answer, "took": 2.0}, target=1.2),),
+        agree=agree,
+        rounds=2,
+        images=6,
+    )
+
+
+def test_sides_take_turns_after_one_round_that_does_not_count() -> None:
+    sides = OneProcess()
+    measurement = measure(comparison(), sides)  # type: ignore[arg-type]
+    assert [0, 0, 0, 0, 1, 1] == [round_ for _, round_ in sides.turns]
+    assert {"slow": [3.0, 3.0], "fast": [2.0, 2.0]} == measurement.seconds
+    assert {"fast": "2 equal"} == measurement.agreement
+
+
+def test_sides_that_do_not_do_the_same_are_no_comparison() -> None:
+    with pytest.raises(AssertionError):
+        measure(comparison(answer=2), OneProcess())  # type: ignore[arg-type]
+
+
+def test_ratios_are_of_medians_and_of_neighbours() -> None:
+    measurement = Measurement(
+        comparison=comparison(),
+        seconds={"slow": [4.0, 9.0, 5.0], "fast": [2.0, 3.0, 1.0]},
+        cpu_seconds={"slow": [2.0] * 3, "fast": [4.0] * 3},
+        agreement={},
+    )
+    ratios = measurement.ratios("fast")
+    assert (2.5, 0.5, (2.0, 3.0, 5.0)) == (ratios.of_medians, ratios.of_cpu, ratios.pairs)
+    assert "3.00 (2.00 .. 5.00)" == str(ratios)
+    assert 3.0 == measurement.images_a_second("fast")
+
+
+def test_masks_that_differ_in_one_element_are_found() -> None:
+    mask = np.ones((3, 4), dtype=bool)
+    other = mask.copy()
+    other[1, 2] = False
+    assert "masks equal" == equal_masks([[mask]], [[mask.copy()]], "fast")
+    with pytest.raises(AssertionError, match="1 elements"):
+        equal_masks([[mask]], [[other]], "fast")
+
+
+def test_answers_may_differ_in_fp32_where_the_logits_tie_and_nowhere_else() -> None:
+    logits = np.array([[1.0, 0.0], [0.5, 0.5 + 1e-5], [0.0, 1.0]])
+    found = [(np.array([0, 0, 1]), 2)]  # the second image is a tie
+    assert "1 predictions differ, all ties" in equal_answers([(logits, 3)], found, "fp32")
+    with pytest.raises(AssertionError, match="by up to 1 in the logits"):
+        equal_answers([(logits, 3)], [(np.array([1, 1, 1]), 2)], "fp32")
+
+
+def test_bf16_may_be_a_tenth_of_a_point_away() -> None:
+    logits, predictions = np.eye(2)[np.zeros(2000, dtype=int)], np.zeros(2000, dtype=int)
+    assert equal_answers([(logits, 1000)], [(predictions, 998)], "bf16")
+    with pytest.raises(AssertionError):
+        equal_answers([(logits, 1000)], [(predictions, 997)], "bf16")
+
+
+def test_the_section_takes_its_place_and_the_rest_of_the_document_stays(tmp_path: Path) -> None:
+    path = tmp_path / "document.md"
+    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    for section in ("new", "newer"):
+        write_section(path, section)
+    assert f"before\n{BEGIN}\nnewer\n{END}\nafter\n" == path.read_text()
+
+
+@pytest.mark.parametrize("content", ["nothing", BEGIN, END, f"{END} {BEGIN}"])
+def test_a_document_without_a_place_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "document.md"
+    path.write_text(content)
+    with pytest.raises(RecordError, match="has no lines"):
+        write_section(path, "new")
+    assert content == path.read_text()
+
+
+def test_the_section_says_what_was_not_run() -> None:
+    written = text(Findings())
+    assert "not run on a GPU" in written
+    assert "threads a side" in written
