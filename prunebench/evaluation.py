@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from prunebench.data import ImageSet, whole_batches
 from prunebench.devices import Precision, arithmetic, model_device
@@ -31,11 +33,13 @@ class Evaluation:
         predictions: int64 (n,), on the CPU, in the order of the images.
         correct: bool (n,), on the CPU.
         seconds: wall-clock time of the evaluation.
+        loss: mean cross-entropy, in nats an image; NaN where it was not kept.
     """
 
     predictions: Tensor
     correct: Tensor
     seconds: float
+    loss: float = math.nan
 
     @property
     def count(self) -> int:
@@ -93,15 +97,17 @@ def evaluate(
     device = model_device(model)
     resident = data.to(device)
     start = time.perf_counter()
-    predictions, finite = [], []
+    predictions, finite, losses = [], [], []
     with evaluation_mode(model), torch.inference_mode(), arithmetic(device, precision):
-        for images, _ in whole_batches(resident, batch_size=batch_size):
+        for images, labels in whole_batches(resident, batch_size=batch_size):
             logits = model(images)
+            losses.append(cross_entropy(logits.float(), labels, reduction="sum"))
             predictions.append(logits.argmax(dim=1))
             finite.append(torch.isfinite(logits).all(dim=1))
             if progress:
                 progress(min(len(predictions) * batch_size, len(data)), len(data))
         answered = torch.cat(predictions).cpu()  # waits for the device
         usable = torch.cat(finite).cpu()
+        loss = float(torch.stack(losses).double().sum()) / len(data)
     correct = (answered == data.labels.cpu()) & usable
-    return Evaluation(predictions=answered, correct=correct, seconds=time.perf_counter() - start)
+    return Evaluation(predictions=answered, correct=correct, loss=loss, seconds=time.perf_counter() - start)

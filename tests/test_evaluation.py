@@ -66,6 +66,16 @@ def test_every_image_counts_also_those_of_a_smaller_last_batch(n: int) -> None:
     assert torch.equal(data.labels, result.predictions)
 
 
+@pytest.mark.parametrize("batch_size", [7, 25])
+def test_the_loss_is_the_mean_over_all_images(batch_size: int) -> None:
+    data = random_images(25)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, CLASSES))
+    logits = model(data.images.float() / 255)
+    expected = nn.functional.cross_entropy(logits, data.labels).item()
+    assert expected == pytest.approx(evaluate(model, data, batch_size=batch_size).loss, rel=1e-5)
+
+
 @pytest.mark.parametrize("wrong", [0, 9, 10, 24])
 def test_one_wrong_image_is_found_wherever_it_stands(wrong: int) -> None:
     data = random_images(25)

@@ -50,6 +50,15 @@ def equal_losses(expected: list[Any], found: list[Any], _: str) -> str:
     return "losses equal to the bit"
 
 
+def equal_counts(expected: list[list[int]], found: list[list[int]], label: str) -> str:
+    """Images right at every point of a scan: the same in contiguous fp32; elsewhere one image a point may turn."""
+    gaps = [abs(one - other) for side in zip(expected, found, strict=True) for one, other in zip(*side, strict=True)]
+    differing = sum(gap > 0 for gap in gaps)
+    said = f"{differing} of {len(gaps)} counts differ, by at most {max(gaps)}"
+    assert "bf16" in label or max(gaps) <= ("channels_last" in label), said
+    return said
+
+
 def like_losses(expected: list[Any], found: list[Any], _: str) -> str:
     """Masks are checked in the jobs. Order and crops are drawn apart, so losses agree only as samples do."""
     losses, others = ([one["loss"] for one in side] for side in (expected, found))
@@ -130,7 +139,7 @@ def _epoch(title: str, *, images: int, rounds: int, gpu: bool) -> Comparison:
     )
 
 
-SOME, FEW = {"images": 500}, {"images": 256}
+SOME, FEW, QUARTER = {"images": 500}, {"images": 256}, {"images": 250}
 
 WITHIN: Sequence[Comparison] = (
     Comparison(
@@ -194,6 +203,18 @@ PEERS: Sequence[Comparison] = (
     ),
     _evaluation("evaluation of 10,000 images, 1,000 a round", images=1000, rounds=10, gpu=False),
     _epoch("a fine-tuning epoch of 512 images, masks kept", images=512, rounds=3, gpu=False),
+    Comparison(
+        name="scan",
+        title="an exact sensitivity scan, nine layers at 0.5 and 0.9, 250 images a round",
+        reference=Entry("the lab's loop, fp32", jobs.scan_by_lab, QUARTER, process=PLAIN),
+        others=(
+            Entry("fp32, channels_last", jobs.scan_by_prunebench, QUARTER, target=2.2),
+            Entry("fp32, contiguous", jobs.scan_by_prunebench, {**QUARTER, "channels_last": False}),
+            Entry("bf16, channels_last", jobs.scan_by_prunebench, {**QUARTER, "precision": "bf16"}, target=6),
+        ),
+        agree=equal_counts,
+        rounds=2,
+    ),
     Comparison(
         name="runs",
         title="the five runs on digits, prune to evaluation, one epoch of 384 images each",

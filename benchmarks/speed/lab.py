@@ -7,7 +7,7 @@ keep what is above them, masks are multiplied onto the weights after every step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,20 @@ def evaluate(model: nn.Module, loader: DataLoader[Any]) -> tuple[Tensor, int]:
         outputs.append(logits)
         right += (logits.argmax(dim=1) == labels.to(device)).sum()
     return torch.cat(outputs).cpu(), int(right)
+
+
+def scan(model: nn.Module, names: Sequence[str], sparsities: Sequence[float], loader: DataLoader[Any]) -> list[int]:
+    """Images right with one weight pruned at each sparsity, the others left alone: the whole model for every point."""
+    weights, right = dict(model.named_parameters()), []
+    for name in names:
+        dense = weights[name].detach().clone()
+        for sparsity in sparsities:
+            with torch.no_grad():
+                weights[name].mul_(mask_of(weights[name], sparsity))
+            right.append(evaluate(model, loader)[1])
+            with torch.no_grad():
+                weights[name].copy_(dense)
+    return right
 
 
 def train(

@@ -103,6 +103,8 @@ class Curves:
         Args:
             caution: plan by each point's accuracy less so many standard errors of its difference from the base model.
                 Who picks the cheapest of many points picks those that chance flattered; the fewer the images the more.
+                Images that a layer pruned alone turns right pay for nothing: layers together do not gain what each
+                gains, but lose what each loses.
             extrapolate: go on from the last point in a straight line to guessing at sparsity 1, where a layer passes
                 nothing on. What a plan gains there is an assumption until it is measured.
         """
@@ -112,7 +114,7 @@ class Curves:
             points = {layer.sparsity: (scan.base_accuracy, scan.base_accuracy)}
             for point in scan.curve(layer.name):
                 if point.sparsity > layer.sparsity:
-                    points[point.sparsity] = (point.accuracy, point.accuracy - caution * standard_error(point))
+                    points[point.sparsity] = (point.accuracy, _cautious(scan, point, caution))
             if extrapolate and max(points) < 1:
                 points[1.0] = (min(chance, points[max(points)][0]),) * 2
             accuracy, cautious = zip(*points.values(), strict=True)
@@ -133,6 +135,11 @@ def standard_error(point: Point) -> float:
     """
     variance = point.lost + point.gained - (point.lost - point.gained) ** 2 / max(1, point.images)
     return 100 * math.sqrt(max(0.0, variance)) / max(1, point.images)
+
+
+def _cautious(scan: Scan, point: Point, caution: float) -> float:
+    lost = 100 * point.lost / max(1, point.images)
+    return max(0.0, scan.base_accuracy - lost - caution * standard_error(point))
 
 
 def _chance(scan: Scan) -> float:

@@ -7,6 +7,7 @@ chosen by what they measure: give images that the result is not reported on, a h
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -37,15 +38,24 @@ FineTune = Callable[[nn.Module, Masks], None]
 
 
 class Measured(Part):
-    """Accuracy of a pruned model on the images that plans are chosen by, in percent; after fine-tuning where done."""
+    """A pruned model on the images that plans are chosen by: accuracy in percent, after fine-tuning too where done.
+
+    `loss` is the mean cross-entropy that goes with the last of them, in nats an image.
+    """
 
     accuracy: Percent
     finetuned: Percent | None = None
+    loss: float | None = None
 
     @property
     def decisive(self) -> float:
         """What the goal is about: after fine-tuning where there is any, else before."""
         return self.accuracy if self.finetuned is None else self.finetuned
+
+    @property
+    def score(self) -> float:
+        """What a search compares, higher is better: the loss where it is known, which few images tell far better."""
+        return self.decisive if self.loss is None else -self.loss
 
 
 Measure = Callable[[Mapping[str, float]], Measured]
@@ -104,12 +114,13 @@ def measure_on(
         pruned = copy.deepcopy(model)
         zeros = Masks.of_zeros(pruned)
         masks = prune_(pruned, sparsity)
-        accuracy = evaluate(pruned, images, progress=progress).accuracy
+        before = evaluate(pruned, images, progress=progress)
         changed = any(bool((zeros[name] & ~masks[name]).any()) for name in masks)
         if finetune is None or not changed:
-            return Measured(accuracy=accuracy)
+            return Measured(accuracy=before.accuracy, loss=_finite(before.loss))
         finetune(pruned, masks)
-        return Measured(accuracy=accuracy, finetuned=evaluate(pruned, images, progress=progress).accuracy)
+        after = evaluate(pruned, images, progress=progress)
+        return Measured(accuracy=before.accuracy, finetuned=after.accuracy, loss=_finite(after.loss))
 
     return measure
 
@@ -252,7 +263,7 @@ class _Loop:
         assert self.goal.limit is not None, "asked of a goal with a limit"
 
         def score(kept: dict[str, int]) -> float:
-            return self.trial("search", round_, self.inventory.sparsity(kept)).measured.decisive
+            return self.trial("search", round_, self.inventory.sparsity(kept)).measured.score
 
         exchange(
             self.inventory.kept(start.sparsity),
@@ -260,7 +271,7 @@ class _Loop:
             inventory=self.inventory,
             cost=self.goal.cost,
             limit=self.goal.limit,
-            best=start.measured.decisive,
+            best=start.measured.score,
             evaluations=evaluations,
             seed=seed,
         )
@@ -279,6 +290,11 @@ class _Loop:
 
     def cost(self, cost: Cost, trial: Trial) -> float:
         return self.inventory.total(cost, self.inventory.kept(trial.sparsity))
+
+
+def _finite(loss: float) -> float | None:
+    """A model whose logits overflow has no loss to compare; JSON has no NaN."""
+    return loss if math.isfinite(loss) else None
 
 
 def _key(sparsity: Mapping[str, float]) -> tuple[tuple[str, float], ...]:

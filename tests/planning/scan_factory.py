@@ -42,7 +42,7 @@ def make_scan(
         for name, shape in shapes.items()
     ]
     points = [
-        _point(layer.name, sparsity, accuracies[layer.name][sparsity])
+        _point(layer.name, sparsity, accuracies[layer.name][sparsity], base=base)
         for layer in layers
         if layer.name in accuracies
         for sparsity in sorted(accuracies[layer.name])
@@ -104,15 +104,15 @@ def make_inventory(*shapes: tuple[int, ...], nonzeros: Sequence[int] | None = No
     return Inventory.of_scan(make_scan(dict(zip(names, shapes, strict=True)), {}, nonzeros=counts, others=others))
 
 
-def _point(layer: str, sparsity: float, accuracy: float) -> Point:
-    correct = round(accuracy * IMAGES / 100)
+def _point(layer: str, sparsity: float, accuracy: float, *, base: float) -> Point:
+    correct, right = round(accuracy * IMAGES / 100), round(base * IMAGES / 100)
     return Point(
         layer=layer,
         sparsity=sparsity,
         images=IMAGES,
         correct=correct,
-        lost=0,
-        gained=0,
+        lost=max(0, right - correct),
+        gained=max(0, correct - right),
         accuracy=accuracy,
         low=accuracy,
         high=accuracy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -215,7 +216,8 @@ def test_measuring_prunes_a_copy(tiny: tuple[nn.Module, ImageSet]) -> None:
     measured = measure_on(model, images)(sparsity)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     prune_(model, sparsity)
-    assert Measured(accuracy=evaluate(model, images).accuracy) == measured
+    evaluation = evaluate(model, images)
+    assert Measured(accuracy=evaluation.accuracy, loss=evaluation.loss) == measured
 
 
 def test_fine_tuning_is_measured_beside_and_the_base_is_left_alone(tiny: tuple[nn.Module, ImageSet]) -> None:
@@ -228,10 +230,19 @@ def test_fine_tuning_is_measured_beside_and_the_base_is_left_alone(tiny: tuple[n
             nn.init.zeros_(parameter)
 
     measure: Callable[[Mapping[str, float]], Measured] = measure_on(model, images, finetune=finetune)
-    assert Measured(accuracy=100.0) == measure({"1.weight": 0.0, "3.weight": 0.0})
+    base = evaluate(model, images)
+    assert Measured(accuracy=100.0, loss=base.loss) == measure({"1.weight": 0.0, "3.weight": 0.0})
     measured = measure({"1.weight": 0.5, "3.weight": 0.0})
     assert [96] == seen
     assert pytest.approx(100 * float((images.labels == 0).float().mean())) == measured.finetuned
+    assert pytest.approx(math.log(3)) == measured.loss, "of the fine-tuned model, whose logits are all zero"
+
+
+def test_a_search_compares_losses_where_they_are_known() -> None:
+    surer = Measured(accuracy=70.0, loss=0.9)
+    assert surer.score > Measured(accuracy=71.0, loss=1.0).score
+    assert Measured(accuracy=71.0).score > Measured(accuracy=70.0).score
+    assert Measured(accuracy=70.0, finetuned=80.0).score > Measured(accuracy=75.0, finetuned=79.0).score
 
 
 def test_a_plan_in_one_layer_has_no_probes() -> None:
