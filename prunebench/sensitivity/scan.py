@@ -101,7 +101,7 @@ class Scan(Part):
         images, base_correct, base_bits: number of images, and the base model's answers.
         layers: every prunable parameter in the model's order, also those not scanned.
         points: by layer in the model's order, then by sparsity.
-        seconds: wall-clock time; of the last session only, where the scan was resumed.
+        seconds: wall-clock time; of the last part only, where the scan was resumed.
     """
 
     schema_version: Literal[1] = 1
