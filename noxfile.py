@@ -23,6 +23,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def speed(session: nox.Session) -> None:
+    """Measure speed beside what a user would run instead: nox -s speed -- --speed-report docs/performance.md."""
+    session.install("-e", ".")
+    session.run("pytest", "benchmarks/speed", *session.posargs)
+
+
+@nox.session
 @nox.parametrize("torch", TORCH_VERSIONS)
 def torch_versions(session: nox.Session, torch: str) -> None:
     """Run the default benchmarks on one torch version each: what a pruned model loses from one to the next."""
