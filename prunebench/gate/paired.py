@@ -162,7 +162,7 @@ def fail_probability(drop: float, *, images: int, discordance: float, alpha: flo
     """
     only_baseline, only_new = discordance / 2 + drop / 100, discordance / 2
     share = only_baseline + only_new
-    if share <= 0:
+    if images * share < _TAIL:  # no image differs; and scipy's binomial overflows for the smallest shares
         return 0.0
     fewest, most = binom.ppf([_TAIL, 1 - _TAIL], images, min(share, 1.0))
     differing = np.arange(fewest, most + 1)

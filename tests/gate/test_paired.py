@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, false_discovery_control
 
@@ -212,6 +212,7 @@ def test_the_usual_formula_is_right_for_the_test_alone():
     assert exact == pytest.approx(approximate_effect(**known, power=0.9), rel=0.05)
 
 
+@example(images=14, discordance=2.2250738585072014e-308, alpha=0.03125, margin=1.0)
 @given(st.integers(1, 20_000), st.floats(0, 1), st.floats(0.0001, 0.05), st.floats(0.01, 5))
 def test_some_effect_is_seen_or_none_is(images, discordance, alpha, margin):
     effect = minimum_detectable_effect(images=images, discordance=discordance, alpha=alpha, margin=margin, power=0.9)

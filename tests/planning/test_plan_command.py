@@ -17,7 +17,7 @@ from prunebench.cli import main
 from prunebench.data import Dataset, ImageSet
 from prunebench.evaluation import evaluate
 from prunebench.measure import count_macs
-from prunebench.models import prunable_parameters, register_model, save_state, state_digest
+from prunebench.models import prunable_parameters, registry, save_state, state_digest
 from prunebench.planning import measure_on, read_plan
 from prunebench.sensitivity import read_scan, write_scan
 from prunebench.tables import read_table
@@ -37,7 +37,10 @@ class Tiny(nn.Module):
         return self.output(torch.relu(self.hidden(images.flatten(1) - 0.5)))
 
 
-register_model("tiny-plan", Tiny)
+@pytest.fixture(autouse=True)
+def known_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name for the model, forgotten after the test."""
+    monkeypatch.setitem(registry._BUILDERS, "tiny-plan", Tiny)
 
 
 def call(*arguments: object) -> Result:
