@@ -18,9 +18,6 @@ CACHE_VARIABLE = "PRUNEBENCH_CACHE"
 RUN_FOLDER = Path(".prunebench/records")
 """Where records are kept unless told otherwise, from the folder a command runs in."""
 
-SCAN_FOLDER = Path(".prunebench/scans")
-"""Where sensitivity scans are kept unless told otherwise, from the folder a command runs in."""
-
 BASELINES = Path("baselines")
 """Where approved records are kept unless told otherwise."""
 

@@ -9,7 +9,7 @@ import click
 
 from prunebench.cli.options import shared
 from prunebench.cli.shell import FILE
-from prunebench.files import SCAN_FOLDER
+from prunebench.files import RUN_FOLDER
 
 
 class Fractions(click.ParamType[tuple[float, ...]]):
@@ -62,7 +62,7 @@ class Fractions(click.ParamType[tuple[float, ...]]):
               "images that judge it.")  # fmt: skip
 @click.option("--images", type=click.IntRange(min=1), help="Only so many of them, drawn by seed.")
 @shared("seed")
-@click.option("--json", "output", type=FILE, help=f"Where to write the scan. Default: a file in {SCAN_FOLDER}/.")
+@click.option("--json", "output", type=FILE, help=f"Where to write it. Default: a new file in {RUN_FOLDER}/scans/.")
 def scan(
     workload: str,
     checkpoint: Path | None,
@@ -94,7 +94,7 @@ def scan(
     from prunebench.memory import keep_freed_memory
     from prunebench.pipeline import images_to_scan
     from prunebench.progress import ProgressBar
-    from prunebench.records.provenance import source_revision
+    from prunebench.records.scans import keep_scan, with_provenance
     from prunebench.report import scan_heading, scan_table
     from prunebench.sensitivity import HalfWidth, sensitivity_scan, write_scan
 
@@ -119,12 +119,13 @@ def scan(
             seed=seed,
             store=cache_folder() / "scans",
             model_name=chosen.model,
-            data_name=f"{loaded.name} {on}",
+            data_name=loaded.name if on == "test" else f"{loaded.name} {on}",
             origin=dense.origin,
             progress=progress,
         )
-    revision, dirty = source_revision()
-    found = found.model_copy(update={"revision": revision, "dirty": dirty})
-    output = output or SCAN_FOLDER / f"{chosen.name}-{mode}-{found.model_digest[:8]}.json"
-    write_scan(found, output)
+    found = with_provenance(found)
+    if output:
+        write_scan(found, output)
+    else:
+        output = keep_scan(found)
     click.echo(f"{scan_heading(found)}\n\n{scan_table(found)}\n\nScan: {output}")

@@ -9,10 +9,9 @@ from typing import Literal
 from torch import nn
 
 from prunebench.errors import PlanError
-from prunebench.measure import count_macs, nonzeros
-from prunebench.models import prunable_parameters
+from prunebench.measure import nonzeros
 from prunebench.pruning import SparsityPlan, pruned_count
-from prunebench.sensitivity import Scan, ScannedLayer
+from prunebench.sensitivity import Scan, ScannedLayer, scanned_layers
 
 Cost = Literal["size", "file", "macs"]
 """`size`: nominal, in bits: 32 for every nonzero element over all parameters, as in the documented report.
@@ -49,13 +48,9 @@ class Inventory:
     @classmethod
     def of_model(cls, model: nn.Module, image_shape: tuple[int, int, int]) -> Inventory:
         """A model, for images of (channels, height, width)."""
-        counts, macs = nonzeros(model), count_macs(model, image_shape)
-        layers = tuple(
-            ScannedLayer(name=name, shape=list(weight.shape), nonzeros=counts[name], macs=macs[name])
-            for name, weight in prunable_parameters(model).items()
-        )
         elements = sum(parameter.numel() for parameter in model.parameters())
-        return cls(layers=layers, elements=elements, nonzeros=sum(counts.values()))
+        layers = tuple(scanned_layers(model, image_shape))
+        return cls(layers=layers, elements=elements, nonzeros=sum(nonzeros(model).values()))
 
     @property
     def dense_kept(self) -> dict[str, int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from prunebench.report.tables import aligned_table, short_name
+from prunebench.report.tables import aligned_table, approval_rows, short_name
 
 if TYPE_CHECKING:
     from prunebench.records.scans import ScanBaseline
@@ -87,13 +87,9 @@ def scan_baselines_table(baselines: Iterable[ScanBaseline]) -> str:
 
 def scan_baseline_text(baseline: ScanBaseline) -> str:
     """Who approved it, when and why; what it was measured on; accuracies."""
-    scan, approval = baseline.scan, baseline.approval
+    scan = baseline.scan
     rows = [
-        ["case", baseline.case],
-        ["approved", f"{approval.at} by {approval.by}"],
-        ["reason", approval.reason],
-        ["replaced", approval.replaced or "nothing: it is the first"],
-        ["digest", baseline.digest],
+        *approval_rows(baseline),
         ["recorded", f"{scan.created}, revision {scan.revision or 'unknown'}, {scan.seconds:.1f} s"],
         ["data", f"{scan.data}, {scan.data_digest}"],
         ["base weights", f"{scan.origin}, {scan.model_digest}"],
@@ -106,10 +102,6 @@ def scan_baseline_text(baseline: ScanBaseline) -> str:
 def _cells(curve: Sequence[Point], sparsities: Sequence[float]) -> list[str]:
     points = {round(point.sparsity, 4): point for point in curve}
     return [_accuracy(points[sparsity]) if sparsity in points else "" for sparsity in sparsities]
-
-
-def _worst(scan: Scan, curve: Sequence[Point]) -> str:
-    return f"{scan.base_accuracy - min(point.accuracy for point in curve):.2f}"
 
 
 def _accuracy(point: Point) -> str:

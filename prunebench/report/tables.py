@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from prunebench.data import Dataset
     from prunebench.gate import Verdict
     from prunebench.records import Accuracy, Baseline, RunRecord
+    from prunebench.records.scans import ScanBaseline
 
 UNDOCUMENTED = "-"
 
@@ -147,17 +148,25 @@ def baselines_table(baselines: Iterable[Baseline]) -> str:
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=alignment)
 
 
-def baseline_text(baseline: Baseline) -> str:
-    """Who approved it, when and why; what it was measured on; sizes and accuracies."""
-    record, approval, tuned = baseline.record, baseline.approval, baseline.record.finetuning
-    measured = [("dense", record.dense_accuracy), ("pruned", record.pruned_accuracy)]
-    measured += [("best epoch", tuned.best), ("last epoch", tuned.last)] if tuned else []
-    rows = [
+def approval_rows(baseline: Baseline | ScanBaseline) -> list[list[str]]:
+    """Which case, who approved it, when and why, in the place of what."""
+    approval = baseline.approval
+    return [
         ["case", baseline.case],
         ["approved", f"{approval.at} by {approval.by}"],
         ["reason", approval.reason],
         ["replaced", approval.replaced or "nothing: it is the first"],
         ["digest", baseline.digest],
+    ]
+
+
+def baseline_text(baseline: Baseline) -> str:
+    """Who approved it, when and why; what it was measured on; sizes and accuracies."""
+    record, tuned = baseline.record, baseline.record.finetuning
+    measured = [("dense", record.dense_accuracy), ("pruned", record.pruned_accuracy)]
+    measured += [("best epoch", tuned.best), ("last epoch", tuned.last)] if tuned else []
+    rows = [
+        *approval_rows(baseline),
         ["recorded", f"{record.created}, revision {record.revision or 'unknown'}"],
         ["data", f"{record.data.name}, {record.data.digest}"],
         ["dense weights", f"{record.checkpoints.origin}, {record.checkpoints.dense}"],

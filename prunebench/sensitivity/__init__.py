@@ -4,7 +4,7 @@ from prunebench.sensitivity.asking import ScanProgress
 from prunebench.sensitivity.bounds import HalfWidth
 from prunebench.sensitivity.replaying import replay
 from prunebench.sensitivity.scan import SPARSITIES, Mode, Point, Scan, ScannedLayer, read_scan, write_scan
-from prunebench.sensitivity.scanning import sensitivity_scan
+from prunebench.sensitivity.scanning import scanned_layers, sensitivity_scan
 
 __all__ = [
     "SPARSITIES",
@@ -16,6 +16,7 @@ __all__ = [
     "ScannedLayer",
     "read_scan",
     "replay",
+    "scanned_layers",
     "sensitivity_scan",
     "write_scan",
 ]

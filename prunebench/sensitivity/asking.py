@@ -60,7 +60,7 @@ def ask(
         for question in open_:
             question.asked.append(batch)
         if progress:
-            progress.asked(sum(len(question.images()) for question in everything), most, len(open_))
+            progress.asked(sum(question.count for question in everything), most, len(open_))
         step += 1
     _complete(respondent, batches, base, store)
 

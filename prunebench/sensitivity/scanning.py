@@ -98,7 +98,6 @@ def sensitivity_scan(
         way = recomputation(model, to_float(images.images[:_PROBE_IMAGES]))
         ask(_Model(way, images, masks), questions, batches, base=base, rule=rule, store=answers, progress=progress)
     points = points_of(questions, base, half_width=half_width, confidence=confidence)
-    sizes = nonzeros(model)
     return Scan(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=model_name,
@@ -116,11 +115,11 @@ def sensitivity_scan(
         half_width=half_width.points if mode == "adaptive" else None,
         within=within if mode == "decision" else None,
         elements=sum(parameter.numel() for parameter in model.parameters()),
-        nonzeros=sum(sizes.values()),
+        nonzeros=sum(nonzeros(model).values()),
         images=len(data),
         base_correct=int(base.sum()),
         base_bits=packed(base == 1),
-        layers=_layers(model, sizes, data),
+        layers=scanned_layers(model, tuple(data.images.shape[1:])),  # type: ignore[arg-type]
         points=points,
         seconds=time.perf_counter() - started,
         environment=environment(device),
@@ -187,10 +186,10 @@ def _right(logits: Tensor, labels: Tensor) -> NDArray[np.int8]:
     return right.to(torch.int8).cpu().numpy()
 
 
-def _layers(model: nn.Module, sizes: Mapping[str, int], data: ImageSet) -> list[ScannedLayer]:
-    channels, height, width = data.images.shape[1:]
-    macs = count_macs(model, (channels, height, width))
+def scanned_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> list[ScannedLayer]:
+    """Every prunable parameter in the model's order, for images of (channels, height, width)."""
+    counts, macs = nonzeros(model), count_macs(model, image_shape)
     return [
-        ScannedLayer(name=name, shape=list(weight.shape), nonzeros=sizes[name], macs=macs[name])
+        ScannedLayer(name=name, shape=list(weight.shape), nonzeros=counts[name], macs=macs[name])
         for name, weight in prunable_parameters(model).items()
     ]

@@ -39,6 +39,11 @@ class Question:
         """Whether every image is answered."""
         return not (self.answers == UNKNOWN).any()
 
+    @property
+    def count(self) -> int:
+        """Number of images counted so far."""
+        return len(self.answers) if self.is_complete() else sum(map(len, self.asked))
+
     def images(self) -> NDArray[np.int64]:
         """The images counted so far, in the order they came; all of them, in any order, once all are answered."""
         if self.is_complete():
@@ -170,7 +175,7 @@ def points_of(
         _point(question, base, half_width=half_width, confidence=confidence)
         for group in questions.values()
         for question in group
-        if len(question.images())
+        if question.count
     ]
 
 

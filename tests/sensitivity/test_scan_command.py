@@ -30,7 +30,7 @@ def test_a_scan_is_shown_and_written(untrained_checkpoint: Path, tmp_path: Path,
     done = scan("--checkpoint", untrained_checkpoint, *FEW, "--mode", mode, "--json", path)
     assert 0 == done.exit_code, done.output
     found = read_scan(path)
-    assert (20, mode, "digits test") == (found.images, found.mode, found.data)
+    assert (20, mode, "digits") == (found.images, found.mode, found.data)
     assert "untrained.safetensors" in done.output
     assert "conv7" in done.output
     assert "conv6" not in done.output
@@ -40,7 +40,7 @@ def test_a_scan_is_shown_and_written(untrained_checkpoint: Path, tmp_path: Path,
 def test_without_a_place_it_goes_to_the_scan_folder(untrained_checkpoint: Path, tmp_path: Path) -> None:
     done = scan("--checkpoint", untrained_checkpoint, *FEW, "--on", "validation")
     assert 0 == done.exit_code, done.output
-    (path,) = (tmp_path / ".prunebench" / "scans").iterdir()
+    (path,) = (tmp_path / ".prunebench" / "records" / "scans").rglob("*.json")
     assert "digits validation" == read_scan(path).data
 
 
