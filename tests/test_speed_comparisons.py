@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ def test_sides_take_turns_after_one_round_that_does_not_count() -> None:
     assert [0, 0, 0, 0, 1, 1] == [round_ for _, round_ in sides.turns]
     assert {"slow": [3.0, 3.0], "fast": [2.0, 2.0]} == measurement.seconds
     assert {"fast": "2 equal"} == measurement.agreement
+
+
+def test_long_jobs_are_not_warmed_up() -> None:
+    sides = OneProcess()
+    measure(replace(comparison(), warm_up=False), sides)  # type: ignore[arg-type]
+    assert [0, 0, 1, 1] == [round_ for _, round_ in sides.turns]
 
 
 def test_sides_that_do_not_do_the_same_are_no_comparison() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jobs
 import numpy as np
-from sides import PLAIN, Comparison, Entry
+from sides import PLAIN, Comparison, Entry, Job
 
 TIE = 1e-3
 """Logits nearer than this are a tie within fp32 rounding over the thousands of terms of a sum: either may be larger."""
 
-GPU = {"device": "cuda"}
+Agree = Callable[[list[Any], list[Any], str], str]
 
 
 def equal_masks(expected: list[Any], found: list[Any], _: str) -> str:
@@ -92,26 +93,6 @@ def _mask(name: str, title: str, peer: Entry, target: float) -> Comparison:
     )
 
 
-def _evaluation(title: str, *, images: int, rounds: int, gpu: bool) -> Comparison:
-    device = GPU if gpu else {}
-    fast, faster = (10.0, 10.0) if gpu else (1.5, 3.4)
-    tf32 = (Entry("the lab's evaluate, TF32", jobs.evaluate_by_lab, {"images": images, "tf32": True, **device}),)
-    return Comparison(
-        name="gpu-evaluation" if gpu else "evaluation",
-        title=title,
-        reference=Entry("the lab's evaluate, fp32", jobs.evaluate_by_lab, {"images": images, **device}, process=PLAIN),
-        others=(
-            Entry("fp32", jobs.evaluate_by_prunebench, {"images": images, **device}, target=fast),
-            Entry("bf16", jobs.evaluate_by_prunebench, {"images": images, "precision": "bf16", **device}, faster),
-            *(tf32 if gpu else ()),
-        ),
-        agree=_answers_of_either if gpu else equal_answers,
-        rounds=rounds,
-        images=images,
-        needs="cuda" if gpu else None,
-    )
-
-
 def _answers_of_either(expected: list[Any], found: list[Any], label: str) -> str:
     """As `equal_answers`, also where the other side gives logits; TF32 is held to the bound of bf16."""
     if "TF32" in label:
@@ -119,24 +100,31 @@ def _answers_of_either(expected: list[Any], found: list[Any], label: str) -> str
     return equal_answers(expected, found, label)
 
 
-def _epoch(title: str, *, images: int, rounds: int, gpu: bool) -> Comparison:
-    device = GPU if gpu else {}
-    fast, faster = (10.0, 10.0) if gpu else (1.4, 3.0)
-    tf32 = (Entry("the lab's train, TF32", jobs.train_by_lab, {"images": images, "tf32": True, **device}),)
+def _passes(
+    name: str, title: str, *, ours: Job, labs: Job, what: str, agree: Agree, images: int, rounds: int, gpu: bool = False
+) -> Comparison:
+    """Images through the VGG, fp32 and bf16 against the lab's fp32; on a GPU the lab's TF32 beside them."""
+    settings = {"images": images, **({"device": "cuda"} if gpu else {})}
+    fp32, bf16 = (10.0, 10.0) if gpu else {"evaluate": (1.5, 3.4), "train": (1.4, 3.0)}[what]
+    tf32 = (Entry(f"the lab's {what}, TF32", labs, {**settings, "tf32": True}),)
     return Comparison(
-        name="gpu-epoch" if gpu else "epoch",
+        name=name,
         title=title,
-        reference=Entry("the lab's train, fp32", jobs.train_by_lab, {"images": images, **device}, process=PLAIN),
+        reference=Entry(f"the lab's {what}, fp32", labs, settings, process=PLAIN),
         others=(
-            Entry("fp32", jobs.train_by_prunebench, {"images": images, **device}, target=fast),
-            Entry("bf16", jobs.train_by_prunebench, {"images": images, "precision": "bf16", **device}, faster),
+            Entry("fp32", ours, settings, target=fp32),
+            Entry("bf16", ours, {**settings, "precision": "bf16"}, target=bf16),
             *(tf32 if gpu else ()),
         ),
-        agree=like_losses,
+        agree=agree,
         rounds=rounds,
         images=images,
         needs="cuda" if gpu else None,
     )
+
+
+_evaluation = partial(_passes, ours=jobs.evaluate_by_prunebench, labs=jobs.evaluate_by_lab, what="evaluate")
+_epoch = partial(_passes, ours=jobs.train_by_prunebench, labs=jobs.train_by_lab, what="train", agree=like_losses)
 
 
 SOME, FEW, QUARTER = {"images": 500}, {"images": 256}, {"images": 250}
@@ -201,8 +189,14 @@ PEERS: Sequence[Comparison] = (
         agree=answered,
         rounds=5,
     ),
-    _evaluation("evaluation of 10,000 images, 1,000 a round", images=1000, rounds=10, gpu=False),
-    _epoch("a fine-tuning epoch of 512 images, masks kept", images=512, rounds=3, gpu=False),
+    _evaluation(
+        "evaluation",
+        "evaluation of 10,000 images, 1,000 a round",
+        agree=equal_answers,
+        images=1000,
+        rounds=10,
+    ),
+    _epoch("epoch", "a fine-tuning epoch of 512 images, masks kept", images=512, rounds=4),
     Comparison(
         name="scan",
         title="an exact sensitivity scan, nine layers at 0.5 and 0.9, 250 images a round",
@@ -214,6 +208,7 @@ PEERS: Sequence[Comparison] = (
         ),
         agree=equal_counts,
         rounds=2,
+        warm_up=False,
     ),
     Comparison(
         name="runs",
@@ -225,9 +220,17 @@ PEERS: Sequence[Comparison] = (
         ),
         agree=equal_sizes,
         rounds=2,
+        warm_up=False,
     ),
-    _evaluation("GPU: evaluation of 10,000 images", images=10_000, rounds=5, gpu=True),
-    _epoch("GPU: a fine-tuning epoch of 10,240 images", images=10_240, rounds=5, gpu=True),
+    _evaluation(
+        "gpu-evaluation",
+        "GPU: evaluation of 10,000 images",
+        agree=_answers_of_either,
+        images=10_000,
+        rounds=5,
+        gpu=True,
+    ),
+    _epoch("gpu-epoch", "GPU: a fine-tuning epoch of 10,240 images", images=10_240, rounds=5, gpu=True),
 )
 """Against what a user would run instead."""
 

@@ -83,9 +83,9 @@ def _conditions(found: Findings) -> str:
     return (
         f"`{COMMAND}`, on {cpu_name()}, {threads()} threads a side, GPU: {gpu}; {versions}, instruction set "
         f"{torch.backends.cpu.get_cpu_capability()}. Images: {found.images}. Load averages at the end: {busy}. "
-        "Sides took turns in processes of their own, after one untimed round each; denormals are not flushed. A ratio "
-        "is that of the medians; beside it the median, least and most of the ratios of neighbours, and the ratio of "
-        "the medians of processor time, which other programs disturb less."
+        "Sides took turns in processes of their own, after one untimed round each unless a job takes many seconds; "
+        "denormals are not flushed. A ratio is that of the medians; beside it the median, least and most of the ratios "
+        "of neighbours, and the ratio of the medians of processor time, which other programs disturb less."
     )
 
 

@@ -59,6 +59,8 @@ class Comparison:
     Attributes:
         agree: (reference's answers, other's answers, other's label), one answer a round, to a phrase that says what was
             found equal; raises AssertionError where it is not.
+        warm_up: run every entry once untimed before the first round; for a job of many seconds in which all shapes
+            come again and again it would only take time.
         images: of one round, for images a second; 0 where that says nothing.
         needs: None, or what the machine must have: "cuda".
     """
@@ -69,6 +71,7 @@ class Comparison:
     others: tuple[Entry, ...]
     agree: Callable[[list[Any], list[Any], str], str]
     rounds: int
+    warm_up: bool = True
     images: int = 0
     needs: str | None = None
 
@@ -142,13 +145,14 @@ def processes() -> Iterator[Sides]:
 
 
 def measure(comparison: Comparison, sides: Sides, *, told: Callable[[str], None] = lambda _: None) -> Measurement:
-    """Warm every entry up once, run the rounds in turn, and check that all gave the same.
+    """Run the rounds in turn, after a warm-up, and check that all gave the same.
 
     Raises:
         AssertionError: they did not.
     """
     seconds, cpu_seconds, answers = ({entry.label: [] for entry in comparison.entries} for _ in range(3))
-    for round_ in range(-1, comparison.rounds):  # the first is a warm-up: shapes, first touch of memory, caches
+    first = -1 if comparison.warm_up else 0  # shapes, first touch of memory, caches
+    for round_ in range(first, comparison.rounds):
         told(f"{comparison.title}: round {round_ + 1} of {comparison.rounds}")
         for entry in comparison.entries:
             took, computed, answer = sides.run(entry.process, entry.job, max(round_, 0), entry.settings)

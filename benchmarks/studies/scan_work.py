@@ -3,17 +3,19 @@
     python benchmarks/studies/scan_work.py SCAN.json
 
 The plain loop runs every image through the whole model for every point. The least is one look at a number of images
-known beforehand, with a normal interval for a finite population, at the same half-widths.
+known beforehand, with a normal interval for a finite population, at the same half-widths. Of an exact scan, what an
+adaptive scan and a decision (1 point) would have done is replayed.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from scipy.stats import norm
 
-from prunebench.sensitivity import HalfWidth, Point, Scan, read_scan
+from prunebench.sensitivity import HalfWidth, Point, Scan, read_scan, replay
 
 
 def main() -> None:
@@ -21,21 +23,30 @@ def main() -> None:
     parser.add_argument("scan", type=Path)
     scan = read_scan(parser.parse_args().scan)
     plain = scan.images * len(scan.points)
-    for name, answers in (
-        ("every image", [scan.images for _ in scan.points]),
-        ("this scan", [point.images for point in scan.points]),
-        ("the least", [least_images(point, scan) for point in scan.points]),
-    ):
-        work = in_passes(scan, answers)
-        print(f"{name}: {sum(answers):,.0f} of {plain:,} answers, 1/{plain / work:.2f} of the work")
+    scans = {scan.mode: scan}
+    if scan.mode == "exact":
+        scans |= {mode: replay(scan, mode=mode) for mode in ("adaptive", "decision")}
+    asked = {
+        mode: {(point.layer, point.sparsity): float(point.images) for point in one.points}
+        for mode, one in scans.items()
+    }
+    asked["the least for the curves"] = {
+        (point.layer, point.sparsity): least_images(point, scan) for point in scan.points
+    }
+    for name, images in asked.items():
+        answers = sum(images.values())
+        print(f"{name}: {answers:,.0f} of {plain:,} answers, 1/{plain / in_passes(scan, images):.2f} of the work")
 
 
-def in_passes(scan: Scan, answers: list[float] | list[int]) -> float:
-    """Work in passes of one image through the whole model: the base model's own, and what follows each pruned layer."""
+def in_passes(scan: Scan, images: Mapping[tuple[str, float], float]) -> float:
+    """Work in passes of one image through the whole model: the base model's own, and what follows each pruned layer.
+
+    Args:
+        images: how many were asked, by layer and sparsity.
+    """
     macs = [layer.macs for layer in scan.layers]
     after = {layer.name: sum(macs[index:]) / sum(macs) for index, layer in enumerate(scan.layers)}
-    asked = sum(count * after[point.layer] for count, point in zip(answers, scan.points, strict=True))
-    return scan.images + asked
+    return scan.images + sum(count * after[layer] for (layer, _), count in images.items())
 
 
 def least_images(point: Point, scan: Scan) -> float:

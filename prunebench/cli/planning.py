@@ -134,7 +134,10 @@ class Loaded:
     help="Each round, measure the plan also with one layer at a time left alone; not with --finetune.",
 )
 @click.option(
-    "--search", type=click.IntRange(min=0), default=0, help="After the rounds, so many moves of a local search."
+    "--search",
+    type=click.IntRange(min=0),
+    default=0,
+    help="After the rounds, so many measurements at most of a local search.",
 )
 @click.option("--finetune", is_flag=True, help="Fine-tune what is measured; plans are then judged by what comes out.")
 @click.option("--budget", default="quick", show_default=True, help="Of fine-tuning: quick or full.")
@@ -395,7 +398,6 @@ def _refine(request: Request, curves: Curves, loaded: Loaded, progress: Progress
         starts=_starts(request, curves.inventory, loaded),
         search=request.search,
         step=request.step,
-        seed=request.seed,
         finished=finished,
         on_trial=keep,
     )

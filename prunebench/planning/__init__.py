@@ -24,7 +24,7 @@ from prunebench.planning.optimise import Goal, Option, choose, frontier, layer_o
 from prunebench.planning.plan import Plan, PlannedLayer, PlanRecord, Rule, make_plan, read_plan, write_plan
 from prunebench.planning.refine import FineTune, Measure, Measured, Refinement, Trial, measure_on, refine
 from prunebench.planning.rules import compounding, documented_reading
-from prunebench.planning.search import exchange, moved
+from prunebench.planning.search import as_large_as, local_search
 
 __all__ = [
     "Allocator",
@@ -46,11 +46,11 @@ __all__ = [
     "Trial",
     "accuracy_of",
     "allocate_to_limit",
+    "as_large_as",
     "choose",
     "compounding",
     "documented_reading",
     "erk",
-    "exchange",
     "fit_interaction",
     "frontier",
     "global_magnitude",
@@ -60,10 +60,10 @@ __all__ = [
     "layer_loss",
     "layer_losses",
     "layer_options",
+    "local_search",
     "loss_of",
     "make_plan",
     "measure_on",
-    "moved",
     "optimal_plan",
     "predicted_accuracy",
     "read_plan",

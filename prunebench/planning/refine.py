@@ -29,10 +29,13 @@ from prunebench.planning.interaction import (
     predicted_accuracy,
 )
 from prunebench.planning.optimise import STEP, Goal, optimal_plan
-from prunebench.planning.search import exchange
+from prunebench.planning.search import local_search
 from prunebench.pruning import Masks, prune_
 
 Percent = Annotated[float, Field(ge=0, le=100)]
+MOST_LOSS = 100.0
+"""Nats an image; a larger loss, or none, is taken for this. Guessing among 1,000 classes costs 7."""
+
 FineTune = Callable[[nn.Module, Masks], None]
 """Fine-tunes a pruned model in place, under its masks."""
 
@@ -54,7 +57,10 @@ class Measured(Part):
 
     @property
     def score(self) -> float:
-        """What a search compares, higher is better: the loss where it is known, which few images tell far better."""
+        """What plans of one cost are compared by, higher is better.
+
+        It is the loss where that is known: a few images tell it far better than how many of them are right.
+        """
         return self.decisive if self.loss is None else -self.loss
 
 
@@ -135,7 +141,6 @@ def refine(
     starts: Sequence[Mapping[str, float]] = (),
     search: int = 0,
     step: float = STEP,
-    seed: int = 0,
     finished: Sequence[Trial] = (),
     on_trial: Callable[[Trial], None] | None = None,
 ) -> Refinement:
@@ -173,7 +178,7 @@ def refine(
             for probe in loop.with_one_layer_left(plan):
                 loop.trial("probe", number, probe, predicted=loop.predicted(probe, fitted))
     if search:
-        loop.search(search, seed=seed, round_=rounds + 1)
+        loop.search(search, round_=rounds + 1)
     return Refinement(trials=tuple(loop.trials), interaction=loop.fitted(), best=loop.best())
 
 
@@ -258,28 +263,28 @@ class _Loop:
         pruned = [name for name in plan if plan[name] > self.base[name]]
         return [{**plan, name: self.base[name]} for name in pruned] if len(pruned) > 1 else []
 
-    def search(self, evaluations: int, *, seed: int, round_: int) -> None:
+    def search(self, evaluations: int, *, round_: int) -> None:
         start = self.best()
         assert self.goal.limit is not None, "asked of a goal with a limit"
 
         def score(kept: dict[str, int]) -> float:
-            return self.trial("search", round_, self.inventory.sparsity(kept)).measured.score
+            sparsity = self.inventory.sparsity(kept)
+            again = next((trial for trial in self.trials if trial.sparsity == sparsity), None)
+            return (again or self.trial("search", round_, sparsity)).measured.score
 
-        exchange(
+        local_search(
             self.inventory.kept(start.sparsity),
             score,
             inventory=self.inventory,
             cost=self.goal.cost,
             limit=self.goal.limit,
-            best=start.measured.score,
             evaluations=evaluations,
-            seed=seed,
         )
 
     def best(self) -> Trial:
         meeting = [trial for trial in self.trials if self.meets(trial)]
         if self.goal.limit is not None:
-            return max(meeting, key=lambda trial: trial.measured.decisive)
+            return max(meeting, key=lambda trial: trial.measured.score)
         return min(meeting, key=lambda trial: self.cost(self.goal.cost, trial))
 
     def meets(self, trial: Trial) -> bool:
@@ -292,9 +297,9 @@ class _Loop:
         return self.inventory.total(cost, self.inventory.kept(trial.sparsity))
 
 
-def _finite(loss: float) -> float | None:
-    """A model whose logits overflow has no loss to compare; JSON has no NaN."""
-    return loss if math.isfinite(loss) else None
+def _finite(loss: float) -> float:
+    """A model whose logits overflow is worse than any other; JSON has neither NaN nor infinity."""
+    return min(loss, MOST_LOSS) if math.isfinite(loss) else MOST_LOSS
 
 
 def _key(sparsity: Mapping[str, float]) -> tuple[tuple[str, float], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def plan_accuracy_table(
 
 
 def trials_table(trials: Sequence[Trial], *, elements: int, best: Trial) -> str:
-    """What a refinement measured, in order: plans, and the moves of a search that helped."""
+    """What a refinement measured, in order: plans, and what a search found better than all before."""
     rows = []
     for trial in _told(trials):
         measured = trial.measured
@@ -78,10 +79,13 @@ def trials_table(trials: Sequence[Trial], *, elements: int, best: Trial) -> str:
                 _percent(trial.predicted),
                 f"{measured.accuracy:.2f}",
                 _percent(measured.finetuned),
+                NONE if measured.loss is None else f"{measured.loss:.4f}",
                 "best" if trial.sparsity == best.sparsity else "",
             ]
         )
-    return aligned_table(rows, headers=["", "round", "size, %", "predicted, %", "measured, %", "fine-tuned, %", ""])
+    return aligned_table(
+        rows, headers=["", "round", "size, %", "predicted, %", "measured, %", "fine-tuned, %", "cross-entropy", ""]
+    )
 
 
 def trial_line(trial: Trial) -> str:
@@ -96,8 +100,8 @@ def _told(trials: Sequence[Trial]) -> list[Trial]:
     """All but the probes, and of the search only what was better than everything before it."""
     told: list[Trial] = []
     for trial in trials:
-        best = max((earlier.measured.decisive for earlier in told if earlier.kind != "base"), default=0.0)
-        if trial.kind in {"base", "start", "plan"} or (trial.kind == "search" and trial.measured.decisive > best):
+        best = max((earlier.measured.score for earlier in told if earlier.kind != "base"), default=-math.inf)
+        if trial.kind in {"base", "start", "plan"} or (trial.kind == "search" and trial.measured.score > best):
             told.append(trial)
     return told
 

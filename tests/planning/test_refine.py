@@ -23,9 +23,9 @@ from prunebench.planning import (
     Measured,
     Refinement,
     Trial,
-    exchange,
+    as_large_as,
+    local_search,
     measure_on,
-    moved,
     optimal_plan,
     predicted_accuracy,
     refine,
@@ -159,41 +159,74 @@ def test_what_cannot_be_refined_is_refused(changes: dict[str, object], message: 
 
 
 @given(
-    st.lists(st.integers(1, 100), min_size=2, max_size=4),
-    st.floats(0.01, 0.5),
+    st.lists(st.tuples(st.integers(1, 100), st.floats(0.01, 100)), min_size=2, max_size=4),
     st.sampled_from(["size", "file", "macs"]),
 )
-def test_a_move_costs_nothing_empties_nothing_and_adds_nothing(kept: list[int], step: float, cost: str) -> None:
-    inventory = make_inventory(*[(10, 10)] * len(kept), nonzeros=[100] * len(kept))
-    plan = dict(zip("abcd", kept, strict=False))
+def test_shares_are_kept_and_the_limit_used_up(layers: list[tuple[int, float]], cost: str) -> None:
+    inventory = make_inventory(*[(10, 10)] * len(layers), nonzeros=[100] * len(layers))
+    plan = {name: kept for name, (kept, _) in zip("abcd", layers, strict=False)}
+    shares = {name: share for name, (_, share) in zip("abcd", layers, strict=False)}
     limit = inventory.total(cost, plan)
-    tried = moved(plan, "a", "b", step, inventory=inventory, cost=cost, limit=limit)
-    if tried is not None:
-        assert inventory.total(cost, tried) <= limit
-        assert tried["a"] < plan["a"]
-        assert tried["b"] > plan["b"]
-        assert all(0 < tried[name] <= 100 for name in plan)
+    found = as_large_as(limit, shares, plan, inventory=inventory, cost=cost)
+    assert inventory.total(cost, found) <= limit
+    assert all(1 <= found[name] <= 100 for name in plan)
+    larger = {name: min(100, count + 1) for name, count in found.items()}
+    assert found == larger or inventory.total(cost, larger) > limit
+    between = [name for name in plan if 1 < found[name] < 100]
+    scales = [(found[name] / shares[name], (found[name] + 1) / shares[name]) for name in between]
+    assert all(one[0] <= other[1] for one in scales for other in scales), "one scale explains all"
 
 
 def test_a_layer_pays_for_another_by_what_each_costs() -> None:
     scan = make_scan({"a": (10, 10), "b": (10, 10)}, {}, macs={"a": 1000, "b": 4000})
     inventory = Curves.of_scan(scan).inventory
-    plan = {"a": 80, "b": 40}
-    tried = moved(plan, "a", "b", 0.5, inventory=inventory, cost="macs", limit=inventory.total("macs", plan))
-    assert {"a": 40, "b": 50} == tried
+    limit = inventory.total("macs", {"a": 80, "b": 40})
+    assert {"a": 40, "b": 50} == as_large_as(limit, {"a": 4.0, "b": 5.0}, {}, inventory=inventory, cost="macs")
+
+
+def test_a_layer_that_is_not_shared_out_stays() -> None:
+    inventory = make_inventory((10, 10), (10, 10), (10, 10))
+    found = as_large_as(32 * 110, {"a": 1.0, "b": 1.0}, {"a": 5, "b": 5, "c": 70}, inventory=inventory, cost="size")
+    assert {"a": 20, "b": 20, "c": 70} == found
 
 
 def test_the_search_finds_where_elements_are_worth_more() -> None:
     inventory = make_inventory((10, 100), (10, 100), (10, 100))
-    worth = {"a": 3, "b": 1, "c": 2}
+    worth, asked = {"a": 3, "b": 1, "c": 2}, []
 
     def score(kept: dict[str, int]) -> float:
+        asked.append(kept)
         return sum(worth[name] * count**0.5 for name, count in kept.items())
 
     start = {"a": 300, "b": 300, "c": 300}
-    found = exchange(start, score, inventory=inventory, cost="size", limit=32 * 900, best=score(start), evaluations=500)
-    assert score(found) > 0.99 * (900 * (9 + 1 + 4)) ** 0.5  # Cauchy-Schwarz: the best there is
-    assert 900 == sum(found.values())
+    found = local_search(start, score, inventory=inventory, cost="size", limit=32 * 900, evaluations=40)
+    assert score(found) > 0.999 * (900 * (9 + 1 + 4)) ** 0.5  # Cauchy-Schwarz: the best there is
+    assert 898 <= sum(found.values()) <= 900
+    assert len(asked) <= 41
+
+
+@pytest.mark.parametrize("evaluations", [1, 2, 5])
+def test_the_search_keeps_to_its_measurements(evaluations: int) -> None:
+    inventory, asked = make_inventory((10, 10), (10, 10)), []
+    start = {"a": 50, "b": 20}
+
+    def score(kept: dict[str, int]) -> float:
+        asked.append(kept)
+        return 0.0
+
+    found = local_search(start, score, inventory=inventory, cost="size", limit=32 * 70, evaluations=evaluations)
+    assert len(asked) <= evaluations
+    assert asked[0] == found == start
+
+
+def test_with_one_layer_there_is_nothing_to_search() -> None:
+    inventory = make_inventory((10, 10), (10, 10))
+
+    def score(_: dict[str, int]) -> float:
+        raise AssertionError("nothing can be exchanged")
+
+    start = {"a": 50, "b": 0}
+    assert start == local_search(start, score, inventory=inventory, cost="size", limit=32 * 50, evaluations=5)
 
 
 # Measuring a model
