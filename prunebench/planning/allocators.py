@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.errors import PlanError
-from prunebench.planning.costs import Cost, Inventory
+from prunebench.planning.costs import BITS, Cost, Inventory
 from prunebench.pruning import keep_mask, magnitude
 
 Allocator = Callable[[Inventory, int], dict[str, int]]
@@ -80,7 +80,10 @@ def allocate_to_limit(allocator: Allocator, inventory: Inventory, *, cost: Cost,
         PlanError: not even an empty model is that cheap.
     """
     counts = range(inventory.other_nonzeros, inventory.nonzeros + 1)
-    found = bisect_right(counts, limit, key=lambda nonzeros: inventory.total(cost, allocator(inventory, nonzeros)))
+    if cost == "size":  # the same for every allocation of so many nonzeros
+        found = bisect_right(counts, limit / BITS)
+    else:
+        found = bisect_right(counts, limit, key=lambda nonzeros: inventory.total(cost, allocator(inventory, nonzeros)))
     if found == 0:
         least = inventory.percent(cost, allocator(inventory, inventory.other_nonzeros))
         wanted = 100 * limit / inventory.dense_total(cost)
