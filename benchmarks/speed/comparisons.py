@@ -127,7 +127,7 @@ _evaluation = partial(_passes, ours=jobs.evaluate_by_prunebench, labs=jobs.evalu
 _epoch = partial(_passes, ours=jobs.train_by_prunebench, labs=jobs.train_by_lab, what="train", agree=like_losses)
 
 
-SOME, FEW, QUARTER = {"images": 500}, {"images": 256}, {"images": 250}
+SOME, FEW, EIGHTH = {"images": 500}, {"images": 256}, {"images": 125}
 
 WITHIN: Sequence[Comparison] = (
     Comparison(
@@ -136,7 +136,7 @@ WITHIN: Sequence[Comparison] = (
         reference=Entry("giving it back", jobs.evaluate_by_prunebench, SOME, process=PLAIN),
         others=(Entry("fp32", jobs.evaluate_by_prunebench, SOME),),
         agree=equal_predictions,
-        rounds=3,
+        rounds=2,
     ),
     Comparison(
         name="memory-training",
@@ -144,7 +144,7 @@ WITHIN: Sequence[Comparison] = (
         reference=Entry("giving it back", jobs.train_by_prunebench, FEW, process=PLAIN),
         others=(Entry("fp32", jobs.train_by_prunebench, FEW),),
         agree=equal_losses,
-        rounds=3,
+        rounds=2,
     ),
     Comparison(
         name="folding",
@@ -152,7 +152,7 @@ WITHIN: Sequence[Comparison] = (
         reference=Entry("prunebench, fp32", jobs.evaluate_by_prunebench, SOME),
         others=(Entry("folded", jobs.evaluate_folded, SOME),),
         agree=equal_predictions,
-        rounds=4,
+        rounds=3,
     ),
 )
 """Parts of the way against the same way without them."""
@@ -196,15 +196,15 @@ PEERS: Sequence[Comparison] = (
         images=1000,
         rounds=10,
     ),
-    _epoch("epoch", "a fine-tuning epoch of 512 images, masks kept", images=512, rounds=4),
+    _epoch("epoch", "a fine-tuning epoch of 512 images, masks kept", images=512, rounds=3),
     Comparison(
         name="scan",
-        title="an exact sensitivity scan, nine layers at 0.5 and 0.9, 250 images a round",
-        reference=Entry("the lab's loop, fp32", jobs.scan_by_lab, QUARTER, process=PLAIN),
+        title="an exact sensitivity scan, nine layers at six sparsities, 125 images a round",
+        reference=Entry("the lab's loop, fp32", jobs.scan_by_lab, EIGHTH, process=PLAIN),
         others=(
-            Entry("fp32, channels_last", jobs.scan_by_prunebench, QUARTER, target=2.2),
-            Entry("fp32, contiguous", jobs.scan_by_prunebench, {**QUARTER, "channels_last": False}),
-            Entry("bf16, channels_last", jobs.scan_by_prunebench, {**QUARTER, "precision": "bf16"}, target=6),
+            Entry("fp32, channels_last", jobs.scan_by_prunebench, EIGHTH, target=2.2),
+            Entry("fp32, contiguous", jobs.scan_by_prunebench, {**EIGHTH, "channels_last": False}),
+            Entry("bf16, channels_last", jobs.scan_by_prunebench, {**EIGHTH, "precision": "bf16"}, target=6),
         ),
         agree=equal_counts,
         rounds=2,

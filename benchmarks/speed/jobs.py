@@ -26,14 +26,13 @@ from prunebench.models import build_model, load_state, load_state_, prunable_par
 from prunebench.pipeline import Setting, execute, prepare
 from prunebench.pruning import Masks, keep_mask, magnitude, prune_, pruned_count
 from prunebench.runs import RUNS
-from prunebench.sensitivity import sensitivity_scan
+from prunebench.sensitivity import SPARSITIES, sensitivity_scan
 from prunebench.training import train
 from prunebench.workloads import DOCUMENTED_PROTOCOL, find_workload
 
 TABLE = RUNS["run5"].sparsity
 WEIGHT, SPARSITY = (512, 512, 3, 3), 0.9
 IMAGES = 10_000
-SCANNED = (0.5, 0.9)
 REPEATS = 5
 """Masks of a weight in one round: the first after a change of processes is slower, by as much on either side."""
 
@@ -176,7 +175,7 @@ def evaluate_folded(round_: int, *, images: int) -> Callable[[], Any]:
 def scan_by_lab(round_: int, *, images: int) -> Callable[[], list[int]]:
     model, part = vgg(channels_last=False), _part(material().test, round_, images)
     pixels, labels = _arrays(part)
-    return lambda: lab.scan(model, tuple(TABLE), SCANNED, lab.evaluation_loader(pixels, labels))
+    return lambda: lab.scan(model, tuple(TABLE), SPARSITIES, lab.evaluation_loader(pixels, labels))
 
 
 def scan_by_prunebench(
@@ -185,7 +184,7 @@ def scan_by_prunebench(
     model, part = vgg(channels_last=channels_last), _part(material().test, round_, images)
 
     def work() -> list[int]:
-        scan = sensitivity_scan(model, part, sparsities=SCANNED, precision=precision, batch_size=images)
+        scan = sensitivity_scan(model, part, precision=precision, batch_size=images)
         return [point.correct for point in scan.points]
 
     return work
