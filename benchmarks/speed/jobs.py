@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from prunebench.data import ImageSet, load_cifar10
 from prunebench.devices import Precision
@@ -70,7 +69,7 @@ def digits_setting(precision: Precision) -> Setting:
     """The digits and their dense model, trained if need be; one epoch a run."""
     workload = find_workload("digits")
     quick = workload.budget("quick")
-    budget = replace(quick, protocol=quick.protocol.shortened(epochs=1, images_per_epoch=384), documented_epochs=False)
+    budget = replace(quick, protocol=quick.protocol.shortened(epochs=1, images_per_epoch=192), documented_epochs=False)
     return prepare(workload, budget, device=torch.device("cpu"), precision=precision)
 
 
@@ -152,23 +151,6 @@ def evaluate_by_prunebench(
     return work
 
 
-def evaluate_folded(round_: int, *, images: int) -> Callable[[], Any]:
-    """As above in fp32, with each batch norm folded into the convolution before it; not what prunebench does."""
-    part, model = _part(material().test, round_, images), vgg().eval()
-    for name, layer in list(model.backbone.named_children()):
-        if isinstance(layer, nn.BatchNorm2d):
-            convolution = name.replace("bn", "conv")
-            setattr(model.backbone, convolution, fuse_conv_bn_eval(getattr(model.backbone, convolution), layer))
-            setattr(model.backbone, name, nn.Identity())
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def work() -> tuple[np.ndarray, int]:
-        found = evaluate(model, part)
-        return found.predictions.numpy(), found.correct_count
-
-    return work
-
-
 # A sensitivity scan of every layer: the images right at each point.
 
 
@@ -178,10 +160,8 @@ def scan_by_lab(round_: int, *, images: int) -> Callable[[], list[int]]:
     return lambda: lab.scan(model, tuple(TABLE), SPARSITIES, lab.evaluation_loader(pixels, labels))
 
 
-def scan_by_prunebench(
-    round_: int, *, images: int, precision: Precision = "fp32", channels_last: bool = True
-) -> Callable[[], list[int]]:
-    model, part = vgg(channels_last=channels_last), _part(material().test, round_, images)
+def scan_by_prunebench(round_: int, *, images: int, precision: Precision = "fp32") -> Callable[[], list[int]]:
+    model, part = vgg(), _part(material().test, round_, images)
 
     def work() -> list[int]:
         scan = sensitivity_scan(model, part, precision=precision, batch_size=images)
