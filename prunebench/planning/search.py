@@ -77,7 +77,8 @@ def as_large_as(
     A layer keeps one element at least, and no more than the base model has.
     """
     most = inventory.base_kept
-    full = max(most[name] / share for name, share in shares.items())
+    # A trifle beyond full, or rounding of the quotient would withhold a layer's last element.
+    full = max(most[name] / share for name, share in shares.items()) * (1 + 1e-12)
 
     def plan(index: int) -> dict[str, int]:
         scale = full * index / _SCALES

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from planning.scan_factory import GRID, make_curves, make_inventory, make_scan, vgg_scan
 from torch import nn
@@ -162,6 +162,7 @@ def test_what_cannot_be_refined_is_refused(changes: dict[str, object], message: 
     st.lists(st.tuples(st.integers(1, 100), st.floats(0.01, 100)), min_size=2, max_size=4),
     st.sampled_from(["size", "file", "macs"]),
 )
+@example([(97, 11.0), (97, 10.607298863639098)], "file")  # 100 / share * share is less than 100
 def test_shares_are_kept_and_the_limit_used_up(layers: list[tuple[int, float]], cost: str) -> None:
     inventory = make_inventory(*[(10, 10)] * len(layers), nonzeros=[100] * len(layers))
     plan = {name: kept for name, (kept, _) in zip("abcd", layers, strict=False)}
