@@ -75,7 +75,7 @@ class Trial(Part):
 
     Attributes:
         kind: the base model; a start, a plan that was given; the plan of a round; a probe, that plan with one layer
-            left as in the base model; a move of the local search.
+            left as in the base model; one of the local search.
         round: from 1; 0 for the base model and the starts.
         nonzeros: over all parameters.
         predicted: percent, by what was known when it was planned, on the same images; None where nothing was predicted.
@@ -95,7 +95,7 @@ class Refinement:
 
     Attributes:
         interaction: fitted to all of it.
-        best: of what meets the goal by its measurement: with a limit the most accurate, with a largest drop the
+        best: of what meets the goal by its measurement: with a limit that of the best score, with a largest drop the
             cheapest, which is the base model where no plan keeps within the drop.
     """
 
