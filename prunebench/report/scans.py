@@ -31,12 +31,12 @@ def scan_heading(scan: Scan) -> str:
         f"{scan.within} points",
     }[scan.mode]
     size = "" if scan.nonzeros == scan.elements else f", {100 * scan.nonzeros / scan.elements:.2f} % nonzero"
+    saved = f", {100 * scan.images_saved:.0f} % of the images saved" if scan.images_saved else ""
     return "\n".join(
         (
             f"sensitivity of {scan.model} {scan.model_digest[:8]} ({scan.origin}{size}) on {scan.images:,} images of "
             f"{scan.data}, {scan.precision}: {scan.base_accuracy:.2f} % as it is",
-            f"{asked}; {scan.images_answered:,} answers, {100 * scan.images_saved:.0f} % of the images saved; "
-            f"{WAYS[scan.recomputed]}; {scan.seconds:.0f} s",
+            f"{asked}; {scan.images_answered:,} answers{saved}; {WAYS[scan.recomputed]}; {scan.seconds:.0f} s",
             "torch {torch}, {device}, {cpu}, {threads} threads".format_map(scan.environment),
         )
     )
