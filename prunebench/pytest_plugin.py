@@ -316,10 +316,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if _is_worker(config) or not state.judged:
         return
     from prunebench.gate import Status
+    from prunebench.report import passed_lines
     from prunebench.report.markdown import in_github_actions, workflow_commands
 
     verdicts = state.verdicts()
-    passed = sum(verdict.status is Status.PASS for verdict in verdicts)
     terminalreporter.write_sep("=", "prunebench gate")
     for verdict in verdicts:
         if verdict.status is not Status.PASS:
@@ -327,7 +327,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(str(verdict), red=failed, yellow=not failed)
     for note in _notes(state):
         terminalreporter.write_line(note, yellow=True)
-    terminalreporter.write_line(f"{passed} of {len(verdicts)} comparisons passed, {len(state.statuses())} cases")
+    for line in passed_lines(verdicts, cases=len(state.statuses())):
+        terminalreporter.write_line(line)
     if in_github_actions():
         for line in workflow_commands(verdicts):
             terminalreporter.write_line(line)

@@ -223,16 +223,17 @@ def _approved(made: Baseline | ScanBaseline, source: Path) -> str:
 
 
 def _show(verdicts: Sequence[Verdict]) -> None:
-    """One line for each that did not pass, worst first, and a count; annotations where GitHub Actions reads them."""
+    """One line for each that did not pass, worst first, and what the others mean; annotations in GitHub Actions."""
     from prunebench.gate import Status, worst_first
+    from prunebench.report import passed_lines
     from prunebench.report.markdown import in_github_actions, workflow_commands
 
     ordered = worst_first(verdicts)
     for verdict in ordered:
         if verdict.status is not Status.PASS:
             click.echo(str(verdict))
-    passed = sum(verdict.status is Status.PASS for verdict in ordered)
-    click.echo(f"{passed} of {len(ordered)} comparisons passed")
+    for line in passed_lines(ordered):
+        click.echo(line)
     if in_github_actions():
         for line in workflow_commands(ordered):
             click.echo(line)

@@ -1,4 +1,4 @@
-"""Tables for people. Nothing here prints."""
+"""Tables and lines for people. Nothing here prints."""
 
 from prunebench.report.scans import scan_baseline_text, scan_baselines_table, scan_heading, scan_table
 from prunebench.report.tables import (
@@ -11,8 +11,8 @@ from prunebench.report.tables import (
     layer_table,
     runs_table,
     summary_table,
-    verdict_lines,
 )
+from prunebench.report.verdicts import least_sensitive, passed_lines, verdict_lines
 
 __all__ = [
     "accuracy_table",
@@ -22,6 +22,8 @@ __all__ = [
     "data_table",
     "heading",
     "layer_table",
+    "least_sensitive",
+    "passed_lines",
     "runs_table",
     "scan_baseline_text",
     "scan_baselines_table",

@@ -12,7 +12,6 @@ from prunebench.runs import Cited, DocumentedRun
 if TYPE_CHECKING:
     from prunebench.claims import Claim
     from prunebench.data import Dataset
-    from prunebench.gate import Verdict
     from prunebench.records import Accuracy, Baseline, RunRecord
     from prunebench.records.scans import ScanBaseline
 
@@ -196,11 +195,6 @@ def data_table(data: Dataset) -> str:
         ["digest, test", data.test.digest],
     ]
     return tabulate(rows, tablefmt="plain", disable_numparse=True)
-
-
-def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
-    """One line a verdict."""
-    return [str(verdict) for verdict in verdicts]
 
 
 def aligned_table(rows: Sequence[Sequence[object]], *, headers: Sequence[str]) -> str:

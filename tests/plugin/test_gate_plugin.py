@@ -75,6 +75,7 @@ def test_a_regression_fails_its_own_test_only(project: pytest.Pytester) -> None:
             "*= prunebench gate =*",
             "FAIL*digits/bigger-quick*",
             "*comparisons passed, 2 cases",
+            "accuracy: every comparison would have failed a true drop of *",
         ]
     )
     kept = sorted((project.path / ".prunebench" / "records").iterdir())
@@ -118,6 +119,7 @@ def test_under_xdist_and_in_any_order_the_summary_is_whole(project: pytest.Pytes
             "FAIL*digits/bigger-quick*",
             "unused baselines*fails the session (strict): digits/unused-quick",
             "*comparisons passed, 2 cases",
+            "accuracy: every comparison would have failed a true drop of *",
         ]
     )
     properties = ElementTree.parse(project.path / "report.xml").iter("property")

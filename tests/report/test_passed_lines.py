@@ -1,0 +1,43 @@
+"""What a run without failures says of itself: how much passed, and the drop that would not have."""
+
+from __future__ import annotations
+
+from prunebench.gate import Status, Tier, Verdict
+from prunebench.report import passed_lines
+
+
+def accuracy(case: str, points: float | None, status: Status = Status.PASS) -> Verdict:
+    return Verdict(
+        run="run1",
+        case=case,
+        check="accuracy",
+        tier=Tier.ACCURACY,
+        status=status,
+        expected="90 %",
+        measured="90 %",
+        shortfall=0.0,
+        rule="",
+        evidence={"smallest_effect_points": points},
+        smallest_effect=f"{points} points with 90 % power" if points else "none: too few images",
+    )
+
+
+SIZE = Verdict(run="run1", check="size", status=Status.PASS, expected="1", measured="1", shortfall=0.0, rule="")
+
+
+def test_the_least_sensitive_comparison_is_named_with_its_drop() -> None:
+    found = passed_lines([accuracy("a", 0.5), accuracy("b", 1.25, Status.FAIL), SIZE], cases=2)
+    assert found == [
+        "2 of 3 comparisons passed, 2 cases",
+        "accuracy: every comparison would have failed a true drop of 1.25 points with 90 % power; "
+        "least sensitive: b, accuracy",
+    ]
+
+
+def test_too_few_images_for_any_drop_are_not_passed_over() -> None:
+    _, line = passed_lines([accuracy("a", 0.5), accuracy("b", None)])
+    assert line == ("accuracy: no drop, however large, would have failed everywhere; too few images: b, accuracy")
+
+
+def test_without_accuracies_nothing_is_said_of_them() -> None:
+    assert ["1 of 1 comparisons passed"] == passed_lines([SIZE])
