@@ -164,6 +164,7 @@ def plan(**options: Any) -> None:
     request = Request(**options)
     _check(request)
 
+    from prunebench.errors import PlanError
     from prunebench.planning import Curves, Inventory, make_plan
     from prunebench.progress import ProgressBar
     from prunebench.report.plans import cost_table, plan_accuracy_table, plan_table, trials_table
@@ -173,6 +174,11 @@ def plan(**options: Any) -> None:
         if path:
             check_writable(path.parent)
     scan = read_scan(request.scan_file) if request.scan_file else None
+    if scan and scan.compounding and request.rule == "compounding":
+        raise PlanError(
+            f"the sparsities of '{request.scan_file}' are compounded already (scan --compounding), and --rule "
+            "compounding would do it again: take --rule documented, or a scan without --compounding"
+        )
     curves = Curves.of_scan(scan, caution=request.caution, extrapolate=request.extrapolate) if scan else None
     with ProgressBar() as progress:
         loaded = _load(request, scan, progress) if request.needs_model else None

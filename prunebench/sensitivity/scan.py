@@ -97,6 +97,8 @@ class Scan(Part):
         recomputed: `suffix` where only what follows the pruned layer was computed again, `whole` where the model had to
             be run from its start.
         confidence: of each point's interval or decision, 0..1; 1 where all is exact.
+        compounding: the sparsities asked for were fractions of what each layer had left; the points hold the absolute
+            ones that came of them.
         elements, nonzeros: over all parameters of the base model, batch norm and bias included.
         images, base_correct, base_bits: number of images, and the base model's answers.
         layers: every prunable parameter in the model's order, also those not scanned.
@@ -120,6 +122,7 @@ class Scan(Part):
     confidence: Fraction
     half_width: float | None = None
     within: float | None = None
+    compounding: bool = False
     elements: Count
     nonzeros: Count
     images: Annotated[int, Field(gt=0)]

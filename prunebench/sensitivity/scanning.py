@@ -114,6 +114,7 @@ def sensitivity_scan(
         confidence=1.0 if mode == "exact" else confidence,
         half_width=half_width.points if mode == "adaptive" else None,
         within=within if mode == "decision" else None,
+        compounding=compounding,
         elements=sum(parameter.numel() for parameter in model.parameters()),
         nonzeros=sum(nonzeros(model).values()),
         images=len(data),

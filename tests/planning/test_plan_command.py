@@ -141,6 +141,14 @@ def test_every_rule_writes_a_table_that_can_be_read(scan_file: Path, tmp_path: P
     assert f"{plan.nonzeros:,}" in result.output
 
 
+def test_sparsities_are_not_compounded_twice(scan_file: Path, tmp_path: Path) -> None:
+    compounded = tmp_path / "compounded.json"
+    write_scan(read_scan(scan_file).model_copy(update={"compounding": True}), compounded)
+    refused = call("--scan", compounded, "--rule", "compounding", "--max-drop", 3)
+    assert_one_clear_line(refused, "compounded already", "--rule documented")
+    assert 0 == call("--scan", compounded, "--rule", "documented", "--max-drop", 3).exit_code
+
+
 def test_a_size_out_of_reach_is_one_line_with_what_can_be_reached(scan_file: Path) -> None:
     result = call("--scan", scan_file, "--size", 2)
     assert_one_clear_line(result, "size 2.00 % of dense cannot be met", "allow is 2.06 %", "scan higher sparsities")

@@ -115,6 +115,7 @@ def test_compounding_counts_from_what_is_left() -> None:
     model = built(Plain)
     prune_(model, dict(zip(prunable_parameters(model), (0.5, 0.75, 0), strict=True)))
     scan = sensitivity_scan(model, images(), sparsities=(0.8,), compounding=True)
+    assert scan.compounding
     expected = [compounded(layer.sparsity, 0.8) for layer in scan.layers]
     assert expected == [point.sparsity for point in scan.points]
     assert 0.95 == pytest.approx(scan.points[1].sparsity, abs=0.01)
