@@ -22,12 +22,15 @@ def judged(before, after, others=()):
         ([1.0, 1.1], [2.0, 2.2], [], Status.FAIL),
         ([1.0, 1.1], [2.0, 2.2], [1.0, 3.0], Status.FAIL),
         ([1.0, 1.1], [2.0, 2.2], [1.9, 3.0], Status.INCONCLUSIVE),  # everything is slower: a busy machine
+        ([2.7, 2.8], [11.8, 12.1], [2.5, 2.6], Status.INCONCLUSIVE),  # which does not slow everything alike
+        ([2.7, 2.8], [11.8, 12.1], [1.1, 2.6], Status.FAIL),
         ([1.0, 2.1], [2.0, 3.2], [], Status.INCONCLUSIVE),  # not separated
         ([1.0], [2.0], [], Status.INCONCLUSIVE),  # one sample
         ([0.001, 0.0011], [0.005, 0.006], [], Status.INCONCLUSIVE),  # under the absolute minimum
         ([1.0, 1.1], [1.3, 1.4], [], Status.PASS),
         ([2.0, 2.2], [1.0, 1.1], [], Status.IMPROVED),
         ([2.0, 2.2], [1.0, 1.1], [0.5], Status.PASS),  # everything is faster
+        ([11.8, 12.1], [2.7, 2.8], [0.4, 0.38], Status.PASS),  # the baseline was made on a busy machine
         ([0.0, 0.0], [0.0, 0.0], [], Status.PASS),
         ([0.0, 0.0], [1.0, 1.0], [], Status.FAIL),
     ],
@@ -43,6 +46,11 @@ def test_a_fail_needs_every_condition(before, after, others, expected):
 
 def test_one_sample_says_that_it_sees_nothing():
     assert judged([1.0], [9.0]).smallest_effect == "none: one sample shows no spread"
+
+
+def test_a_busy_machine_says_that_it_sees_nothing():
+    seen = judged([2.7, 2.8], [11.8, 12.1], [2.5, 2.6]).smallest_effect
+    assert seen == "none: everything else took x2.50, so the machine was busy"
 
 
 @given(st.lists(SECONDS, min_size=1, max_size=9), st.lists(SECONDS, min_size=1, max_size=9), st.lists(SECONDS))
