@@ -32,7 +32,13 @@ def prune_(model: nn.Module, plan: Mapping[str, float], *, criterion: Criterion 
         weight = weights[name]
         return keep_mask(criterion(weight), pruned_count(weight.numel(), plan[name], name=name), name=name)
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy selects in one thread, and lets others run
-        masks = Masks(dict(zip(weights, pool.map(keep, weights), strict=True)))
+    # Numpy selects in one thread and lets others run. Were torch's threads to join in each of them, they would spin for
+    # work on the very cores. A thread's setting is its own, but also that of threads to come: hence the last line.
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            masks = Masks(dict(zip(weights, pool.map(keep, weights), strict=True)))
+    finally:
+        torch.set_num_threads(threads)
     masks.apply_(model)
     return masks

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -183,6 +185,28 @@ def test_a_nan_in_the_last_layer_is_refused_by_name_and_the_model_unchanged() ->
     with pytest.raises(PlanError, match=r"'5\.weight' has 1 NaN values"):
         prune_(model, PLAN)
     assert before == state_digest(model.state_dict())
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_torch_keeps_its_threads(broken: bool) -> None:
+    def other_thread() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    model, found = small_model(), []
+    if broken:
+        with torch.no_grad():
+            model.get_parameter("5.weight")[1, 2] = math.nan
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(PlanError) if broken else nullcontext():
+            prune_(model, PLAN)
+        found = [torch.get_num_threads(), other_thread()]
+    finally:
+        torch.set_num_threads(before)
+
+    assert found == [3, 3]
 
 
 def test_a_criterion_of_another_shape_is_refused_and_the_model_unchanged() -> None:
