@@ -16,6 +16,7 @@ from prunebench.data import Augmentation, Dataset, load_cifar10, load_digits
 from prunebench.devices import Precision
 from prunebench.errors import CheckpointError, UnknownNameError
 from prunebench.files import cache_folder
+from prunebench.layout import lay_out_
 from prunebench.models import build_model, load_state, load_state_, save_state, state_digest
 from prunebench.runs import DocumentedRun
 from prunebench.training import Protocol, Training, TrainingProgress, train
@@ -140,7 +141,7 @@ class Workload:
         model = build_model(self.model)
         load_state_(model, load_state(checkpoint), origin=str(checkpoint))
         return DenseModel(
-            model=model.to(device=device, memory_format=torch.channels_last),  # type: ignore[call-overload]
+            model=lay_out_(model.to(device), data.test),
             origin=checkpoint.name,
             digest=state_digest(model.state_dict()),
             is_course_checkpoint=checkpoint.name == COURSE_CHECKPOINT,
@@ -168,7 +169,7 @@ def train_dense(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build_model(workload.model)
-    model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = lay_out_(model.to(device), data.test)
     protocol = replace(workload.dense_protocol, epochs=epochs or workload.dense_protocol.epochs)
     training = train(
         model,

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from prunebench.data import load_cifar10
+from prunebench.data import ImageSet, load_cifar10
 from prunebench.data.batches import whole_batches
 from prunebench.evaluation import evaluate
+from prunebench.layout import lay_out_
 from prunebench.models import build_model, load_state, load_state_
 from prunebench.pruning import prune_
 from prunebench.runs import documented_run
@@ -34,10 +35,10 @@ def plain() -> ModuleType:
     return module
 
 
-def _ours(weights: Path) -> nn.Module:
+def _ours(weights: Path, test: ImageSet) -> nn.Module:
     model = build_model("vgg")
     load_state_(model, load_state(weights), origin=str(weights))
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return lay_out_(model, test)
 
 
 @pytest.mark.parametrize("stage", ["dense", "run3"])
@@ -48,11 +49,11 @@ def test_counts_on_all_test_images_equal_those_of_plain_pytorch(
         pytest.skip("the plain script reads an archive, PRUNEBENCH_DATA is a folder")
     inputs, labels = plain.test_images(str(cifar10_path))
     weights = load_state(cifar10_checkpoint)
-    model = _ours(cifar10_checkpoint)
+    test = load_cifar10(cifar10_path).test
+    model = _ours(cifar10_checkpoint, test)
     if stage == "run3":
         weights = plain.prune(weights, plain.RUN3)
         prune_(model, documented_run("run3").sparsity)
-    test = load_cifar10(cifar10_path).test
     assert torch.equal(inputs, torch.cat([images for images, _ in whole_batches(test, batch_size=500)]))
     assert torch.equal(labels, test.labels)
     theirs = plain.logits(plain.vgg(weights), inputs)

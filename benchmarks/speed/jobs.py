@@ -21,6 +21,7 @@ from torch.nn.utils import prune as torch_prune
 from prunebench.data import ImageSet, load_cifar10
 from prunebench.devices import Precision
 from prunebench.evaluation import evaluate
+from prunebench.layout import lay_out_
 from prunebench.models import build_model, load_state, load_state_, prunable_parameters
 from prunebench.pipeline import Setting, execute, prepare
 from prunebench.pruning import Masks, keep_mask, magnitude, prune_, pruned_count
@@ -114,7 +115,7 @@ def mask_by_prunebench(round_: int) -> Callable[[], list[np.ndarray]]:
 
 
 def prune_by_lab(round_: int) -> Callable[[], list[np.ndarray]]:
-    model = vgg(channels_last=False)
+    model = vgg(plain=True)
     return lambda: _kept(lab.prune(model, TABLE))
 
 
@@ -128,7 +129,7 @@ def prune_by_prunebench(round_: int) -> Callable[[], list[np.ndarray]]:
 
 def evaluate_by_lab(round_: int, *, images: int, device: str = "cpu", tf32: bool = False) -> Callable[[], Any]:
     part = _part(material().test, round_, images)
-    model, (pixels, labels) = vgg(device=device, channels_last=False), _arrays(part)
+    model, (pixels, labels) = vgg(device=device, plain=True), _arrays(part)
 
     def work() -> tuple[np.ndarray, int]:
         torch.backends.cudnn.allow_tf32 = tf32
@@ -155,7 +156,7 @@ def evaluate_by_prunebench(
 
 
 def scan_by_lab(round_: int, *, images: int) -> Callable[[], list[int]]:
-    model, part = vgg(channels_last=False), _part(material().test, round_, images)
+    model, part = vgg(plain=True), _part(material().test, round_, images)
     pixels, labels = _arrays(part)
     return lambda: lab.scan(model, tuple(TABLE), SPARSITIES, lab.evaluation_loader(pixels, labels))
 
@@ -174,7 +175,7 @@ def scan_by_prunebench(round_: int, *, images: int, precision: Precision = "fp32
 
 
 def train_by_lab(round_: int, *, images: int, device: str = "cpu", tf32: bool = False) -> Callable[[], Any]:
-    model = vgg(device=device, channels_last=False)
+    model = vgg(device=device, plain=True)
     masks = lab.prune(model, TABLE)
     part = _part(material().train, round_, images)
     pixels, labels = _arrays(part)
@@ -259,12 +260,12 @@ def _output(line: list[str]) -> str:
     return subprocess.run(line, check=True, capture_output=True, text=True).stdout  # noqa: S603
 
 
-def vgg(*, device: str = "cpu", channels_last: bool = True) -> nn.Module:
-    """The trained dense VGG."""
+def vgg(*, device: str = "cpu", plain: bool = False) -> nn.Module:
+    """The trained dense VGG, as it lies in memory in prunebench, or `plain`: contiguous."""
     model = build_model("vgg")
     load_state_(model, material().state, origin=material().name)
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    model = model.to(device)
+    return model if plain else lay_out_(model, material().test)
 
 
 def _part(data: ImageSet, round_: int, images: int) -> ImageSet:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from prunebench.data import ImageSet
+from prunebench.layout import lay_out_
 from prunebench.memory import keep_freed_memory
 from prunebench.models import build_model
 from prunebench.sensitivity import sensitivity_scan
@@ -26,9 +27,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=250)
     batch = parser.parse_args().batch
     keep_freed_memory()
-    model = build_model("vgg").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     pixels = torch.randint(0, 256, (2 * batch, 3, 32, 32), dtype=torch.uint8)
     data = ImageSet(pixels.contiguous(memory_format=torch.channels_last), torch.zeros(2 * batch, dtype=torch.int64))
+    model = lay_out_(build_model("vgg"), data)
     with torch.inference_mode():
         model.eval()(torch.rand(2, 3, 32, 32))
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20

@@ -1,0 +1,49 @@
+"""How a model's weights lie in memory: as its convolutions are fastest. Answers change by rounding alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from prunebench.data import ImageSet, to_float
+from prunebench.devices import model_device
+from prunebench.evaluation import evaluation_mode
+
+SMALL = 8 * 8
+"""Positions (height x width) of the largest input that a convolution on the CPU takes contiguous."""
+
+
+def lay_out_(model: nn.Module, data: ImageSet) -> nn.Module:
+    """Lay the weights of `model` out for images as those of `data`, in place, and return it.
+
+    channels_last; but on the CPU a convolution over at most 8x8 positions stays contiguous, and a hook gives it a
+    contiguous input: oneDNN took up to twice as long for it in channels_last (docs/performance.md). That is so for
+    kernels larger than 1x1 in one group, the others are left in channels_last. One image is run through the model to
+    see the sizes.
+    """
+    model = model.to(memory_format=torch.channels_last)
+    device = model_device(model)
+    if device.type != "cpu":
+        return model
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    small: list[nn.Conv2d] = []
+
+    def note(module: nn.Conv2d, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].shape[-2:].numel() <= SMALL and module.groups == 1 and max(module.kernel_size) > 1:
+            small.append(module)
+
+    notes = [module.register_forward_pre_hook(note) for module in convolutions]
+    try:
+        with evaluation_mode(model), torch.inference_mode():
+            model(to_float(data.images[:1]))
+    finally:
+        for hook in notes:
+            hook.remove()
+    for module in dict.fromkeys(small):  # once, also where it is used twice
+        module.to(memory_format=torch.contiguous_format)
+        module.register_forward_pre_hook(_contiguous)
+    return model
+
+
+def _contiguous(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(value.contiguous() for value in inputs)
