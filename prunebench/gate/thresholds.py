@@ -33,7 +33,7 @@ class Thresholds:
     power: float = 0.9
     seed_spread: float = 2.0
     time_ratio: float = 1.5
-    time_minimum_seconds: float = 0.02
+    time_minimum_seconds: float = 0.05
 
     def __post_init__(self) -> None:
         allowed = {

@@ -326,7 +326,7 @@ def edited_baseline(sound, patch):
 
 @fault("evaluation takes twice as long", caught_by="seconds, evaluation")
 def slower(sound, patch):
-    doubled = [2 * seconds + 0.02 for seconds in (max(sound.baseline.timings.evaluate),) * 2]
+    doubled = [2 * seconds + 0.05 for seconds in (max(sound.baseline.timings.evaluate),) * 2]
     timings = sound.baseline.timings.model_copy(update={"evaluate": doubled})
     return sound.baseline, sound.baseline.model_copy(update={"timings": timings})
 

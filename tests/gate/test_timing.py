@@ -27,6 +27,7 @@ def judged(before, after, others=()):
         ([1.0, 2.1], [2.0, 3.2], [], Status.INCONCLUSIVE),  # not separated
         ([1.0], [2.0], [], Status.INCONCLUSIVE),  # one sample
         ([0.001, 0.0011], [0.005, 0.006], [], Status.INCONCLUSIVE),  # under the absolute minimum
+        ([0.025, 0.026], [0.061, 0.066], [1.0], Status.INCONCLUSIVE),  # as one version took, minutes apart
         ([1.0, 1.1], [1.3, 1.4], [], Status.PASS),
         ([2.0, 2.2], [1.0, 1.1], [], Status.IMPROVED),
         ([2.0, 2.2], [1.0, 1.1], [0.5], Status.PASS),  # everything is faster
