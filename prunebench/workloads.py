@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from prunebench.devices import Precision
 from prunebench.errors import CheckpointError, UnknownNameError
 from prunebench.files import cache_folder
 from prunebench.layout import lay_out_
-from prunebench.models import build_model, load_state, load_state_, save_state, state_digest
+from prunebench.models import build_model, load_state, load_state_, read_metadata, save_state, state_digest
 from prunebench.runs import DocumentedRun
 from prunebench.training import Protocol, Training, TrainingProgress, train
 
@@ -36,6 +37,9 @@ DOCUMENTED_PROTOCOL = Protocol(
     augmentation=Augmentation(crop_padding=4, flip=True),
 )
 """Fine-tuning as documented (MIT 6.5940 Lab 1); the epochs are each run's own."""
+
+DENSE_TRAINING_SOURCES = ("data", "layout.py", "models", "training.py", "workloads.py")
+"""Where, below the package, stands what decides the bits of a dense model trained here."""
 
 ImagesProgress = Callable[[int], None]
 
@@ -121,6 +125,10 @@ class Workload:
     ) -> DenseModel:
         """The dense model: from `checkpoint`, else the course's file in the cache, else the workload's own.
 
+        A workload that trains itself does so again where its own was made by other code: what a first run finds, with
+        an empty cache, is what every run finds. Another torch is no other code, and goes on from the
+        same weights.
+
         Raises:
             CheckpointError: the file is unusable, or there is none and this workload does not train by itself.
         """
@@ -128,7 +136,7 @@ class Workload:
         course, own = cache_folder() / "checkpoints" / COURSE_CHECKPOINT, self.dense_checkpoint(data)
         if checkpoint is None and self.name == "cifar10" and course.is_file():
             checkpoint = course
-        if checkpoint is None and own.is_file():
+        if checkpoint is None and own.is_file() and (not self.trains_itself or made_by_this_code(own)):
             checkpoint = own
         if checkpoint is None and not self.trains_itself:
             raise CheckpointError(
@@ -146,6 +154,25 @@ class Workload:
             digest=state_digest(model.state_dict()),
             is_course_checkpoint=checkpoint.name == COURSE_CHECKPOINT,
         )
+
+
+def made_by_this_code(checkpoint: Path) -> bool:
+    """Whether `train_dense` wrote this file, with every source that decides its bits as it stands now."""
+    try:
+        return read_metadata(checkpoint).get("code") == _code_digest()
+    except CheckpointError:
+        return False
+
+
+@functools.cache
+def _code_digest() -> str:
+    """SHA-256 over `DENSE_TRAINING_SOURCES`; a changed comment counts, which costs one training and nothing else."""
+    package, digest = Path(__file__).parent, hashlib.sha256()
+    for source in DENSE_TRAINING_SOURCES:
+        files = [package / source] if source.endswith(".py") else sorted((package / source).rglob("*.py"))
+        for file in files:
+            digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def train_dense(
@@ -187,6 +214,7 @@ def train_dense(
         "data": data.digest,
         "seed": str(seed),
         "precision": precision,
+        "code": _code_digest(),
         "accuracy": f"{training.last.evaluation.accuracy:.2f}",
     }
     save_state(training.last_state, output, metadata=metadata)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +13,16 @@ import torch
 
 from prunebench.data import Dataset, load_digits
 from prunebench.errors import CheckpointError, UnknownNameError
-from prunebench.models import build_model, load_state, save_state, state_digest
+from prunebench.models import build_model, load_state, read_metadata, save_state, state_digest
 from prunebench.runs import documented_run
-from prunebench.workloads import COURSE_CHECKPOINT, WORKLOADS, Workload, find_workload, train_dense
+from prunebench.workloads import (
+    COURSE_CHECKPOINT,
+    DENSE_TRAINING_SOURCES,
+    WORKLOADS,
+    Workload,
+    find_workload,
+    train_dense,
+)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +84,42 @@ def test_digits_trains_its_dense_model_once_and_keeps_it(brief: Workload, digits
     assert (first.digest, before) == (again.digest, kept[0].stat().st_mtime_ns)
 
 
+def other_code(checkpoint: Path) -> None:
+    """Make `checkpoint` one that an earlier version wrote, with other weights."""
+    state = {name: tensor * 2 for name, tensor in load_state(checkpoint).items()}
+    save_state(state, checkpoint, metadata={**read_metadata(checkpoint), "code": "0" * 64})
+
+
+def damaged(checkpoint: Path) -> None:
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize("spoil", [other_code, damaged])
+def test_what_a_cache_left_behind_is_not_found_again(
+    brief: Workload, digits: Dataset, spoil: Callable[[Path], None]
+) -> None:
+    """Or a baseline made here would hold weights that nobody else's first run arrives at."""
+    first = brief.dense_model(digits)
+    spoil(brief.dense_checkpoint(digits))
+    assert first.digest == brief.dense_model(digits).digest
+
+
+def test_a_checkpoint_of_hours_is_kept_whatever_code_made_it(brief: Workload, digits: Dataset) -> None:
+    asked_for = replace(brief, trains_itself=False)
+    train_dense(asked_for, digits, output=asked_for.dense_checkpoint(digits), device=torch.device("cpu"))
+    other_code(asked_for.dense_checkpoint(digits))
+    assert state_digest(load_state(asked_for.dense_checkpoint(digits))) == asked_for.dense_model(digits).digest
+
+
+def test_a_module_that_dense_training_comes_to_need_counts_as_its_code() -> None:
+    """What `prunebench.workloads` imports decides the bits of a dense model, or stands here as not doing so."""
+    without_effect = {"devices", "environment", "errors", "evaluation", "files", "pruning", "runs"}
+    script = "import sys, prunebench.workloads; print(*sys.modules)"
+    imported = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    needed = {name.split(".")[1] for name in imported if name.startswith("prunebench.")}
+    assert {source.removesuffix(".py") for source in DENSE_TRAINING_SOURCES} == needed - without_effect
+
+
 def test_the_kept_checkpoint_belongs_to_protocol_data_and_seed(brief: Workload, digits: Dataset) -> None:
     longer = replace(brief, dense_protocol=replace(brief.dense_protocol, epochs=2))
     paths = {brief.dense_checkpoint(digits), brief.dense_checkpoint(digits, seed=1), longer.dense_checkpoint(digits)}
@@ -83,13 +129,10 @@ def test_the_kept_checkpoint_belongs_to_protocol_data_and_seed(brief: Workload, 
 def test_dense_training_writes_the_last_epoch_and_says_how_it_was_made(
     brief: Workload, digits: Dataset, tmp_path: Path
 ) -> None:
-    from safetensors import safe_open
-
     output = tmp_path / "dense.safetensors"
     training = train_dense(brief, digits, output=output, seed=3, device=torch.device("cpu"))
     assert state_digest(training.last_state) == state_digest(load_state(output))
-    with safe_open(output, framework="pt") as file:
-        assert ("3", digits.digest, "fp32") == tuple(file.metadata()[key] for key in ("seed", "data", "precision"))
+    assert ("3", digits.digest, "fp32") == tuple(read_metadata(output)[key] for key in ("seed", "data", "precision"))
 
 
 def test_the_courses_file_is_known_by_its_name(untrained_checkpoint: Path, digits: Dataset, own_cache: Path) -> None:

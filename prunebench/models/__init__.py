@@ -1,6 +1,6 @@
 """Models: the documented VGG, a registry of builders, prunable parameters, checkpoints in and out."""
 
-from prunebench.models.checkpoints import load_state, load_state_, save_state, state_digest
+from prunebench.models.checkpoints import load_state, load_state_, read_metadata, save_state, state_digest
 from prunebench.models.parameters import prunable_parameters
 from prunebench.models.registry import build_model, model_names, register_model
 from prunebench.models.vgg import VGG
@@ -12,6 +12,7 @@ __all__ = [
     "load_state_",
     "model_names",
     "prunable_parameters",
+    "read_metadata",
     "register_model",
     "save_state",
     "state_digest",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -74,6 +74,19 @@ def save_state(state: Mapping[str, Tensor], path: Path, *, metadata: Mapping[str
             save_file(tensors, temporary, metadata=dict(metadata) if metadata else None)
         except SafetensorError as error:  # how the library reports a full disk
             raise StorageError(f"cannot write '{path}': {error}") from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What `save_state` wrote beside the tensors; empty for a safetensors file without any.
+
+    Raises:
+        CheckpointError: absent, damaged, or no safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"cannot read '{path}' as safetensors: {error}") from error
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
