@@ -98,7 +98,7 @@ def damaged(checkpoint: Path) -> None:
 def test_what_a_cache_left_behind_is_not_found_again(
     brief: Workload, digits: Dataset, spoil: Callable[[Path], None]
 ) -> None:
-    """Or a baseline made here would hold weights that nobody else's first run arrives at."""
+    """Or a cache that outlives a change of the arithmetic has weights that no new baseline was made on."""
     first = brief.dense_model(digits)
     spoil(brief.dense_checkpoint(digits))
     assert first.digest == brief.dense_model(digits).digest
