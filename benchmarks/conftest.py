@@ -112,7 +112,7 @@ def scans(pytestconfig: pytest.Config) -> list[Scan]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if results := sorted(config.stash[RESULTS], key=lambda result: result[0].change_after_finetuning or 0.0):
         terminalreporter.section("documented runs, worst first")
-        terminalreporter.line(heading("runs", results[0][0]))
+        terminalreporter.line(heading("runs", results[0][0], [run for _, run in results]))
         terminalreporter.line("")
         terminalreporter.line(summary_table(results))
     for scan in config.stash[SCANS]:

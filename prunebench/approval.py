@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prunebench.errors import ApprovalError, StorageError
 from prunebench.gate import Status, Verdict, check_record, compare_records, compare_scans
-from prunebench.gate.consistency import scan_contradictions
+from prunebench.gate.consistency import contradictions, scan_contradictions
 from prunebench.records import (
     BASELINES,
     Approval,
@@ -132,6 +132,8 @@ def remove(paths: Iterable[Path], folder: Path = BASELINES) -> None:
 def superseded(paths: Mapping[str, Path]) -> dict[str, str]:
     """By case, why nothing can be compared with a baseline any more; one that can be is not listed.
 
+    Of a workload that is not one of prunebench's own nothing is known, and nothing said.
+
     Raises:
         RecordError: a baseline cannot be read.
     """
@@ -142,7 +144,7 @@ def superseded(paths: Mapping[str, Path]) -> dict[str, str]:
 def _superseded(record: RunRecord) -> str | None:
     workload = WORKLOADS.get(record.workload)
     if workload is None:
-        return f"the workload {record.workload} is gone"
+        return None
     if record.budget not in workload.budgets:
         return f"the budget {record.budget} of {record.workload} is gone"
     if record.run in RUNS and record.run_digest != run_digest(RUNS[record.run]):
@@ -173,8 +175,11 @@ def objections(
     if case_id(record) != case:
         yield f"the record is of {case_id(record)}"
     yield from _dirty(record)
-    if inconsistent := _inconsistent(record):
-        yield f"the record contradicts itself: {inconsistent}"
+    if broken := contradictions(record):
+        yield f"the record contradicts itself: {broken[0]}"
+        return
+    if not record.dense_size_bits:
+        yield "a dense size of 0 bits"  # of which a size in percent cannot be computed
         return
     yield from _under_floors(record)
     if old is not None and not incomparable:
@@ -206,8 +211,8 @@ def _incomparable(case: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
     for verdict in verdicts:
         if verdict.status is Status.INCOMPARABLE and not verdict.advisory:
             yield (
-                f"it is INCOMPARABLE with the baseline it would replace ({verdict.check}: {verdict.measured}, "
-                f"was {verdict.expected}); if that is meant, name it with --incomparable {case}"
+                f"it is INCOMPARABLE with the baseline it would replace ({verdict.check}: {verdict.measured}); if that "
+                f"is meant, name it with --incomparable {case}"
             )
 
 
@@ -227,16 +232,6 @@ def _run(record: RunRecord) -> DocumentedRun:
     if documented is not None and documented.sparsity.keys() == sparsity.keys():
         return documented
     return DocumentedRun(name=record.run, model=record.model, sparsity=sparsity, source=UNDOCUMENTED)
-
-
-def _inconsistent(record: RunRecord) -> str | None:
-    """What cannot be right in any record, and would keep the floors from being computed."""
-    for layer in record.layers:
-        if layer.nonzeros != record.nonzeros.get(layer.name) or layer.name not in record.dense_nonzeros:
-            return f"nonzeros of {layer.name}"
-    if not record.dense_size_bits:
-        return "a dense size of 0 bits"
-    return None
 
 
 def _standing(case: str, folder: Path) -> Baseline | None:

@@ -51,7 +51,12 @@ def compare_sides(
 
     Raises:
         UnknownNameError: `only` names a case that neither side has.
+        RecordError: two files, of two cases.
     """
+    if not (new.is_folder or reference.is_folder) and new.cases != reference.cases:
+        raise RecordError(
+            f"one file is of {new.cases[0]}, the other of {reference.cases[0]}: expected two of one case, or a folder"
+        )
     cases = _judged(new, reference)
     if only := tuple(only):
         cases = chosen_cases(only, sorted({*new.cases, *reference.cases}))

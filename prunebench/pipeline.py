@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.data import Dataset, ImageSet, split_validation
-from prunebench.devices import Precision
+from prunebench.devices import Precision, model_device
 from prunebench.environment import environment
 from prunebench.errors import DataError
 from prunebench.evaluation import Evaluation, evaluate
 from prunebench.files import cache_folder
+from prunebench.layout import lay_out_
 from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros
 from prunebench.models import prunable_parameters, save_state, state_digest
 from prunebench.pruning import Masks, prune_
@@ -26,7 +27,7 @@ from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Layer, R
 from prunebench.records.provenance import run_digest, source_revision
 from prunebench.runs import DocumentedRun
 from prunebench.sensitivity import ScanProgress
-from prunebench.training import Training, TrainingProgress, train
+from prunebench.training import Protocol, Training, TrainingProgress, train
 from prunebench.workloads import Budget, DenseModel, Workload
 
 VALIDATION_IMAGES = 0.1
@@ -82,8 +83,8 @@ def prepare(
     workload: Workload,
     budget: Budget,
     *,
-    data_path: Path | None = None,
-    checkpoint: Path | None = None,
+    data_path: str | Path | None = None,
+    checkpoint: str | Path | None = None,
     device: torch.device,
     precision: Precision = "fp32",
     seed: int = 0,
@@ -97,9 +98,10 @@ def prepare(
     """
     progress = progress or Progress()
     progress.stage("data")
-    data = workload.load(data_path, progress.loading)
+    data = workload.load(Path(data_path) if data_path else None, progress.loading)
     progress.stage("dense model")
-    dense = workload.dense_model(data, checkpoint=checkpoint, device=device, progress=progress)
+    path = Path(checkpoint) if checkpoint else None
+    dense = workload.dense_model(data, checkpoint=path, device=device, progress=progress)
     progress.stage("evaluation of the dense model")
     return Setting(
         workload=workload,
@@ -107,6 +109,50 @@ def prepare(
         data=data,
         dense=dense,
         dense_evaluation=evaluate(dense.model, data.test, progress=progress.evaluated),
+        device=device,
+        precision=precision,
+        seed=seed,
+        select_on=select_on,
+    )
+
+
+def own_setting(
+    model: nn.Module,
+    data: Dataset,
+    protocol: Protocol,
+    *,
+    budget: str = "own",
+    origin: str = "",
+    precision: Precision = "fp32",
+    seed: int = 0,
+    select_on: Literal["test", "validation"] = "test",
+    progress: Progress | None = None,
+) -> Setting:
+    """The setting of runs that start from a trained `model` of your own, on the device it is on; it is left as it is.
+
+    Args:
+        model: takes images in [0, 1], (n, channels, height, width), and gives a score a class: normalise inside it.
+        protocol: what fine-tunes the pruned model.
+        budget: what case ids call `protocol`: `DATA/RUN-BUDGET`.
+        origin: where the weights are from, for people.
+    """
+    workload = Workload(
+        name=data.name,
+        summary=data.origin,
+        model=type(model).__name__,
+        load=lambda _path, _progress: data,
+        dense_protocol=protocol,
+        trains_itself=False,
+        budgets={budget: Budget(name=budget, protocol=protocol, documented_epochs=False, full=False)},
+    )
+    device, digest = model_device(model), state_digest(model.state_dict())
+    dense = DenseModel(model=lay_out_(copy.deepcopy(model), data.test), origin=origin, digest=digest)
+    return Setting(
+        workload=workload,
+        budget=workload.budget(budget),
+        data=data,
+        dense=dense,
+        dense_evaluation=evaluate(dense.model, data.test, progress=progress.evaluated if progress else None),
         device=device,
         precision=precision,
         seed=seed,

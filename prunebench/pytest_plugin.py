@@ -43,7 +43,8 @@ class Settings:
 
     Attributes:
         strict: fail where a record has no baseline, or a baseline no record.
-        alpha, margin: of `prunebench.gate.thresholds.Thresholds`; None for its defaults.
+        times: judge times where the machine is the baseline's.
+        alpha, margin, seed_spread: of `prunebench.gate.thresholds.Thresholds`; None for its defaults.
     """
 
     baselines: Path
@@ -51,13 +52,15 @@ class Settings:
     strict: bool
     alpha: float | None
     margin: float | None
+    seed_spread: float | None
+    times: bool
 
     def thresholds(self) -> Thresholds:
         """Raises `PrunebenchError` for a value out of range."""
         from prunebench.gate import Thresholds
 
-        given = {"alpha": self.alpha, "margin": self.margin}
-        return Thresholds(**{name: value for name, value in given.items() if value is not None})
+        given = {"alpha": self.alpha, "margin": self.margin, "seed_spread": self.seed_spread}
+        return Thresholds(**{name: value for name, value in given.items() if value is not None}, times=self.times)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +101,13 @@ class Session:
         return worst_first(verdict_from(verdict) for judged in self._all() for verdict in judged.verdicts)
 
     def statuses(self) -> dict[str, str]:
-        """The worst status by case."""
-        return {judged.case: judged.status for judged in self._all()}
+        """The worst status by case, of all that were handed over."""
+        from prunebench.comparison import verdict_from, worst_status
+
+        verdicts: dict[str, list[Verdict]] = {}
+        for judged in self._all():
+            verdicts.setdefault(judged.case, []).extend(map(verdict_from, judged.verdicts))
+        return {case: str(worst_status(found)) for case, found in verdicts.items()}
 
     def _all(self) -> list[Judged]:
         return [judged for cases in self.judged.values() for judged in cases]
@@ -118,6 +126,8 @@ class Session:
         }
         self.unused = sorted(kept - self.statuses().keys())
 
+
+UNUSED = "unused baselines"
 
 SESSION = pytest.StashKey[Session]()
 JUDGED = pytest.StashKey[list[Judged]]()
@@ -215,13 +225,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         ("baselines", "PATH", f"folder of approved baselines (default: {BASELINES} in the root folder)"),
         ("records", "PATH", f"folder that new records are kept in (default: {RUN_FOLDER} in the root folder)"),
         ("alpha", "FLOAT", "chance of a false alarm over all cases of a workload and budget (default: 0.01)"),
-        ("margin", "FLOAT", "points of accuracy that may be lost (default: 0.5)"),
+        ("margin", "FLOAT", "points of accuracy that the same weights may lose (default: 0.5)"),
+        ("seed-spread", "FLOAT", "points more that one fine-tuning may lose, for its seed (default: 2)"),
     ):
         group.addoption(f"--prunebench-{name}", metavar=metavar, help=about)
-        parser.addini(f"prunebench_{name}", about)
-    about = "fail where a record has no baseline, or a baseline no record (default: no)"
-    group.addoption("--prunebench-strict", choices=["yes", "no"], help=about)
-    parser.addini("prunebench_strict", about, type="bool", default=False)
+        parser.addini(_ini(name), about)
+    for name, default, about in (
+        ("strict", False, "fail where a record has no baseline, or a baseline no record (default: no)"),
+        ("times", True, "judge times too, where the machine is the baseline's (default: yes)"),
+    ):
+        group.addoption(f"--prunebench-{name}", choices=["yes", "no"], help=about)
+        parser.addini(_ini(name), about, type="bool", default=default)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -315,34 +329,44 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     state = config.stash[SESSION]
     if _is_worker(config) or not state.judged:
         return
-    from prunebench.gate import Status
-    from prunebench.report import passed_lines
+    from prunebench.report import notable, passed_lines
     from prunebench.report.markdown import in_github_actions, workflow_commands
 
     verdicts = state.verdicts()
     terminalreporter.write_sep("=", "prunebench gate")
-    for verdict in verdicts:
-        if verdict.status is not Status.PASS:
-            failed = _fails(str(verdict.status), verdict.advisory, state.settings)
-            terminalreporter.write_line(str(verdict), red=failed, yellow=not failed)
-    for note in _notes(state):
-        terminalreporter.write_line(note, yellow=True)
-    for line in passed_lines(verdicts, cases=len(state.statuses())):
+    shown, lines = notable(verdicts)
+    for verdict in shown:
+        failed = _fails(str(verdict.status), verdict.advisory, state.settings)
+        terminalreporter.write_line(str(verdict), red=failed, yellow=not failed)
+    for line in [*lines, *passed_lines(verdicts, cases=len(state.statuses()))]:
         terminalreporter.write_line(line)
+    for note in _notes(state):
+        failed = state.settings.strict and note.startswith(UNUSED)
+        terminalreporter.write_line(note, red=failed, yellow=not failed)
     if in_github_actions():
         for line in workflow_commands(verdicts):
             terminalreporter.write_line(line)
 
 
 def _settings(config: pytest.Config) -> Settings:
-    strict = config.getoption("prunebench_strict")
     return Settings(
         baselines=_path(config, "baselines", BASELINES),
         records=_path(config, "records", RUN_FOLDER),
-        strict=config.getini("prunebench_strict") if strict is None else strict == "yes",
+        strict=_yes(config, "strict"),
         alpha=_number(config, "alpha"),
         margin=_number(config, "margin"),
+        seed_spread=_number(config, "seed-spread"),
+        times=_yes(config, "times"),
     )
+
+
+def _ini(name: str) -> str:
+    return f"prunebench_{name.replace('-', '_')}"
+
+
+def _yes(config: pytest.Config, name: str) -> bool:
+    given = config.getoption(_ini(name))
+    return bool(config.getini(_ini(name))) if given is None else given == "yes"
 
 
 def _path(config: pytest.Config, name: str, default: Path) -> Path:
@@ -353,11 +377,11 @@ def _path(config: pytest.Config, name: str, default: Path) -> Path:
 
 
 def _number(config: pytest.Config, name: str) -> float | None:
-    given = config.getoption(f"prunebench_{name}") or config.getini(f"prunebench_{name}")
+    given = config.getoption(_ini(name)) or config.getini(_ini(name))
     try:
         return float(given) if given else None
     except ValueError:
-        raise pytest.UsageError(f"prunebench_{name} must be a number, got {given!r}") from None
+        raise pytest.UsageError(f"{_ini(name)} must be a number, got {given!r}") from None
 
 
 def _fail_for(item: pytest.Item) -> None:
@@ -374,12 +398,14 @@ def _failure(judged: Judged, settings: Settings) -> list[str]:
     failed = [verdict for verdict in judged.verdicts if _verdict_fails(verdict, settings)]
     if not failed:
         return []
+    command = f"prunebench baseline approve {judged.record} --only {judged.case}"
+    if any(verdict["status"] == "INCOMPARABLE" for verdict in failed):
+        command += f" --incomparable {judged.case}"
     return [
         f"prunebench gate: {len(failed)} of {len(judged.verdicts)} checks of {judged.case} failed",
         *(verdict["text"] for verdict in failed),
         f"record: {judged.record}",
-        f"if this is meant, commit, run again, and: "
-        f"prunebench baseline approve {judged.record} --only {judged.case} --reason '...'",
+        f"if this is meant, commit, run again, and: {command} --reason '...'",
     ]
 
 
@@ -404,14 +430,14 @@ def _notes(state: Session) -> list[str]:
     notes = [state.problem] if state.problem else []
     if state.unused and state.is_whole:
         fails = ", which fails the session (strict)" if state.settings.strict else ""
-        notes.append(f"unused baselines, no test handed over a record of them{fails}: {_listed(state.unused)}")
+        notes.append(f"{UNUSED}, no test handed over a record of them{fails}: {_listed(state.unused)}")
     elif state.unused:
         notes.append(f"part of the tests ran; without a record are: {_listed(state.unused)}")
     return notes
 
 
 def _is_part(session: pytest.Session) -> bool:
-    """Whether tests were named one by one, chosen by an earlier result, or stopped early."""
+    """Whether tests were named one by one, chosen by an earlier result or by what they time, or stopped early."""
     option = session.config.option
     return bool(
         session.shouldstop
@@ -419,6 +445,8 @@ def _is_part(session: pytest.Session) -> bool:
         or any("::" in argument for argument in session.config.args)
         or getattr(option, "lf", False)
         or getattr(option, "stepwise", False)
+        or getattr(option, "benchmark_skip", False)
+        or getattr(option, "benchmark_only", False)
     )
 
 

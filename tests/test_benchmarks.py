@@ -90,7 +90,7 @@ def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(tiny_suite: 
     write_scan_baseline(approved_scan(scan, approval), tiny_suite / "baselines")
     again = run_benchmarks(tmp_path, "--benchmark-disable", "--prunebench-strict=yes", suite=tiny_suite)
     assert 0 == again.returncode, again.stdout
-    assert "8 of 8 comparisons passed, 1 cases" in again.stdout
+    assert "8 of 8 comparisons passed, 1 case" in again.stdout
 
     everything_right = base64.b64encode(np.packbits(np.ones(400, dtype=bool)).tobytes()).decode("ascii")
     point = scan.points[0].model_copy(

@@ -62,7 +62,7 @@ def test_runs_shows_every_run_and_marks_what_is_not_documented() -> None:
 def test_lint_agrees_with_the_document_and_reports_its_slip() -> None:
     result = call("lint")
     assert 0 == result.exit_code
-    assert "62 claims: 0 differ, 1 known slips of the document." in result.output
+    assert "62 claims: 0 differ; known slips of the document: 1." in result.output
     assert "documented 2.13, computed 2.23" in result.output
 
 

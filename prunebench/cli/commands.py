@@ -106,7 +106,8 @@ def run(
         write_record(record, output)
     else:
         output = keep_record(record)
-    click.echo(f"{heading(record.run, record)}\n\n{layer_table(record)}\n\n{accuracy_table(record, documented)}\n")
+    about = heading(record.run, record, [documented])
+    click.echo(f"{about}\n\n{layer_table(record)}\n\n{accuracy_table(record, documented)}\n")
     verdicts = worst_first(check_record(record, documented))
     failed = [verdict for verdict in verdicts if verdict.status is Status.FAIL]
     for line in verdict_lines(failed):
@@ -171,7 +172,7 @@ def lint(tables: tuple[str, ...]) -> None:
     click.echo(claims_table(claims))
     differing = [claim for claim in claims if claim.status == "differs"]
     slips = [claim for claim in claims if claim.status == "known slip"]
-    click.echo(f"\n{len(claims)} claims: {len(differing)} differ, {len(slips)} known slips of the document.")
+    click.echo(f"\n{len(claims)} claims: {len(differing)} differ; known slips of the document: {len(slips)}.")
     for claim in (*differing, *slips):
         click.echo(
             f"{claim.status}: {claim.run}: {claim.what}: documented {claim.documented}, computed {claim.computed} "

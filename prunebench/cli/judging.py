@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -30,7 +30,9 @@ ONLY = click.option("--only", metavar="IDS", multiple=True, help="Cases, with co
 @click.argument("b", type=FILE, default=BASELINES)
 @ONLY
 @click.option("--alpha", type=float, help="Chance of a false alarm, over all cases. Default: 0.01.")
-@click.option("--margin", type=float, help="Points of accuracy that may be lost. Default: 0.5.")
+@click.option("--margin", type=float, help="Points of accuracy that the same weights may lose. Default: 0.5.")
+@click.option("--seed-spread", type=float, help="Points more that one fine-tuning may lose, for its seed. Default: 2.")
+@click.option("--times/--no-times", default=True, help="Judge times too, where both are of one machine. Default: yes.")
 @click.option("--json", "json_file", type=FILE, help="Write the verdicts with their evidence here.")
 @click.option("--markdown", "markdown_file", type=FILE, help="Write the summary here.")
 def compare(
@@ -39,6 +41,8 @@ def compare(
     only: tuple[str, ...],
     alpha: float | None,
     margin: float | None,
+    seed_spread: float | None,
+    times: bool,
     json_file: Path | None,
     markdown_file: Path | None,
 ) -> None:
@@ -52,7 +56,8 @@ def compare(
     """
     from prunebench.records.scans import holds_scan
 
-    given = {name: value for name, value in (("alpha", alpha), ("margin", margin)) if value is not None}
+    limits = {"alpha": alpha, "margin": margin, "seed_spread": seed_spread}
+    given = {name: value for name, value in limits.items() if value is not None} | {"times": times}
     judge = _judged_scan if holds_scan(a) else _judged_records
     verdicts = judge(a, b, only=_ids(only), limits=given)
 
@@ -166,8 +171,8 @@ def approve(run: Path, only: tuple[str, ...], reason: str, incomparable: tuple[s
 def prune(only: tuple[str, ...], yes: bool, folder: Path) -> None:
     """Remove baselines that nothing can be compared with any more, or those named with --only.
 
-    Nothing can be compared with a baseline whose workload or budget is gone, or whose documented run has changed its
-    sparsities, model or epochs. Baselines of scans are removed only where they are named.
+    Nothing can be compared with a baseline of digits or cifar10 whose budget is gone, or whose documented run has
+    changed its sparsities, model or epochs. Baselines of scans and of your own workloads go only where they are named.
     """
     from prunebench.approval import remove, superseded
     from prunebench.records import chosen_cases, list_baselines, list_scan_baselines
@@ -182,7 +187,7 @@ def prune(only: tuple[str, ...], yes: bool, folder: Path) -> None:
     click.echo(f"{len(reasons)} of {len(paths)} baselines {'removed' if yes else 'would be removed; do it with --yes'}")
 
 
-def _judged_records(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[str, float]) -> list[Verdict]:
+def _judged_records(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[str, Any]) -> list[Verdict]:
     from prunebench.records import collect
 
     new, reference = collect(a), _reference(b)
@@ -193,7 +198,7 @@ def _judged_records(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[st
     return compare_sides(new, reference, thresholds=Thresholds(**limits), only=only)
 
 
-def _judged_scan(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[str, float]) -> list[Verdict]:
+def _judged_scan(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[str, Any]) -> list[Verdict]:
     from prunebench.comparison import compare_scan
     from prunebench.gate import Thresholds, compare_scans
     from prunebench.records import chosen_cases
@@ -224,15 +229,15 @@ def _approved(made: Baseline | ScanBaseline, source: Path) -> str:
 
 def _show(verdicts: Sequence[Verdict]) -> None:
     """One line for each that did not pass, worst first, and what the others mean; annotations in GitHub Actions."""
-    from prunebench.gate import Status, worst_first
-    from prunebench.report import passed_lines
+    from prunebench.gate import worst_first
+    from prunebench.report import notable, passed_lines
     from prunebench.report.markdown import in_github_actions, workflow_commands
 
     ordered = worst_first(verdicts)
-    for verdict in ordered:
-        if verdict.status is not Status.PASS:
-            click.echo(str(verdict))
-    for line in passed_lines(ordered):
+    shown, lines = notable(ordered)
+    for verdict in shown:
+        click.echo(str(verdict))
+    for line in [*lines, *passed_lines(ordered)]:
         click.echo(line)
     if in_github_actions():
         for line in workflow_commands(ordered):

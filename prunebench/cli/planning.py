@@ -167,13 +167,13 @@ def plan(**options: Any) -> None:
     from prunebench.errors import PlanError
     from prunebench.planning import Curves, Inventory, make_plan
     from prunebench.progress import ProgressBar
+    from prunebench.records.scans import read_any_scan
     from prunebench.report.plans import cost_table, plan_accuracy_table, plan_table, trials_table
-    from prunebench.sensitivity import read_scan
 
     for path in (request.output, request.json_file):
         if path:
             check_writable(path.parent)
-    scan = read_scan(request.scan_file) if request.scan_file else None
+    scan = read_any_scan(request.scan_file) if request.scan_file else None
     if scan and scan.compounding and request.rule == "compounding":
         raise PlanError(
             f"the sparsities of '{request.scan_file}' are compounded already (scan --compounding), and --rule "

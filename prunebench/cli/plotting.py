@@ -32,12 +32,15 @@ def plot() -> None:
 @click.option("--lowest", type=click.FloatRange(0, 100), help="Accuracy in percent where the axis begins.")
 @OUTPUT
 def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | None, output: Path) -> None:
-    """Draw the curves of one to four SCANS, one panel a layer: accuracy by the sparsity of that layer alone."""
+    """Draw the curves of one to four SCANS, one panel a layer: accuracy by the sparsity of that layer alone.
+
+    A baseline of a scan will do as well.
+    """
+    from prunebench.records.scans import read_any_scan
     from prunebench.report.plots import check_suffix, sensitivity_figure, write_figure
-    from prunebench.sensitivity import read_scan
 
     check_suffix(output)
-    found = {name: read_scan(path) for name, path in _names(scans).items()}
+    found = {name: read_any_scan(path) for name, path in _names(scans).items()}
     write_figure(sensitivity_figure(found, floor=floor, lowest=lowest), output)
     click.echo(f"Plot: {output}")
 
@@ -132,14 +135,13 @@ def _names(paths: tuple[Path, ...]) -> dict[str, Path]:
 
 def _counts_of_json(source: Path) -> tuple[list[LayerCount], str, str]:
     """The layers of a scan, record or baseline, what they belong to, and where the numbers come from."""
-    from prunebench.documents import read_document
     from prunebench.errors import RecordError
     from prunebench.records import collect
+    from prunebench.records.scans import holds_scan, read_any_scan
     from prunebench.report.plots import layer_counts
-    from prunebench.sensitivity import read_scan
 
-    if "points" in read_document(source):
-        scan = read_scan(source)
+    if holds_scan(source):
+        scan = read_any_scan(source)
         return layer_counts(scan.layers), scan.model, f"{source.name}: weights {scan.model_digest[:12]} ({scan.origin})"
     found = collect(source)
     for case, reason in found.unusable.items():

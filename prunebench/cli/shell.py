@@ -27,7 +27,7 @@ class Group(click.Group):
                 raise
             fail(f"{error.format_message()} ('{error.ctx.command_path if error.ctx else 'prunebench'} --help')")
         except KeyboardInterrupt:
-            click.echo("\ninterrupted: the same command goes on from the last whole epoch", err=True)
+            click.echo("\ninterrupted: the same command goes on from what it had finished", err=True)
             sys.exit(130)
         except OSError as error:
             if error.filename is None:

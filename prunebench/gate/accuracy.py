@@ -181,10 +181,10 @@ def _paired_rule(pair: Pair, status: Status, upper: float, tests: int, threshold
         return f"equal {pair.unit}s pass at once"
     if status is Status.PASS:
         return f"{level} upper limit of the drop {upper:.2f}, under the margin of {margin} points"
-    limit = f"a drop of {margin}"
+    limit = f"a drop of {_fail_margin(pair, thresholds):g} points"
     if pair.trained:
-        limit = f"a drop of {margin} + {thresholds.seed_spread:g} for the seed, for one seed compares two models"
-    return f"fails at {limit} points with p < {thresholds.alpha:g} over {tests} tests; {level} upper limit {upper:.2f}"
+        limit += f" ({margin}, and {thresholds.seed_spread:g} for the seed: one seed compares two models)"
+    return f"fails at {limit} with p < {thresholds.alpha:g} over {tests} tests; {level} upper limit {upper:.2f}"
 
 
 def _points(effect: float | None, power: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from prunebench.gate.accuracy import Pair, judge_pairs, same_weights, trained
 from prunebench.gate.comparability import (
@@ -43,7 +43,7 @@ def compare_records(
     for case, (baseline, record) in cases.items():
         verdicts += compare_exact(case, baseline, record)
         verdicts += compare_repetition(case, baseline, record)
-        verdicts += compare_timings(case, baseline, record, thresholds=thresholds)
+        verdicts += compare_timings(case, baseline, record, thresholds=thresholds) if thresholds.times else []
     return verdicts + _compare_accuracies(cases, thresholds)
 
 
@@ -58,13 +58,21 @@ def _compare_accuracies(cases: Cases, thresholds: Thresholds) -> list[Verdict]:
             verdicts += other_weights
             continue
         pairs += same_weights(case, baseline, record)
-        if case in in_groups:
-            continue
         if other_training := list(_other_training(case, baseline, record)):
             verdicts += other_training
         else:
             pairs += trained(case, baseline, record)
-    return [*verdicts, *judge_pairs(pairs, thresholds=thresholds)]
+    judged = list(judge_pairs(pairs, thresholds=thresholds))
+    alone = {pair.check for pair in pairs if pair.trained}
+    return [*verdicts, *(each for each in judged if not (each.case in in_groups and _covered(each, alone)))]
+
+
+def _covered(verdict: Verdict, alone: Collection[str]) -> bool:
+    """Whether the verdict over seeds speaks for this one on a single seed.
+
+    Not for a FAIL: a seed that collapsed widens the spread that the mean is judged by, until nothing would fail.
+    """
+    return verdict.check in alone and verdict.status is not Status.FAIL
 
 
 def _obstacles(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:

@@ -47,6 +47,7 @@ def compare_scans(baseline: Scan, new: Scan, thresholds: Thresholds = DEFAULTS) 
     answers |= {
         _named(place): (point_answers(before[place], baseline), point_answers(after[place], new)) for place in full
     }
+    timed = thresholds.times and before.keys() == after.keys() == set(full)
     hint = f"'prunebench baseline show {case}' prints the approved curves"
     pairs = [
         Pair(case=case, run=run, check=check, baseline=old, new=now, trained=False, hint=hint)
@@ -57,7 +58,7 @@ def compare_scans(baseline: Scan, new: Scan, thresholds: Thresholds = DEFAULTS) 
         *(_partial(case, run, place, before[place], after[place], new) for place in both if place not in full),
         *(_vanished(case, run, place) for place in before if place not in after),
         *(_unapproved(case, run, place) for place in after if place not in before),
-        *(_seconds(case, run, baseline, new, thresholds) if before.keys() == after.keys() == set(full) else ()),
+        *(_seconds(case, run, baseline, new, thresholds) if timed else ()),
     ]
 
 

@@ -23,6 +23,7 @@ class Thresholds:
             `margin + seed_spread` only. The default fits accuracies that have 0.35 points from seed to seed.
         time_ratio: new over old seconds; a smaller ratio never fails.
         time_minimum_seconds: seconds; a smaller difference never fails.
+        times: whether times are judged at all.
 
     Raises:
         ThresholdError: a value outside its range.
@@ -34,6 +35,7 @@ class Thresholds:
     seed_spread: float = 2.0
     time_ratio: float = 1.5
     time_minimum_seconds: float = 0.05
+    times: bool = True
 
     def __post_init__(self) -> None:
         allowed = {

@@ -58,6 +58,7 @@ class SparsityPlan(Mapping[str, float]):
         for name in self:
             if name not in prunable:
                 raise UnknownNameError("layer", name, prunable)
-        for name in prunable:
-            if name not in self:
-                raise PlanError(f"sparsity plan does not list '{name}': give every layer a sparsity, 0 keeps it dense")
+        if missing := [f"'{name}'" for name in prunable if name not in self]:
+            raise PlanError(
+                f"sparsity plan does not list {', '.join(missing)}: give every layer a sparsity, 0 keeps it dense"
+            )

@@ -16,6 +16,12 @@ from urllib.parse import quote
 from prunebench.errors import RecordError, UnknownNameError
 from prunebench.records.record import RunRecord
 
+VARIANTS = r"(-seed\d+)?(-bf16)?(-validation)?(-oneshot)?"
+"""What `name_case` adds to a case's name."""
+
+SCAN_VARIANTS = r"(-[^-]*[a-z][^-]*)*"
+"""What a scan's case may add to the number of its images: nothing that could be a number of images itself."""
+
 NAME = re.compile(r"[\w%~-][\w.%~-]*", re.ASCII)
 
 
@@ -68,7 +74,9 @@ def check_case_id(case: str) -> str:
 def in_family(case: str, *, workload: str, budget: str) -> bool:
     """Whether a case belongs to a workload and budget: the cases that are judged together."""
     folder, _, name = case.partition("/")
-    return folder == in_path(workload) and f"-{in_path(budget)}-" in f"{name}-"
+    is_scan = name.startswith("scan-") and budget.isdecimal()
+    ending = re.escape(in_path(budget)) + (SCAN_VARIANTS if is_scan else VARIANTS)
+    return folder == in_path(workload) and re.fullmatch(f".+-{ending}", name) is not None
 
 
 def chosen_cases(wanted: Iterable[str], known: Collection[str]) -> list[str]:

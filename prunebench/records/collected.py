@@ -43,8 +43,10 @@ def read_any(path: Path) -> RunRecord | FailedRun | Baseline:
         RecordError: none of these, or damaged.
     """
     content = read_document(path)
-    if "approval" in content:
+    if "approval" in content and "scan" not in content:
         return parse_baseline(content, path=path)
+    if "points" in content or "scan" in content:
+        raise RecordError(f"'{path}' holds a sensitivity scan, and those are judged one by one: name its file")
     return parse_run(verified(content, path=path, newest=SCHEMA_VERSION), path=path)
 
 

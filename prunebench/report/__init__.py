@@ -12,7 +12,7 @@ from prunebench.report.tables import (
     runs_table,
     summary_table,
 )
-from prunebench.report.verdicts import least_sensitive, passed_lines, verdict_lines
+from prunebench.report.verdicts import least_sensitive, notable, passed_lines, verdict_lines
 
 __all__ = [
     "accuracy_table",
@@ -23,6 +23,7 @@ __all__ = [
     "heading",
     "layer_table",
     "least_sensitive",
+    "notable",
     "passed_lines",
     "runs_table",
     "scan_baseline_text",

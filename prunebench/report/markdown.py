@@ -22,15 +22,15 @@ def markdown_summary(verdicts: Iterable[Verdict], *, notes: Sequence[str] = (), 
     """Counts, then a table of all that did not pass, worst first, then the number of passed checks by case."""
     from prunebench.comparison import case_of
     from prunebench.gate import Status, worst_first
-    from prunebench.report.verdicts import least_sensitive
+    from prunebench.report.verdicts import least_sensitive, notable
 
     ordered = worst_first(verdicts)
     counts = Counter(verdict.status for verdict in ordered)
     passed = [verdict for verdict in ordered if verdict.status is Status.PASS]
-    shown = [verdict for verdict in ordered if verdict.status is not Status.PASS]
+    shown, together = notable(ordered)
     total = ", ".join(f"{count} {status}" for status, count in counts.items())
     lines = [f"## {title}", "", total or "nothing compared"]
-    lines += ["", *map(_cell, least_sensitive(ordered))]
+    lines += ["", *map(_cell, [*least_sensitive(ordered), *together])]
     if shown:
         lines += ["", "| | case | check | measured | expected | rule | smallest effect seen |", "|" + "---|" * 7]
         lines += [_row(verdict) for verdict in shown]

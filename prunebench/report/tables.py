@@ -35,17 +35,17 @@ def runs_table(runs: Iterable[DocumentedRun]) -> str:
     return aligned_table([*layers, *figures], headers=["", *(run.name for run in runs)])
 
 
-def heading(title: str, record: RunRecord) -> str:
-    """`title` (a run, say) and what it was executed on and how, in a few lines."""
+def heading(title: str, record: RunRecord, runs: Iterable[DocumentedRun]) -> str:
+    """`title` (a run, say), what it was executed on and how, in a few lines; `runs` are what is compared with."""
     protocol = "documented protocol" if record.full_protocol else "SHORTENED fine-tuning, not the documented protocol"
+    how = f"{record.workload} {record.budget} ({protocol}), seed {record.seed}, training in {record.precision}"
     if record.finetuning is None:
-        protocol = "no fine-tuning"
+        how = f"{record.workload}, without fine-tuning"
     lines = [
-        f"{title} on {record.workload} {record.budget} ({protocol}), seed {record.seed}, "
-        f"training in {record.precision}, checkpoint {record.checkpoints.origin}",
+        f"{title} on {how}, checkpoint {record.checkpoints.origin}",
         "torch {torch}, {device}, {cpu}, {threads} threads".format_map(record.environment),
     ]
-    if not _comparable(record):
+    if not _comparable(record) and any(run.accuracy_before or run.accuracy_best for run in runs):
         lines.append("Documented accuracies are CIFAR-10's: here only the sizes and the change can be compared.")
     return "\n".join(lines)
 
@@ -170,7 +170,7 @@ def baseline_text(baseline: Baseline) -> str:
         ["data", f"{record.data.name}, {record.data.digest}"],
         ["dense weights", f"{record.checkpoints.origin}, {record.checkpoints.dense}"],
         ["environment", ", ".join(f"{name} {value}" for name, value in record.environment.items())],
-        ["nominal size", f"{record.pruned_size_bits / 8 / 2**20:.2f} of {record.dense_size_bits / 8 / 2**20:.2f} MiB"],
+        ["nominal size", _sizes(record)],
         *([f"accuracy {what}", f"{accuracy.percent:.2f} %, {_count(accuracy)}"] for what, accuracy in measured),
     ]
     return tabulate(rows, tablefmt="plain", disable_numparse=True)
@@ -201,6 +201,11 @@ def aligned_table(rows: Sequence[Sequence[object]], *, headers: Sequence[str]) -
     """Text on the left in the first column, figures on the right in the others, printed as they are given."""
     alignment = ["left", *["right"] * (len(headers) - 1)]
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=alignment)
+
+
+def _sizes(record: RunRecord) -> str:
+    unit, bits = ("MiB", 8 * 2**20) if record.dense_size_bits >= 8 * 2**20 else ("KiB", 8 * 2**10)
+    return f"{record.pruned_size_bits / bits:.2f} of {record.dense_size_bits / bits:.2f} {unit}"
 
 
 def _comparable(record: RunRecord) -> bool:

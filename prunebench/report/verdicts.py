@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,42 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
     return [str(verdict) for verdict in verdicts]
 
 
+def notable(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], list[str]]:
+    """Those that did not pass; of times that were not compared, for another machine's sake, a line instead of each."""
+    from prunebench.comparison import case_of
+    from prunebench.gate import Status, Tier
+
+    alone: list[Verdict] = []
+    elsewhere: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.tier is Tier.TIME and verdict.status is Status.INCOMPARABLE and verdict.advisory:
+            elsewhere.setdefault(verdict.rule.removeprefix("advisory: "), []).append(verdict)
+        elif verdict.status is not Status.PASS:
+            alone.append(verdict)
+    lines = []
+    for why, times in elsewhere.items():
+        cases = {case_of(verdict) for verdict in times}
+        lines.append(f"{_counted(len(times), 'time')} of {_counted(len(cases), 'case')} not compared: {why}")
+    return alone, lines
+
+
 def passed_lines(verdicts: Sequence[Verdict], *, cases: int | None = None) -> list[str]:
-    """How many passed, and what drop in accuracy they would have failed."""
+    """How many passed, what the others are, and what drop in accuracy they would have failed."""
     from prunebench.gate import Status
 
-    passed = sum(verdict.status is Status.PASS for verdict in verdicts)
-    counted = f"{passed} of {len(verdicts)} comparisons passed"
-    return [counted if cases is None else f"{counted}, {cases} cases", *least_sensitive(verdicts)]
+    others = Counter(
+        f"{verdict.status}{' (advisory)' if verdict.advisory else ''}"
+        for verdict in verdicts
+        if verdict.status is not Status.PASS
+    )
+    counted = f"{len(verdicts) - others.total()} of {_counted(len(verdicts), 'comparison')} passed"
+    counted += f", {_counted(cases, 'case')}" if cases is not None else ""
+    listed = ", ".join(f"{count} {status}" for status, count in others.items())
+    return [f"{counted}; the others: {listed}" if others else counted, *least_sensitive(verdicts)]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def least_sensitive(verdicts: Iterable[Verdict]) -> list[str]:

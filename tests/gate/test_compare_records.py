@@ -251,6 +251,16 @@ def test_several_seeds_are_judged_as_one_procedure():
         assert not any(verdict.check == TUNED for verdict in verdicts)
 
 
+@pytest.mark.parametrize("wrong", [(800, 9000), (6000, 9000), (820, 1500)])
+def test_a_seed_that_collapsed_fails_however_wide_that_makes_the_spread(wrong):
+    baselines = {"a": record(tuned=800, seed=0), "b": record(tuned=820, seed=1)}
+    records = {case: record(tuned=count, seed=i) for i, (case, count) in enumerate(zip("ab", wrong, strict=True))}
+    verdicts = compare_records(baselines, records)
+    assert Status.INCONCLUSIVE is found(verdicts, f"{TUNED}, mean over seeds").status
+    assert {"b"} <= {verdict.case for verdict in verdicts if verdict.status is Status.FAIL and verdict.check == TUNED}
+    assert outcome(verdicts) is Status.FAIL
+
+
 def test_a_seed_given_twice_is_no_second_seed():
     cases = {"a": record(seed=0), "b": record(seed=0)}
     assert not any("mean over seeds" in verdict.check for verdict in compare_records(cases, cases))
@@ -374,6 +384,14 @@ def test_a_doubled_time_fails_on_this_machine_and_advises_on_another(kind):
     assert "cpu Zen 5 -> Zen 4" in verdict.rule
     assert verdict.evidence["ratio"] == pytest.approx(2)
     assert outcome(elsewhere) is Status.PASS
+
+
+def test_times_are_left_alone_where_that_is_asked_for():
+    slow = record(timings__evaluate=[seconds * 2 for seconds in record().timings.evaluate])
+    assert Status.FAIL is outcome(compare(record(), slow))
+    verdicts = compare(record(), slow, times=False)
+    assert Status.PASS is outcome(verdicts)
+    assert not any(verdict.tier is Tier.TIME for verdict in verdicts)
 
 
 def test_an_unknown_machine_is_another_machine():

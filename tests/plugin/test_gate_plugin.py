@@ -74,7 +74,7 @@ def test_a_regression_fails_its_own_test_only(project: pytest.Pytester) -> None:
             "*prunebench baseline approve .prunebench/records/*.json --only digits/bigger-quick --reason*",
             "*= prunebench gate =*",
             "FAIL*digits/bigger-quick*",
-            "*comparisons passed, 2 cases",
+            "*comparisons passed, 2 cases*",
             "accuracy: every comparison would have failed a true drop of *",
         ]
     )
@@ -117,9 +117,9 @@ def test_under_xdist_and_in_any_order_the_summary_is_whole(project: pytest.Pytes
         [
             "*= prunebench gate =*",
             "FAIL*digits/bigger-quick*",
-            "unused baselines*fails the session (strict): digits/unused-quick",
-            "*comparisons passed, 2 cases",
+            "*comparisons passed, 2 cases*",
             "accuracy: every comparison would have failed a true drop of *",
+            "unused baselines*fails the session (strict): digits/unused-quick",
         ]
     )
     properties = ElementTree.parse(project.path / "report.xml").iter("property")
@@ -214,7 +214,8 @@ def test_an_unused_baseline_is_reported_and_fails_in_strict_mode(project: pytest
     project.makeini("[pytest]\nprunebench_strict = true")
     assert 1 == run(project).ret
     assert 0 == run(project, "--prunebench-strict=no").ret
-    for part in (("-k", "same"), (f"{next(project.path.glob('test_*.py')).name}::test_same",)):
+    alone = f"{next(project.path.glob('test_*.py')).name}::test_same"
+    for part in (("-k", "same"), (alone,), ("--benchmark-skip",)):
         assert 0 == run(project, *part).ret
 
 
@@ -275,7 +276,7 @@ def test_every_record_of_a_test_is_judged_and_its_own_failure_comes_first(projec
     result = run(project)
     result.assert_outcomes(failed=2, errors=1)  # the gate's own failure of the second shows at its teardown
     result.stdout.fnmatch_lines(["*assert 'my own' == 'failure'*"])
-    result.stdout.fnmatch_lines(["*comparisons passed, 2 cases"])
+    result.stdout.fnmatch_lines(["*comparisons passed, 2 cases*"])
 
 
 def test_a_run_that_raises_leaves_its_failure_in_the_run_folder(project: pytest.Pytester) -> None:
@@ -335,6 +336,53 @@ def test_folders_come_from_the_options_or_the_ini_file(project: pytest.Pytester)
     assert 2 == len(list((project.path / "elsewhere").iterdir()))
 
 
+def test_times_and_the_spread_of_seeds_are_options(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        from record_factory import accuracy, make_record
+        def slower(old):
+            return old.timings.model_copy(update={"evaluate": [2 * seconds for seconds in old.timings.evaluate]})
+        def test_slow(prunebench_gate):
+            prunebench_gate(make_record(timings=slower(make_record())))
+        def test_worse(prunebench_gate):
+            less = {"best": accuracy(10), "last": accuracy(10), "selection_accuracies": [94.0, 95.0]}
+            tuned = make_record().finetuning.model_copy(update=less)
+            prunebench_gate(make_record(run="bigger", finetuning=tuned))
+    """)
+    run(project).assert_outcomes(passed=1, failed=1)
+    run(project, "--prunebench-times=no").assert_outcomes(passed=2)
+    narrow = ("--prunebench-seed-spread=0", "--prunebench-alpha=0.45")
+    run(project, "--prunebench-times=no", *narrow).assert_outcomes(passed=1, failed=1)
+    project.makeini("[pytest]\nprunebench_times = no\nprunebench_seed_spread = 0\nprunebench_alpha = 0.45")
+    run(project).assert_outcomes(passed=1, failed=1)
+    run(project, "--prunebench-seed-spread=2").assert_outcomes(passed=2)
+
+
+def test_the_command_that_is_advised_is_the_one_that_works(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        from record_factory import digest, make_record
+        def test_other_data(prunebench_gate):
+            other = make_record().data.model_copy(update={"digest": digest("other data")})
+            prunebench_gate(make_record(data=other))
+    """)
+    result = run(project)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*baseline approve * --only digits/tiny-quick --incomparable digits/tiny-quick *"])
+
+
+def test_the_worst_of_a_case_is_what_is_saved(project: pytest.Pytester) -> None:
+    pytest.importorskip("pytest_benchmark")
+    project.makepyfile("""
+        from record_factory import make_record
+        def test_worse(prunebench_gate):
+            prunebench_gate(make_record(extra_nonzeros=1))
+        def test_same_again(prunebench_gate, benchmark):
+            benchmark(int)
+            prunebench_gate(make_record())
+    """)
+    run(project, "-p", "no:randomly", "--benchmark-json=saved.json").assert_outcomes(passed=1, failed=1)
+    assert {"digits/tiny-quick": "FAIL"} == json.loads((project.path / "saved.json").read_text())["prunebench"]
+
+
 @pytest.mark.parametrize("argument", ["--prunebench-strict=perhaps", "--prunebench-alpha=much", "--prunebench-strict"])
 def test_a_bad_value_is_a_usage_error(project: pytest.Pytester, argument: str) -> None:
     assert pytest.ExitCode.USAGE_ERROR == run(project, argument).ret
@@ -361,7 +409,7 @@ def test_alpha_is_shared_by_the_family(project: pytest.Pytester, monkeypatch: py
     """)
     result = run(project, "-p", "no:randomly", "--prunebench-alpha=0.04", "--prunebench-strict=yes")
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["*comparisons passed, 4 cases"])
+    result.stdout.fnmatch_lines(["*comparisons passed, 4 cases*"])
     assert pytest.approx([0.01, 0.03]) == seen
 
 

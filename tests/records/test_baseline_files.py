@@ -24,6 +24,8 @@ from prunebench.records import (
     write_baseline,
 )
 from prunebench.records import record as record_module
+from prunebench.records.provenance import run_digest
+from prunebench.runs import DocumentedRun
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -100,6 +102,11 @@ def test_the_case_names_what_departs_from_the_defaults() -> None:
     assert name_case(workload="w", run="r", budget="full", select_on="validation") == "w/r-full-validation"
 
 
+def test_a_sparsity_of_zero_is_one_sparsity_however_it_is_written() -> None:
+    digests = {run_digest(DocumentedRun(name="r", sparsity={"w": zero}, source="")) for zero in (0, 0.0, -0.0)}
+    assert 1 == len(digests)
+
+
 def test_any_name_makes_a_path_inside_the_folder(tmp_path: Path) -> None:
     record = make_record(run="../../x y", workload="..")
     path = write_baseline(make_baseline(record), tmp_path / "baselines")
@@ -117,6 +124,10 @@ def test_a_family_is_one_workload_and_budget(tmp_path: Path) -> None:
         write_baseline(make_baseline(record), tmp_path)
     assert ["digits/b-quick-seed1", "digits/tiny-quick"] == family(tmp_path, workload="digits", budget="quick")
     assert not in_family("digits/quickly-full", workload="digits", budget="quick")
+    assert not in_family("digits/lamp-full-quick", workload="digits", budget="full")
+    assert in_family("digits/lamp-full-quick-seed1-bf16-validation", workload="digits", budget="quick")
+    assert in_family("digits/scan-vgg-400-kept29-bf16-adaptive", workload="digits", budget="400")
+    assert not in_family("digits/scan-net-400-600", workload="digits", budget="400")
     assert 4 == len(list_baselines(tmp_path))
 
 

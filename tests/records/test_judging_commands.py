@@ -126,6 +126,19 @@ def test_records_are_compared_with_records() -> None:
     assert 0 == call("compare", a.parent, b.parent).exit_code
 
 
+def test_two_files_of_two_cases_are_named() -> None:
+    message = misuse("compare", kept(make_record()), kept(make_record(run="other")))
+    assert "one file is of digits/tiny-quick, the other of digits/other-quick" in message
+
+
+def test_times_can_be_left_out() -> None:
+    timings = make_record().timings
+    slow = timings.model_copy(update={"evaluate": [2 * seconds for seconds in timings.evaluate]})
+    a, b = kept(make_record(timings=slow)), kept(make_record())
+    assert 1 == call("compare", a, b).exit_code
+    assert 0 == call("compare", a, b, "--no-times").exit_code
+
+
 def test_an_edited_baseline_spoils_its_own_case_only() -> None:
     based(make_record(), make_record(run="other"))
     path = Path("baselines/digits/tiny-quick.json")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prunebench.gate import Status, Tier, Verdict
-from prunebench.report import passed_lines
+from prunebench.report import notable, passed_lines
 
 
 def accuracy(case: str, points: float | None, status: Status = Status.PASS) -> Verdict:
@@ -28,10 +30,21 @@ SIZE = Verdict(run="run1", check="size", status=Status.PASS, expected="1", measu
 def test_the_least_sensitive_comparison_is_named_with_its_drop() -> None:
     found = passed_lines([accuracy("a", 0.5), accuracy("b", 1.25, Status.FAIL), SIZE], cases=2)
     assert found == [
-        "2 of 3 comparisons passed, 2 cases",
+        "2 of 3 comparisons passed, 2 cases; the others: 1 FAIL",
         "accuracy: every comparison would have failed a true drop of 1.25 points with 90 % power; "
         "least sensitive: b, accuracy",
     ]
+
+
+def test_times_of_another_machine_take_one_line() -> None:
+    def elsewhere(case: str) -> Verdict:
+        rule = "advisory: another machine (cpu A -> B)"
+        return replace(SIZE, case=case, tier=Tier.TIME, status=Status.INCOMPARABLE, advisory=True, rule=rule)
+
+    worse = accuracy("b", 1.25, Status.FAIL)
+    shown, lines = notable([SIZE, worse, elsewhere("a"), elsewhere("a"), elsewhere("b")])
+    assert [worse] == shown
+    assert ["3 times of 2 cases not compared: another machine (cpu A -> B)"] == lines
 
 
 def test_too_few_images_for_any_drop_are_not_passed_over() -> None:
@@ -40,4 +53,4 @@ def test_too_few_images_for_any_drop_are_not_passed_over() -> None:
 
 
 def test_without_accuracies_nothing_is_said_of_them() -> None:
-    assert ["1 of 1 comparisons passed"] == passed_lines([SIZE])
+    assert ["1 of 1 comparison passed"] == passed_lines([SIZE])
