@@ -104,6 +104,7 @@ def test_finetuning(
     )
     results.append((measured, run))
     prunebench_gate(measured, run=run)
+    training.discard()
 
 
 def _pass_or_fail(verdicts: Iterable[Verdict]) -> None:

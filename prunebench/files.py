@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,16 +38,35 @@ def cache_folder() -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path in the folder of `path` that takes its place, flushed to disk, when the block ends well.
 
-    A block that raises, or a process that is killed, leaves what stood at `path` before.
+    A block that raises, or a process that is killed, leaves what stood at `path` before. Where `path` is a link, the
+    file it leads to is replaced; a device or a pipe is written into.
 
     Raises:
         StorageError: the folder cannot be made or written (full disk, read-only), naming `path` and the reason.
     """
+    if _is_special(path):
+        with _sent_to(path) as temporary:
+            yield temporary
+        return
+    if os.path.islink(path):  # noqa: PTH114 - False, and no error, for a name that is too long
+        path = path.resolve()
     with _new_file(path) as temporary:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _sent_to(path: Path) -> Iterator[Path]:
+    """A temporary file whose content is written into `path` when the block ends well."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / "content"
+        yield temporary
+        try:
+            path.write_bytes(temporary.read_bytes())
+        except OSError as error:
+            raise _cannot_write(path, error) from error
 
 
 @contextlib.contextmanager
@@ -73,12 +94,38 @@ def check_writable(folder: Path) -> None:
     Raises:
         StorageError: they cannot, or the folder cannot be made.
     """
+    _try_writing(folder, folder)
+
+
+def check_target(path: Path) -> None:
+    """`check_writable` for a file that is to be written in the end.
+
+    Raises:
+        StorageError: it cannot be, or `path` is a folder.
+    """
+    if os.path.isdir(path):  # noqa: PTH112 - False, and no error, for a name that is too long
+        raise StorageError(f"cannot write '{path}': it is a folder; name a file")
+    if not _is_special(path):
+        _try_writing(path.parent, path)
+
+
+def _try_writing(folder: Path, path: Path) -> None:
+    """`path` is what an error is about."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise _cannot_write(path, error) from error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a device or a pipe, which is written into and never replaced."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _umask() -> int:
@@ -128,6 +175,20 @@ def _place_new(temporary: Path, path: Path) -> None:
     except OSError:  # a file system without links: claim the name, then fill it
         path.touch(exist_ok=False)
         temporary.replace(path)
+
+
+@functools.cache
+def source_digest(*sources: str) -> str:
+    """SHA-256 over modules and packages of prunebench, as paths below its folder: what a cached result was made by.
+
+    A changed comment counts too, which costs the making again of what was cached and nothing else.
+    """
+    package, digest = Path(__file__).parent, hashlib.sha256()
+    for source in sources:
+        files = [package / source] if source.endswith(".py") else sorted((package / source).rglob("*.py"))
+        for file in files:
+            digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def file_digest(path: Path) -> str:

@@ -205,7 +205,9 @@ def execute(
     training = fine_tune(run, setting, pruned, progress=progress)
     if save:
         save_state(training.best_state, save)
-    return record(run, setting, pruned, before, training)
+    measured = record(run, setting, pruned, before, training)
+    training.discard()
+    return measured
 
 
 def prune(run: DocumentedRun, setting: Setting) -> Pruned:
@@ -222,7 +224,10 @@ def prune(run: DocumentedRun, setting: Setting) -> Pruned:
 def fine_tune(
     run: DocumentedRun, setting: Setting, pruned: Pruned, *, progress: TrainingProgress | None = None
 ) -> Training:
-    """Fine-tune a copy of the pruned model by the budget's protocol; a stopped one goes on where it was."""
+    """Fine-tune a copy of the pruned model by the budget's protocol; a stopped one goes on where it was.
+
+    Call `Training.discard` once the results are kept.
+    """
     images, selection = setting.data.train, setting.data.test
     if setting.select_on == "validation":
         images, selection = split_validation(images, size=round(VALIDATION_IMAGES * len(images)), seed=setting.seed)

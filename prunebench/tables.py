@@ -29,6 +29,8 @@ from prunebench.runs import RUNS, Cited, DocumentedRun, documented_run
 FIGURES = ("size_mib", "size_percent", "accuracy_before", "accuracy_best", "dense_accuracy")
 WHOLE_NUMBERS = ("epochs", "test_images")
 TEXTS = ("name", "model", "source")
+MOST_DECIMALS = 12
+"""Of a figure: a document prints two or three."""
 
 
 def find_run(name: str) -> DocumentedRun:
@@ -94,4 +96,6 @@ def _claims(path: Path, content: dict[str, Any]) -> dict[str, Any]:
 def _figure(path: Path, key: str, value: Any) -> Cited:
     if isinstance(value, bool) or not isinstance(value, int | Decimal) or not math.isfinite(float(Decimal(value))):
         raise PlanError(f"'{key}' in the table '{path}' must be a number, got {value!r}")
+    if Decimal(value).as_tuple().exponent < -MOST_DECIMALS:  # type: ignore[operator]  # it is finite
+        raise PlanError(f"'{key}' in the table '{path}' has more than {MOST_DECIMALS} decimals: {value}")
     return Cited(Decimal(value), path.name)

@@ -98,12 +98,19 @@ class Training:
         epochs: every epoch in order.
         best_state, last_state: parameters and buffers after the best and the last epoch, on the CPU.
         resumed_after: the epoch an earlier, stopped process had reached; 0 where none had.
+        state_file: what the training could be taken up from, as long as its results are kept nowhere else.
     """
 
     epochs: tuple[Epoch, ...]
     best_state: Mapping[str, Tensor]
     last_state: Mapping[str, Tensor]
     resumed_after: int
+    state_file: Path | None = None
+
+    def discard(self) -> None:
+        """Remove the state file: the results are kept."""
+        if self.state_file is not None:
+            self.state_file.unlink(missing_ok=True)
 
     @property
     def best(self) -> Epoch:
@@ -147,7 +154,8 @@ def train(
         selection: images the best epoch is chosen on.
         masks: fine-tune under these: re-applied after every optimizer step, checked after every epoch.
         state_folder: keep the state after each epoch in a file there, named by everything that determines the result;
-            an earlier, stopped training of the same thing is taken up from it. Removed when the training ends.
+            an earlier, stopped training of the same thing is taken up from it. It stays until `Training.discard`, so
+            that results which could not be written are not lost.
 
     Raises:
         TrainingError: fewer than one epoch or image, or a loss that is not finite.
@@ -184,10 +192,12 @@ def train(
         progress.epoch_done(epoch, protocol.epochs)
     last_state = _copy(state.evaluated)
     model.load_state_dict(state.best_state)
-    if path is not None:
-        path.unlink(missing_ok=True)
     return Training(
-        epochs=tuple(state.epochs), best_state=state.best_state, last_state=last_state, resumed_after=resumed_after
+        epochs=tuple(state.epochs),
+        best_state=state.best_state,
+        last_state=last_state,
+        resumed_after=resumed_after,
+        state_file=path,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from torch import nn
 from prunebench.data import Augmentation, Dataset, load_cifar10, load_digits
 from prunebench.devices import Precision
 from prunebench.errors import CheckpointError, UnknownNameError
-from prunebench.files import cache_folder
+from prunebench.files import cache_folder, source_digest
 from prunebench.layout import lay_out_
 from prunebench.models import build_model, load_state, load_state_, read_metadata, save_state, state_digest
 from prunebench.runs import DocumentedRun
@@ -159,20 +158,9 @@ class Workload:
 def made_by_this_code(checkpoint: Path) -> bool:
     """Whether `train_dense` wrote this file, with every source that decides its bits as it stands now."""
     try:
-        return read_metadata(checkpoint).get("code") == _code_digest()
+        return read_metadata(checkpoint).get("code") == source_digest(*DENSE_TRAINING_SOURCES)
     except CheckpointError:
         return False
-
-
-@functools.cache
-def _code_digest() -> str:
-    """SHA-256 over `DENSE_TRAINING_SOURCES`; a changed comment counts, which costs one training and nothing else."""
-    package, digest = Path(__file__).parent, hashlib.sha256()
-    for source in DENSE_TRAINING_SOURCES:
-        files = [package / source] if source.endswith(".py") else sorted((package / source).rglob("*.py"))
-        for file in files:
-            digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def train_dense(
@@ -187,6 +175,9 @@ def train_dense(
     progress: TrainingProgress | None = None,
 ) -> Training:
     """Train the workload's dense model from scratch by its recipe, resumably, and write the last epoch to `output`.
+
+    The recipe's own place, `Workload.dense_checkpoint`, is for what the recipe makes: give other epochs or another
+    precision another `output`.
 
     The last epoch and not the best: choosing by the test set would flatter the checkpoint that all else starts from.
 
@@ -214,10 +205,11 @@ def train_dense(
         "data": data.digest,
         "seed": str(seed),
         "precision": precision,
-        "code": _code_digest(),
+        "code": source_digest(*DENSE_TRAINING_SOURCES),
         "accuracy": f"{training.last.evaluation.accuracy:.2f}",
     }
     save_state(training.last_state, output, metadata=metadata)
+    training.discard()
     return training
 
 

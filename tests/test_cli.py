@@ -111,6 +111,13 @@ def test_data_shows_digests_of_the_digits() -> None:
         (["run", "absent.toml"], ["absent.toml", "No such file"]),
         (["lint", "run9"], ["unknown run 'run9'"]),
         (["train", "--workload", "imagenet"], ["unknown workload 'imagenet'"]),
+        (["train", "--epochs", "1"], ["name its file with --output"]),
+        (["train", "--precision", "bf16"], ["name its file with --output"]),
+        (["train", "--output", "."], ["cannot write '.'", "it is a folder"]),
+        (["run", "run1", "--save", "."], ["cannot write '.'", "it is a folder"]),
+        (["run", "run1", "--json", "/proc/none/r.json"], ["cannot write '/proc/none/r.json'"]),
+        (["run", "run1", "--seed", "18446744073709551616"], ["--seed", "9223372036854775807"]),
+        (["run", "caf\udce9.toml"], ["is not UTF-8", "caf"]),
         (["data", "--workload", "cifar10", "--data", "nowhere"], ["nowhere", "(1)", "(2)", "(3)"]),
     ],
 )
@@ -149,8 +156,23 @@ class _Harmful:
     witness = ""
 
 
+def _sparse(path: Path) -> None:
+    torch.save({name: tensor.to_sparse() for name, tensor in build_model("vgg").state_dict().items()}, path)
+
+
+def _without_values(path: Path) -> None:
+    with torch.device("meta"):
+        torch.save(build_model("vgg").state_dict(), path)
+
+
 @pytest.mark.parametrize(
-    ("write", "part"), [(_other_architecture, "another architecture"), (_truncated, "damaged, truncated")]
+    ("write", "part"),
+    [
+        (_other_architecture, "another architecture"),
+        (_truncated, "damaged, truncated"),
+        (_sparse, "as a torch.sparse_coo tensor: expected plain tensors"),
+        (_without_values, "as a meta tensor: expected plain tensors"),
+    ],
 )
 def test_an_unusable_checkpoint_is_named(write: Callable[[Path], None], part: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.pth"
@@ -202,7 +224,7 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
     occupied = tmp_path / "occupied"
     occupied.write_text("a file where the cache should be")
     monkeypatch.setenv("PRUNEBENCH_CACHE", str(occupied / "cache"))
-    result = call("train", "--epochs", 1)
+    result = call("train")
     assert_one_clear_line(result, "cannot write", "occupied", "PRUNEBENCH_CACHE")
 
 
@@ -226,6 +248,18 @@ def test_a_record_that_cannot_be_written_is_named(untrained_checkpoint: Path, tm
     output = tmp_path / "file" / "record.json"
     result = call("run", "run1", "--checkpoint", untrained_checkpoint, "--no-finetune", "--json", output)
     assert_one_clear_line(result, "cannot write", "record.json")
+
+
+def test_a_figure_of_absurd_precision_is_named(tmp_path: Path) -> None:
+    table = _write_table(tmp_path / "mine.toml", claims="size_percent = 1e-3000000")
+    assert_one_clear_line(call("lint", table), "size_percent", "more than 12 decimals")
+
+
+def test_every_layer_that_a_table_leaves_out_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('[sparsity]\n"backbone.conv0.weight" = 0\n')
+    assert_one_clear_line(
+        call("lint", tmp_path / "mine.toml"), "'backbone.conv1.weight', ", "'classifier.weight': give"
+    )
 
 
 LAYERS = [*(f"backbone.conv{i}.weight" for i in range(8)), "classifier.weight"]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -156,6 +157,24 @@ def test_a_path_that_is_a_folder_is_a_storage_error_and_stays(tmp_path: Path) ->
         write_text(path, "new")
     assert path.is_dir()
     assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_link_stays_a_link_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("real.json")
+    write_text(tmp_path / "link.json", "new")
+    assert (tmp_path / "link.json").is_symlink()
+    assert "new" == (tmp_path / "real.json").read_text()
+
+
+def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_text)
+        write_text(pipe, "through")
+        assert "through" == read.result(timeout=60)
+    assert pipe.is_fifo()
 
 
 def test_a_name_that_is_too_long_is_a_storage_error(tmp_path: Path) -> None:

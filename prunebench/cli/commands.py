@@ -10,7 +10,7 @@ import click
 
 from prunebench.cli.options import shared
 from prunebench.cli.shell import FILE, Group
-from prunebench.files import RUN_FOLDER
+from prunebench.files import RUN_FOLDER, check_target
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -69,6 +69,9 @@ def run(
 
     documented, chosen = find_run(run), find_workload(workload)
     afford = chosen.budget(budget or "quick")
+    for path in (output, save):
+        if path:
+            check_target(path)
 
     from prunebench.devices import resolve_device
     from prunebench.gate import Status, check_record, worst_first
@@ -123,10 +126,22 @@ def run(
 def train(
     workload: str, data: Path | None, device: str, precision: Any, seed: int, epochs: int | None, output: Path | None
 ) -> None:
-    """Train a dense checkpoint from scratch. Interrupt it any time: the same command goes on."""
+    """Train a dense checkpoint from scratch. Interrupt it any time: the same command goes on.
+
+    The cache is for what the recipe makes. With other epochs, another seed or bf16, name a file with --output, and give
+    it to the other commands with --checkpoint.
+    """
     from prunebench.workloads import find_workload, train_dense
 
     chosen = find_workload(workload)
+    if epochs == chosen.dense_protocol.epochs:
+        epochs = None
+    if output is None and (epochs or seed or precision != "fp32"):
+        raise click.UsageError(
+            "other epochs, another seed or bf16 make another checkpoint: name its file with --output"
+        )
+    if output:
+        check_target(output)
 
     from prunebench.devices import resolve_device
     from prunebench.memory import keep_freed_memory

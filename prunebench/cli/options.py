@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import click
 
 from prunebench.cli.shell import FILE
+
+LARGEST_SEED = 2**63 - 1
+"""What torch's generators take."""
+
+
+class FiniteRange(click.FloatRange):
+    """A float in a range; `nan` and `inf` are in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The float."""
+        converted = super().convert(value, param, ctx)
+        if not math.isfinite(converted):
+            self.fail(f"expected a finite number, got {value}", param, ctx)
+        return converted
 
 
 def shared(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -22,7 +38,7 @@ def shared(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             show_default=True,
             help="Arithmetic of training; evaluation is fp32.",
         ),
-        "seed": click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+        "seed": click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True),
     }
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prunebench.cli.options import shared
+from prunebench.cli.options import FiniteRange, shared
 from prunebench.cli.shell import FILE
-from prunebench.files import check_writable, write_text
+from prunebench.files import check_target, write_text
 
 if TYPE_CHECKING:
     from torch import nn
 
     from prunebench.data import Dataset, ImageSet
-    from prunebench.planning import Cost, Curves, FineTune, Goal, Inventory, Plan, Refinement, Rule, Trial
+    from prunebench.planning import Cost, Curves, FineTune, Goal, Inventory, Plan, PlanRecord, Refinement, Rule, Trial
     from prunebench.progress import ProgressBar
     from prunebench.sensitivity import Scan
     from prunebench.workloads import Workload
@@ -92,13 +92,11 @@ class Loaded:
 @click.command()
 @click.option("--scan", "scan_file", type=FILE, help="A sensitivity scan (JSON). Allocators do without.")
 @click.option("--rule", type=click.Choice(RULES), default="optimal", show_default=True, help="What chooses sparsities.")
-@click.option("--max-drop", type=click.FloatRange(min=0), help="Points of accuracy that may be lost.")
-@click.option("--size", "size_percent", type=click.FloatRange(min=0), help="Nominal size, percent of dense, at most.")
+@click.option("--max-drop", type=FiniteRange(min=0), help="Points of accuracy that may be lost.")
+@click.option("--size", "size_percent", type=FiniteRange(min=0), help="Nominal size, percent of dense, at most.")
 @click.option("--nonzeros", type=click.IntRange(min=0), help="Nonzeros over all parameters, at most.")
-@click.option(
-    "--file-size", "file_percent", type=click.FloatRange(min=0), help="Sparse file, percent of dense, at most."
-)
-@click.option("--macs", "macs_percent", type=click.FloatRange(min=0), help="Sparse MACs, percent of dense, at most.")
+@click.option("--file-size", "file_percent", type=FiniteRange(min=0), help="Sparse file, percent of dense, at most.")
+@click.option("--macs", "macs_percent", type=FiniteRange(min=0), help="Sparse MACs, percent of dense, at most.")
 @click.option(
     "--cost",
     type=click.Choice(["size", "file", "macs"]),
@@ -110,7 +108,7 @@ class Loaded:
 @click.option("--step", type=float, default=0.01, show_default=True, help="Optimal: between candidate sparsities.")
 @click.option(
     "--caution",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=1.0,
     show_default=True,
     help="Plan by each scanned accuracy less so many standard errors: the best of many is flattered.",
@@ -172,7 +170,8 @@ def plan(**options: Any) -> None:
 
     for path in (request.output, request.json_file):
         if path:
-            check_writable(path.parent)
+            check_target(path)
+    _earlier(request)
     scan = read_any_scan(request.scan_file) if request.scan_file else None
     if scan and scan.compounding and request.rule == "compounding":
         raise PlanError(
@@ -367,7 +366,7 @@ def _finetune(request: Request, loaded: Loaded, progress: ProgressBar) -> FineTu
             masks=masks,
             state_folder=cache_folder() / "training",
             progress=progress,
-        )
+        ).discard()
 
     return finetune
 
@@ -430,33 +429,62 @@ def _settings(request: Request, loaded: Loaded) -> str:
 
 def _finished(request: Request, loaded: Loaded) -> list[Trial]:
     """What an earlier command measured of the same model on the same images in the same way."""
-    from prunebench.errors import PlanError
-    from prunebench.planning import read_plan
-
-    if request.json_file is None or not request.json_file.exists():
+    record = _earlier(request)
+    if record is None:
         return []
-    record = read_plan(request.json_file)
     ours = (loaded.digest, loaded.choosing.digest, _settings(request, loaded))
     if not record.trials or (record.base_digest, record.choosing_digest, record.settings) == ours:
         return list(record.trials)
-    raise PlanError(
-        f"'{request.json_file}' keeps what was measured of another model, on other images or with other fine-tuning: "
-        "choose another file for --json, or delete it"
-    )
+    raise _of_another_model(request)
 
 
-def _keep(request: Request, loaded: Loaded | None, trials: list[Trial], **results: Any) -> None:
+def _keep(request: Request, loaded: Loaded, trials: list[Trial], **results: Any) -> None:
     from prunebench.planning import PlanRecord, write_plan
 
     assert request.json_file is not None
     record = PlanRecord(
-        base_digest=loaded.digest if loaded else None,
-        choosing_digest=loaded.choosing.digest if loaded and trials else None,
-        settings=_settings(request, loaded) if loaded and trials else "",
+        base_digest=loaded.digest,
+        choosing_digest=loaded.choosing.digest if trials else None,
+        settings=_settings(request, loaded) if trials else "",
         trials=trials,
         **results,
     )
     write_plan(record, request.json_file)
+
+
+def _keep_plan(request: Request, loaded: Loaded | None, **results: Any) -> None:
+    """A plan that nothing was measured for, beside what its file keeps of a refinement: that may be hours of work."""
+    from prunebench.planning import PlanRecord, write_plan
+
+    assert request.json_file is not None
+    digest = loaded.digest if loaded else None
+    earlier = _earlier(request)
+    if earlier is None or not earlier.trials:
+        earlier = PlanRecord(base_digest=digest)
+    elif digest not in (None, earlier.base_digest):
+        raise _of_another_model(request)
+    write_plan(earlier.model_copy(update={"measured": None, "finetuned": None, **results}), request.json_file)
+
+
+def _earlier(request: Request) -> PlanRecord | None:
+    """What the file of --json holds from before.
+
+    Raises:
+        RecordError: something else than a plan, which is not to be overwritten.
+    """
+    from prunebench.planning import read_plan
+
+    path = request.json_file
+    return read_plan(path) if path is not None and path.is_file() else None
+
+
+def _of_another_model(request: Request) -> Exception:
+    from prunebench.errors import PlanError
+
+    return PlanError(
+        f"'{request.json_file}' keeps what was measured of another model, on other images or with other fine-tuning: "
+        "choose another file for --json, or delete it"
+    )
 
 
 def _test(
@@ -524,13 +552,14 @@ def _write(
         results = {"plan": made}
         if tested:
             results |= {"measured": tested["measured"], "finetuned": tested["finetuned"]}
-        _keep(request, loaded, _with_earlier(request, loaded, refinement), **results)
+        if refinement and loaded:
+            _keep(request, loaded, _with_earlier(request, loaded, refinement), **results)
+        else:
+            _keep_plan(request, loaded, **results)
         click.echo(f"Record: {request.json_file}")
 
 
-def _with_earlier(request: Request, loaded: Loaded | None, refinement: Refinement | None) -> list[Trial]:
+def _with_earlier(request: Request, loaded: Loaded, refinement: Refinement) -> list[Trial]:
     """The refinement's measurements, then those that its file kept for other goals: they may be wanted again."""
-    if refinement is None or loaded is None:
-        return []
     ours = [trial.sparsity for trial in refinement.trials]
     return [*refinement.trials, *(trial for trial in _finished(request, loaded) if trial.sparsity not in ours)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from prunebench.cli.options import FiniteRange
 from prunebench.cli.shell import FILE
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def plot() -> None:
 
 @plot.command()
 @click.argument("scans", type=FILE, nargs=-1, required=True)
-@click.option("--floor", type=click.FloatRange(0, 100), help="Accuracy in percent to draw as a line.")
-@click.option("--lowest", type=click.FloatRange(0, 100), help="Accuracy in percent where the axis begins.")
+@click.option("--floor", type=FiniteRange(0, 100), help="Accuracy in percent to draw as a line.")
+@click.option("--lowest", type=FiniteRange(0, 100), help="Accuracy in percent where the axis begins.")
 @OUTPUT
 def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | None, output: Path) -> None:
     """Draw the curves of one to four SCANS, one panel a layer: accuracy by the sparsity of that layer alone.
@@ -66,7 +67,7 @@ def parameters(source: Path, model: str, output: Path) -> None:
 @MODEL
 @click.option(
     "--near-zero",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="A weight counts as near zero where |w| is under this. Default: 0.001.",
 )
 @OUTPUT

@@ -16,6 +16,13 @@ FILE = click.Path(path_type=Path)  # prunebench itself says what is wrong with a
 class Group(click.Group):
     """Errors of prunebench become one line and exit code 2."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; what is not UTF-8 could be neither printed nor kept."""
+        for argument in args:
+            if not _is_unicode(argument):
+                fail(f"an argument is not UTF-8: {argument.encode(errors='backslashreplace').decode()}")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what goes wrong into a line and an exit code."""
         try:
@@ -33,6 +40,14 @@ class Group(click.Group):
             if error.filename is None:
                 raise
             fail(str(StorageError(f"cannot use '{error.filename}': {error.strerror}")))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def fail(message: str) -> NoReturn:

@@ -39,6 +39,9 @@ def load_state(path: Path) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"'{path}' holds {type(value).__name__} under {name!r}: expected a state_dict, tensors by name"
             )
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            kind = "quantized" if value.is_quantized else "meta" if value.is_meta else str(value.layout)
+            raise CheckpointError(f"'{path}' holds '{name}' as a {kind} tensor: expected plain tensors with values")
     return dict(loaded)
 
 

@@ -107,7 +107,15 @@ class Curves:
                 gains, but lose what each loses.
             extrapolate: go on from the last point in a straight line to guessing at sparsity 1, where a layer passes
                 nothing on. What a plan gains there is an assumption until it is measured.
+
+        Raises:
+            PlanError: the base model of the scan has no image right.
         """
+        if not scan.base_correct:
+            raise PlanError(
+                f"the scan's base model has none of its {scan.images:,} images right and so nothing to lose: scan a "
+                "trained model, on more images"
+            )
         chance = _chance(scan)
         curves = {}
         for layer in scan.layers:

@@ -37,7 +37,7 @@ class AnswerStore:
     """Files of answers in one folder, one a point, for scans with one `key`.
 
     The key is a JSON-able description of all that an answer depends on besides the weight that is pruned and how far:
-    model, data, criterion, precision, batches, machine. It is written beside the answers for whoever looks there.
+    model, data, criterion, precision, batches, machine, code. It is written beside the answers for whoever looks there.
     """
 
     def __init__(self, folder: Path, key: dict[str, Any], *, images: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,6 +19,7 @@ from prunebench.devices import Precision, arithmetic, model_device
 from prunebench.environment import environment, exact_fingerprint
 from prunebench.errors import PlanError, UnknownNameError
 from prunebench.evaluation import evaluation_mode
+from prunebench.files import source_digest
 from prunebench.measure import count_macs, nonzeros
 from prunebench.models import prunable_parameters, state_digest
 from prunebench.pruning import CRITERIA, compounded, keep_masks, pruned_count
@@ -26,6 +29,9 @@ from prunebench.sensitivity.bounds import HalfWidth
 from prunebench.sensitivity.recomputation import Recomputation, recomputation
 from prunebench.sensitivity.scan import SPARSITIES, Mode, Scan, ScannedLayer
 from prunebench.sensitivity.stopping import BATCH_SIZES, Question, points_of, rule_of
+
+ANSWERING_SOURCES = ("data", "devices.py", "evaluation.py", "models", "pruning", "sensitivity")
+"""Where, below the package, stands what decides an answer: what others answered is not gone on with."""
 
 _PROBE_IMAGES = 2
 
@@ -87,6 +93,8 @@ def sensitivity_scan(
         "batch_size": batch_size,
         "order": order_seed,
         "machine": exact_fingerprint(device),
+        "forward": _forward_digest(model),
+        "code": source_digest(*ANSWERING_SOURCES),
     }
     answers = AnswerStore(store, key, images=len(data)) if store else None
     masks = _masks(model, sparsities, layers, criterion, compounding=compounding)
@@ -125,6 +133,12 @@ def sensitivity_scan(
         seconds=time.perf_counter() - started,
         environment=environment(device),
     )
+
+
+def _forward_digest(model: nn.Module) -> str:
+    """Of what the weights' digest leaves out: the modules around them, and how they lie in memory, which rounds."""
+    strides = {name: list(parameter.stride()) for name, parameter in model.named_parameters()}
+    return hashlib.sha256(json.dumps([repr(model), strides]).encode()).hexdigest()
 
 
 def _masks(

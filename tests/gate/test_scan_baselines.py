@@ -239,3 +239,22 @@ def test_several_scans_of_one_data_set_share_the_chance_of_a_false_alarm() -> No
         verdicts = compare_scan(make_scan(losing(PLACES[0], 1)), Path("baselines"), thresholds=Thresholds())
         alphas.append({verdict.evidence.get("alpha") for verdict in verdicts} - {None})
     assert [{0.01}, {0.005}] == alphas
+
+
+def test_an_approved_scan_is_drawn_and_planned_from_like_any_other() -> None:
+    scan = make_scan()
+    approve_scan(scan, reason="first")
+    write_scan(scan, Path("scan.json"))
+    for path in (STANDING, Path("scan.json")):
+        for kind in ("sensitivity", "parameters"):
+            done = call("plot", kind, path, "--output", f"{path.stem}-{kind}.svg")
+            assert 0 == done.exit_code, done.output
+        planned = call("plan", "--scan", path, "--max-drop", 50, "--output", f"{path.stem}.toml")
+        assert 0 == planned.exit_code, planned.output
+
+
+def test_a_scan_among_records_is_called_what_it_is() -> None:
+    approve_scan(make_scan(), reason="first")
+    result = call("compare", STANDING.parent)
+    assert 2 == result.exit_code
+    assert "holds a sensitivity scan, and those are judged one by one: name its file" in result.output

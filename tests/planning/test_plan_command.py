@@ -164,6 +164,9 @@ def test_a_size_out_of_reach_is_one_line_with_what_can_be_reached(scan_file: Pat
         (["--scan", "SCAN", "--size", 30, "--macs", 1], ["only one of"]),
         (["--scan", "SCAN", "--size", -1], ["-1"]),
         (["--scan", "SCAN", "--size", "nan"], ["finite", "nan"]),
+        (["--scan", "SCAN", "--rule", "documented", "--max-drop", "nan"], ["finite", "nan"]),
+        (["--scan", "SCAN", "--size", 30, "--caution", "inf"], ["finite", "inf"]),
+        (["--scan", "SCAN", "--size", 30, "--json", "SCAN"], ["'", "scan.json'"]),
         (["--scan", "SCAN", "--size", 30, "--step", 0], ["step", "got 0"]),
         (["--scan", "SCAN", "--rule", "documented", "--size", 30], ["needs --max-drop"]),
         (["--scan", "SCAN", "--rule", "compounding", "--max-drop", 1, "--size", 9], ["takes no target"]),
@@ -232,6 +235,17 @@ def test_a_refinement_keeps_its_trials_and_goes_on_from_them(tiny: Callable[...,
     assert 0 == other.exit_code, other.output
     measured = [trial.sparsity for trial in read_plan(tmp_path / "r.json").trials]
     assert all(trial.sparsity in measured for trial in record.trials)
+
+
+def test_a_plan_without_measurements_keeps_those_of_its_file(tiny: Callable[..., Result], tmp_path: Path) -> None:
+    tiny("--size", 40, "--refine", 2, "--images", 100, "--json", tmp_path / "r.json")
+    before = read_plan(tmp_path / "r.json")
+    assert before.trials
+    done = tiny("--size", 55, "--json", tmp_path / "r.json")
+    assert 0 == done.exit_code, done.output
+    after = read_plan(tmp_path / "r.json")
+    assert before.plan != after.plan
+    assert (before.trials, before.base_digest, before.settings) == (after.trials, after.base_digest, after.settings)
 
 
 def test_fine_tuning_between_rounds_is_measured(tiny: Callable[..., Result], tmp_path: Path) -> None:

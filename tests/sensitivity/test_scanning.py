@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from prunebench.sensitivity import (
     ScanProgress,
     read_scan,
     replay,
+    scanning,
     sensitivity_scan,
     write_scan,
 )
@@ -220,6 +223,34 @@ def test_another_model_data_or_precision_shares_nothing(tmp_path: Path) -> None:
         fresh = sensitivity_scan(model, data, sparsities=SPARSITIES, precision=precision)
         assert measured(fresh) == measured(kept)
     assert 4 == len(list(tmp_path.iterdir()))
+
+
+def test_another_forward_pass_of_the_same_weights_shares_nothing(tmp_path: Path) -> None:
+    """What the weights' digest does not see: other modules between them, another place in memory."""
+    model, data = built(Plain), images()
+    other = copy.deepcopy(model)
+    other.backbone[2] = nn.Tanh()
+    for each in (model, other, copy.deepcopy(model).to(memory_format=torch.channels_last)):
+        kept = sensitivity_scan(each, data, sparsities=SPARSITIES, store=tmp_path)
+        assert measured(sensitivity_scan(each, data, sparsities=SPARSITIES)) == measured(kept)
+    assert 3 == len(list(tmp_path.iterdir()))
+
+
+def test_answers_of_other_code_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = built(Plain), images()
+    sensitivity_scan(model, data, sparsities=SPARSITIES, store=tmp_path)
+    monkeypatch.setattr(scanning, "source_digest", lambda *sources: "of other code")
+    sensitivity_scan(model, data, sparsities=SPARSITIES, store=tmp_path)
+    assert 2 == len(list(tmp_path.iterdir()))
+
+
+def test_a_module_that_answering_comes_to_need_counts_as_its_code() -> None:
+    """What `prunebench.sensitivity` imports decides an answer, or stands here as not doing so."""
+    without_effect = {"documents", "environment", "errors", "files", "measure"}
+    script = "import sys, prunebench.sensitivity; print(*sys.modules)"
+    imported = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    needed = {name.split(".")[1] for name in imported if name.startswith("prunebench.")}
+    assert {source.removesuffix(".py") for source in scanning.ANSWERING_SOURCES} == needed - without_effect
 
 
 @pytest.mark.parametrize(

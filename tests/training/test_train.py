@@ -83,9 +83,11 @@ def fine_tune(
     model = model if model is not None else conv_model()
     masks = half_masks(model)
     masks.apply_(model)
-    return train(
+    training = train(
         model, data, protocol, selection=SELECTION, seed=seed, masks=masks, state_folder=folder, progress=progress
     )
+    training.discard()
+    return training
 
 
 class StopAfter(TrainingProgress):
@@ -346,6 +348,21 @@ def test_progress_hears_that_a_training_is_taken_up(tmp_path: Path) -> None:
 
     fine_tune(PROTOCOL, tmp_path, Listen())
     assert [(2, 4), (3,), (4,)] == heard
+
+
+def test_a_finished_training_is_not_lost_before_its_results_are_kept(tmp_path: Path) -> None:
+    model = conv_model()
+    masks = half_masks(model)
+    masks.apply_(model)
+    settings = {"selection": SELECTION, "seed": 7, "masks": masks, "state_folder": tmp_path}
+    first = train(model, DATA, PROTOCOL, **settings)
+    again = conv_model()
+    masks.apply_(again)
+    second = train(again, DATA, PROTOCOL, **settings)
+    assert (0, PROTOCOL.epochs) == (first.resumed_after, second.resumed_after)
+    assert_same_to_the_byte(first, second)
+    second.discard()
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_the_state_is_one_file_while_training_and_none_at_the_end(tmp_path: Path) -> None:
