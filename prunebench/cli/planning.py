@@ -205,6 +205,8 @@ def plan(**options: Any) -> None:
         )
         tested = _test(request, made, curves, loaded, progress) if request.measure or refinement else None
     click.echo(f"{plan_table(made)}\n\n{cost_table(made, inventory)}")
+    if request.rule == "optimal" and (unused := _unused_limit(request, inventory, sparsity)):
+        click.echo(f"\n{unused}")
     if refinement:
         count = len(loaded.choosing) if loaded else 0
         click.echo(f"\nMeasured on {count:,} {request.choose_on} images:\n")
@@ -265,6 +267,17 @@ def _limit(request: Request, inventory: Inventory) -> tuple[Cost, float] | None:
     if request.nonzeros is not None:
         return cost, BITS * request.nonzeros
     return cost, getattr(request, target) / 100 * inventory.dense_total(cost)
+
+
+def _unused_limit(request: Request, inventory: Inventory, sparsity: dict[str, float]) -> str | None:
+    """That a plan stays far within its limit, which looks like a mistake and is none."""
+    limit = _limit(request, inventory)
+    if limit is None or (spent := inventory.total(limit[0], inventory.kept(sparsity))) > 0.95 * limit[1]:
+        return None
+    spelled, most = 100 * spent / inventory.dense_total(limit[0]), 100 * limit[1] / inventory.dense_total(limit[0])
+    return (
+        f"{spelled:.2f} % of dense is enough: by these curves nothing is won between it and the limit of {most:.2f} %."
+    )
 
 
 def _goal(request: Request, inventory: Inventory) -> Goal:

@@ -141,6 +141,12 @@ def test_every_rule_writes_a_table_that_can_be_read(scan_file: Path, tmp_path: P
     assert f"{plan.nonzeros:,}" in result.output
 
 
+def test_a_limit_that_does_not_bind_is_no_riddle(scan_file: Path) -> None:
+    assert "is enough" not in call("--scan", scan_file, "--size", 29).output
+    slack = call("--scan", scan_file, "--size", 120).output
+    assert "% of dense is enough: by these curves nothing is won between it and the limit of 120.00 %." in slack
+
+
 def test_sparsities_are_not_compounded_twice(scan_file: Path, tmp_path: Path) -> None:
     compounded = tmp_path / "compounded.json"
     write_scan(read_scan(scan_file).model_copy(update={"compounding": True}), compounded)

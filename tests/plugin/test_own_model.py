@@ -1,0 +1,81 @@
+"""docs/own-model.md does what it says, for a model and data that are none of prunebench's."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from record_factory import make_baseline
+
+from prunebench.cli import main
+from prunebench.records import Approval, collect, write_baseline
+from prunebench.records.scans import approved_scan, read_any_scan, write_scan_baseline
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parents[2]
+MINE = """
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+train_images, test_images = (torch.randint(0, 256, (n, 3, 8, 8), dtype=torch.uint8) for n in (300, 200))
+
+def build():
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 2)]
+    return nn.Sequential(*layers)
+
+def answers(images):
+    model = build()
+    model.load_state_dict(torch.load("signnet.pth", weights_only=True))
+    with torch.inference_mode():
+        return model(images.float() / 255).argmax(dim=1)
+
+train_labels, test_labels = answers(train_images), answers(test_images)
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> pytest.Pytester:
+    """A project with the tests of the page, in its order, and what it says is yours."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/own-model.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert 3 == len(blocks)
+    pytester.makepyfile(test_pruned="\n\n".join(blocks).replace("from mine", "import mine\nfrom mine"))
+    pytester.makepyfile(mine=MINE)
+    pytester.makepyfile(mine_parts=MINE.partition("def answers")[0])
+    pytester.run(
+        "python", "-c", "import torch; from mine_parts import build; torch.save(build().state_dict(), 'signnet.pth')"
+    )
+    return pytester
+
+
+def test_the_page_works_from_the_first_record_to_a_change(project: pytest.Pytester) -> None:
+    first = project.runpytest_subprocess("-p", "no:randomly", timeout=300)
+    first.assert_outcomes(passed=3)
+    first.stdout.fnmatch_lines(["NO_BASELINE signs/half-ci: *", "NO_BASELINE signs/scan-signnet-200: *"])
+    records = project.path / ".prunebench" / "records"
+    assert {"signs/half-ci", "signs/half-ci-seed1", "signs/half-ci-seed2"} == {*collect(records).records}
+    for record in collect(records).records.values():
+        write_baseline(make_baseline(record), project.path / "baselines")
+    (scan,) = (records / "scans" / "signs").iterdir()
+    for arguments in (("plot", "sensitivity", scan, "-o", "s.png"), ("plan", "--scan", scan, "--max-drop", 2)):
+        done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        assert 0 == done.exit_code, done.output
+
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    approval = Approval(by="Somebody <some@body.example>", at=at, reason="first", replaced=None)
+    write_scan_baseline(approved_scan(read_any_scan(scan), approval), project.path / "baselines")
+
+    strict = ("-p", "no:randomly", "--prunebench-strict=yes", "--prunebench-times=no")
+    project.runpytest_subprocess(*strict, timeout=300).assert_outcomes(passed=3)
+
+    tests = project.path / "test_pruned.py"
+    tests.write_text(tests.read_text().replace('"4.weight": 0.6', '"4.weight": 0.9'))
+    worse = project.runpytest_subprocess(*strict, "-k", "not procedure and not curves", timeout=300)
+    worse.assert_outcomes(failed=1, deselected=2)
+    worse.stdout.fnmatch_lines(["*approve * --only signs/half-ci --incomparable signs/half-ci *"])
