@@ -1,0 +1,79 @@
+"""What `prunebench plan` was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prunebench.planning import Cost, Goal, Inventory, Rule
+
+FROM_WEIGHTS = ("magnitude", "lamp")
+TARGETS = {"size_percent": "size", "nonzeros": "size", "file_percent": "file", "macs_percent": "macs"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the command was asked for."""
+
+    rule: Rule
+    scan_file: Path | None
+    previous: str | None
+    max_drop: float | None
+    size_percent: float | None
+    nonzeros: int | None
+    file_percent: float | None
+    macs_percent: float | None
+    cost: Cost
+    step: float
+    caution: float
+    extrapolate: bool
+    workload: str
+    checkpoint: Path | None
+    data: Path | None
+    device: str
+    seed: int
+    measure: bool
+    rounds: int
+    probes: bool
+    search: int
+    finetune: bool
+    budget: str
+    choose_on: str
+    images: int
+    output: Path | None
+    json_file: Path | None
+
+    @property
+    def target(self) -> str | None:
+        """Which of the targets of size was given."""
+        return next((name for name in TARGETS if getattr(self, name) is not None), None)
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether weights are needed, and not only what a scan says of them."""
+        return bool(self.scan_file is None or self.rule in FROM_WEIGHTS or self.measure or self.rounds)
+
+
+def limit_of(request: Request, inventory: Inventory) -> tuple[Cost, float] | None:
+    """The cost that is limited, and to how many bits, bytes or MACs."""
+    from prunebench.planning.costs import BITS
+
+    target = request.target
+    if target is None:
+        return None
+    cost: Any = TARGETS[target]
+    if request.nonzeros is not None:
+        return cost, BITS * request.nonzeros
+    return cost, getattr(request, target) / 100 * inventory.dense_total(cost)
+
+
+def goal_of(request: Request, inventory: Inventory) -> Goal:
+    """What an optimal plan makes least, and what it stays within."""
+    from prunebench.planning import Goal
+
+    limit = limit_of(request, inventory)
+    if limit is None:
+        return Goal(cost=request.cost, max_drop=request.max_drop)
+    return Goal(cost=limit[0], limit=limit[1])

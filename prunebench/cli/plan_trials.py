@@ -1,0 +1,237 @@
+"""What `prunebench plan` measures: the base model and its data, the refinement, and the file that keeps its trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prunebench.cli.plan_request import Request, goal_of, limit_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prunebench.data import Dataset, ImageSet
+    from prunebench.planning import Curves, FineTune, Inventory, Plan, PlanRecord, Refinement, Trial
+    from prunebench.progress import ProgressBar
+    from prunebench.sensitivity import Scan
+    from prunebench.workloads import Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """The base model and the data it is measured on.
+
+    Attributes:
+        training, choosing: what fine-tuning trains on, and what plans and epochs are chosen by.
+        reporting: test images that neither plan nor epoch was chosen by.
+    """
+
+    workload: Workload
+    model: nn.Module
+    digest: str
+    data: Dataset
+    training: ImageSet
+    choosing: ImageSet
+    reporting: ImageSet
+
+
+def load_base(request: Request, scan: Scan | None, progress: ProgressBar) -> Loaded:
+    """The base model, which has to be the one of `scan`, and its images: for training, choosing and reporting."""
+    from prunebench.data import split_validation
+    from prunebench.devices import resolve_device
+    from prunebench.errors import PlanError
+    from prunebench.workloads import find_workload
+
+    workload = find_workload(request.workload)
+    workload.budget(request.budget)
+    device = resolve_device(request.device)
+    progress.stage("data")
+    data = workload.load(request.data, progress.loading)
+    progress.stage("base model")
+    base = workload.dense_model(data, checkpoint=request.checkpoint, device=device, progress=progress)
+    if scan and scan.model_digest != base.digest:
+        raise PlanError(
+            f"the scan '{request.scan_file}' is of other weights ({scan.model_digest[:12]}) than {base.origin} "
+            f"({base.digest[:12]}): give the scanned model with --checkpoint, or scan this one"
+        )
+    training, reporting, seed = data.train, data.test, request.seed
+    if request.choose_on == "validation":
+        training, choosing = split_validation(training, size=min(request.images, len(training) // 2), seed=seed)
+    else:
+        reporting, choosing = split_validation(reporting, size=min(request.images, len(reporting) // 2), seed=seed)
+    return Loaded(
+        workload=workload,
+        model=base.model,
+        digest=base.digest,
+        data=data,
+        training=training,
+        choosing=choosing,
+        reporting=reporting if request.rounds or request.finetune else data.test,
+    )
+
+
+def _finetune(request: Request, loaded: Loaded, progress: ProgressBar) -> FineTune | None:
+    from prunebench.files import cache_folder
+    from prunebench.training import train
+
+    if not request.finetune:
+        return None
+    protocol = _protocol(request, loaded)
+
+    def finetune(model: Any, masks: Any) -> None:
+        progress.stage("fine-tuning")
+        train(
+            model,
+            loaded.training,
+            protocol,
+            selection=loaded.choosing,
+            seed=request.seed,
+            masks=masks,
+            state_folder=cache_folder() / "training",
+            progress=progress,
+        ).discard()
+
+    return finetune
+
+
+def _protocol(request: Request, loaded: Loaded) -> Any:
+    from prunebench.runs import DocumentedRun
+
+    undocumented = DocumentedRun(name="plan", sparsity={}, source="prunebench plan")
+    return loaded.workload.budget(request.budget).protocol_for(undocumented)
+
+
+def refined(request: Request, curves: Curves, loaded: Loaded, progress: ProgressBar) -> Refinement:
+    """The rounds of --refine and the search after them, gone on with from what the file of --json holds."""
+    from prunebench.planning import measure_on, refine
+    from prunebench.report.plans import trial_line
+
+    finished = _finished(request, loaded)
+    new: list[Trial] = []
+
+    def keep(trial: Trial) -> None:
+        new.append(trial)
+        progress.line(trial_line(trial))
+        if request.json_file:
+            keep_trials(request, loaded, [*finished, *new])
+
+    progress.stage("measuring plans")
+    return refine(
+        curves,
+        goal_of(request, curves.inventory),
+        measure_on(
+            loaded.model, loaded.choosing, finetune=_finetune(request, loaded, progress), progress=progress.evaluated
+        ),
+        rounds=request.rounds,
+        probes=request.probes and not request.finetune,
+        starts=_starts(request, curves.inventory, loaded),
+        search=request.search,
+        step=request.step,
+        finished=finished,
+        on_trial=keep,
+    )
+
+
+def _starts(request: Request, inventory: Inventory, loaded: Loaded) -> list[dict[str, float]]:
+    """At a fixed cost, what ERK and LAMP would do."""
+    from prunebench.models import prunable_parameters
+    from prunebench.planning import allocate_to_limit, erk, lamp
+
+    limit = limit_of(request, inventory)
+    if limit is None:
+        return []
+    allocators = (erk, lamp(prunable_parameters(loaded.model)))
+    return [
+        inventory.sparsity(allocate_to_limit(allocator, inventory, cost=limit[0], limit=limit[1]))
+        for allocator in allocators
+    ]
+
+
+def _settings(request: Request, loaded: Loaded) -> str:
+    return f"{_protocol(request, loaded)}, seed {request.seed}" if request.finetune else "not fine-tuned"
+
+
+def _finished(request: Request, loaded: Loaded) -> list[Trial]:
+    """What an earlier command measured of the same model on the same images in the same way."""
+    record = earlier_record(request)
+    if record is None:
+        return []
+    ours = (loaded.digest, loaded.choosing.digest, _settings(request, loaded))
+    if not record.trials or (record.base_digest, record.choosing_digest, record.settings) == ours:
+        return list(record.trials)
+    raise _of_another_model(request)
+
+
+def keep_trials(request: Request, loaded: Loaded, trials: list[Trial], **results: Any) -> None:
+    """Write what was measured, and what came of it, to the file of --json."""
+    from prunebench.planning import PlanRecord, write_plan
+
+    assert request.json_file is not None
+    record = PlanRecord(
+        base_digest=loaded.digest,
+        choosing_digest=loaded.choosing.digest if trials else None,
+        settings=_settings(request, loaded) if trials else "",
+        trials=trials,
+        **results,
+    )
+    write_plan(record, request.json_file)
+
+
+def keep_plan(request: Request, loaded: Loaded | None, **results: Any) -> None:
+    """A plan that nothing was measured for, beside what its file keeps of a refinement: that may be hours of work."""
+    from prunebench.planning import PlanRecord, write_plan
+
+    assert request.json_file is not None
+    digest = loaded.digest if loaded else None
+    earlier = earlier_record(request)
+    if earlier is None or not earlier.trials:
+        earlier = PlanRecord(base_digest=digest)
+    elif digest not in (None, earlier.base_digest):
+        raise _of_another_model(request)
+    write_plan(earlier.model_copy(update={"measured": None, "finetuned": None, **results}), request.json_file)
+
+
+def earlier_record(request: Request) -> PlanRecord | None:
+    """What the file of --json holds from before.
+
+    Raises:
+        RecordError: something else than a plan, which is not to be overwritten.
+    """
+    from prunebench.planning import read_plan
+
+    path = request.json_file
+    return read_plan(path) if path is not None and path.is_file() else None
+
+
+def _of_another_model(request: Request) -> Exception:
+    from prunebench.errors import PlanError
+
+    return PlanError(
+        f"'{request.json_file}' keeps what was measured of another model, on other images or with other fine-tuning: "
+        "choose another file for --json, or delete it"
+    )
+
+
+def with_earlier(request: Request, loaded: Loaded, refinement: Refinement) -> list[Trial]:
+    """The refinement's measurements, then those that its file kept for other goals: they may be wanted again."""
+    ours = [trial.sparsity for trial in refinement.trials]
+    return [*refinement.trials, *(trial for trial in _finished(request, loaded) if trial.sparsity not in ours)]
+
+
+def measured_on_test(
+    request: Request, made: Plan, curves: Curves | None, loaded: Loaded | None, progress: ProgressBar
+) -> dict[str, Any]:
+    """Base model and plan on the images that are reported, beside what the curves predict for these images."""
+    from prunebench.evaluation import evaluate
+    from prunebench.planning import measure_on, predicted_accuracy
+
+    assert loaded is not None
+    progress.stage("evaluation of the base model")
+    base = evaluate(loaded.model, loaded.reporting, progress=progress.evaluated).accuracy
+    progress.stage("evaluation of the plan")
+    finetune = _finetune(request, loaded, progress)
+    measured = measure_on(loaded.model, loaded.reporting, finetune=finetune, progress=progress.evaluated)(made.sparsity)
+    predicted = None
+    if curves and made.interaction:
+        predicted = predicted_accuracy(curves, made.sparsity, made.interaction, base=base)
+    return {"base": base, "predicted": predicted, "measured": measured.accuracy, "finetuned": measured.finetuned}
