@@ -52,6 +52,7 @@ def replacing(path: Path) -> Iterator[Path]:
         path = path.resolve()
     with _new_file(path) as temporary:
         yield temporary
+        temporary.chmod(0o666 & ~_umask())  # again: a library may have put a file of its own in its place
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)

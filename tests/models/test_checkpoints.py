@@ -275,6 +275,13 @@ def test_saving_keeps_the_metadata_it_is_given(tmp_path: Path) -> None:
     assert {"workload": "digits"} == read_metadata(path)
 
 
+def test_others_may_read_what_is_saved(tmp_path: Path) -> None:
+    path, plain = tmp_path / "checkpoint.safetensors", tmp_path / "plain"
+    save_state({"weight": torch.ones(2)}, path)
+    plain.touch()
+    assert plain.stat().st_mode == path.stat().st_mode
+
+
 def test_saving_makes_the_folder_and_leaves_nothing_else_in_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "checkpoint.safetensors"
     save_state(small_model().state_dict(), path)
