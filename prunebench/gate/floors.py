@@ -35,7 +35,8 @@ DIGITS_FLOORS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 """Percent right after fine-tuning (best epoch), by budget and run.
 
 From four seeds, each with its own dense model (docs/results.md): the lowest of the five runs' lower limits, for all of
-them, because four seeds do not tell the runs' spreads apart. `full` was not measured and has none.
+them, because four seeds do not tell the runs' spreads apart. Four more trainings of each run did not change it. `full`
+was not measured and has none.
 """
 
 QUICK_CHANGE_FLOORS: Mapping[str, float] = MappingProxyType(
