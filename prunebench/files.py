@@ -98,16 +98,19 @@ def check_writable(folder: Path) -> None:
     _try_writing(folder, folder)
 
 
-def check_target(path: Path) -> None:
-    """`check_writable` for a file that is to be written in the end.
+def check_targets(*paths: Path | None) -> None:
+    """`check_writable` for files that are to be written in the end, where any are.
 
     Raises:
-        StorageError: it cannot be, or `path` is a folder.
+        StorageError: one cannot be, or is a folder.
     """
-    if os.path.isdir(path):  # noqa: PTH112 - False, and no error, for a name that is too long
-        raise StorageError(f"cannot write '{path}': it is a folder; name a file")
-    if not _is_special(path):
-        _try_writing(path.parent, path)
+    for path in paths:
+        if path is None:
+            continue
+        if os.path.isdir(path):  # noqa: PTH112 - False, and no error, for a name that is too long
+            raise StorageError(f"cannot write '{path}': it is a folder; name a file")
+        if not _is_special(path):
+            _try_writing(path.parent, path)
 
 
 def _try_writing(folder: Path, path: Path) -> None:

@@ -26,9 +26,12 @@ from prunebench.devices import Precision, arithmetic, model_device
 from prunebench.environment import exact_fingerprint
 from prunebench.errors import CheckpointError, TrainingError, UnknownNameError
 from prunebench.evaluation import Evaluation, evaluate
-from prunebench.files import check_writable, replacing
-from prunebench.models import prunable_parameters, state_digest
+from prunebench.files import check_writable, replacing, source_digest
+from prunebench.models import forward_digest, prunable_parameters, state_digest
 from prunebench.pruning import Masks
+
+TRAINING_SOURCES = ("data", "devices.py", "evaluation.py", "models", "pruning", "training.py")
+"""Where, below the package, stands what decides the bits of a training: what other code began is not gone on with."""
 
 Schedule = Literal["cosine_per_iteration", "cosine", "one_cycle"]
 
@@ -387,10 +390,10 @@ def _key(
     precision: Precision,
     masks: Masks | None,
 ) -> str:
-    """Digest of all that determines the result, bytes included; another machine or build starts afresh."""
+    """Digest of all that determines the result, bytes included; another machine, build or code starts afresh."""
     parts = {
-        "model": str(model),  # settings that are no weights, a dropout rate say
-        "layout": [list(parameter.stride()) for parameter in model.parameters()],
+        "forward": forward_digest(model),
+        "code": source_digest(*TRAINING_SOURCES),
         "weights": state_digest(model.state_dict()),
         "masks": masks.digest if masks is not None else None,
         "data": data.digest,

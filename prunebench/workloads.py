@@ -19,7 +19,7 @@ from prunebench.files import cache_folder, source_digest
 from prunebench.layout import lay_out_
 from prunebench.models import build_model, load_state, load_state_, read_metadata, save_state, state_digest
 from prunebench.runs import DocumentedRun
-from prunebench.training import Protocol, Training, TrainingProgress, train
+from prunebench.training import TRAINING_SOURCES, Protocol, Training, TrainingProgress, train
 
 UNDOCUMENTED_EPOCHS = 9
 """For a run whose epochs are not documented (run4): as many as for run5, the documented run nearest to it."""
@@ -37,7 +37,7 @@ DOCUMENTED_PROTOCOL = Protocol(
 )
 """Fine-tuning as documented (MIT 6.5940 Lab 1); the epochs are each run's own."""
 
-DENSE_TRAINING_SOURCES = ("data", "layout.py", "models", "training.py", "workloads.py")
+DENSE_TRAINING_SOURCES = (*TRAINING_SOURCES, "layout.py", "workloads.py")
 """Where, below the package, stands what decides the bits of a dense model trained here."""
 
 ImagesProgress = Callable[[int], None]

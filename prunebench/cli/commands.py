@@ -10,7 +10,7 @@ import click
 
 from prunebench.cli.options import shared
 from prunebench.cli.shell import FILE, Group
-from prunebench.files import RUN_FOLDER, check_target
+from prunebench.files import RUN_FOLDER, check_targets
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -69,9 +69,7 @@ def run(
 
     documented, chosen = find_run(run), find_workload(workload)
     afford = chosen.budget(budget or "quick")
-    for path in (output, save):
-        if path:
-            check_target(path)
+    check_targets(output, save)
 
     from prunebench.devices import resolve_device
     from prunebench.gate import Status, check_record, worst_first
@@ -140,8 +138,7 @@ def train(
         raise click.UsageError(
             "other epochs, another seed or bf16 make another checkpoint: name its file with --output"
         )
-    if output:
-        check_target(output)
+    check_targets(output)
 
     from prunebench.devices import resolve_device
     from prunebench.memory import keep_freed_memory

@@ -20,7 +20,7 @@ from prunebench.cli.plan_trials import (
     with_earlier,
 )
 from prunebench.cli.shell import FILE
-from prunebench.files import check_target, write_text
+from prunebench.files import check_targets, write_text
 
 if TYPE_CHECKING:
     from prunebench.planning import Curves, Inventory, Plan, Refinement
@@ -109,9 +109,7 @@ def plan(**options: Any) -> None:
     from prunebench.records.scans import read_any_scan
     from prunebench.report.plans import cost_table, plan_accuracy_table, plan_table, trials_table
 
-    for path in (request.output, request.json_file):
-        if path:
-            check_target(path)
+    check_targets(request.output, request.json_file)
     earlier_record(request)
     scan = read_any_scan(request.scan_file) if request.scan_file else None
     if scan and scan.compounding and request.rule == "compounding":
@@ -200,12 +198,13 @@ def _check(request: Request) -> None:
 def _unused_limit(request: Request, inventory: Inventory, sparsity: dict[str, float]) -> str | None:
     """That a plan stays far within its limit, which looks like a mistake and is none."""
     limit = limit_of(request, inventory)
-    if limit is None or (spent := inventory.total(limit[0], inventory.kept(sparsity))) > 0.95 * limit[1]:
+    if limit is None:
         return None
-    spelled, most = 100 * spent / inventory.dense_total(limit[0]), 100 * limit[1] / inventory.dense_total(limit[0])
-    return (
-        f"{spelled:.2f} % of dense is enough: by these curves nothing is won between it and the limit of {most:.2f} %."
-    )
+    spent = inventory.percent(limit[0], inventory.kept(sparsity))
+    most = 100 * limit[1] / inventory.dense_total(limit[0])
+    if spent > 0.95 * most:
+        return None
+    return f"{spent:.2f} % of dense is enough: by these curves nothing is won between it and the limit of {most:.2f} %."
 
 
 def _sparsity(request: Request, inventory: Inventory, curves: Curves | None, loaded: Loaded | None) -> dict[str, float]:

@@ -9,7 +9,7 @@ import click
 
 from prunebench.cli.options import shared
 from prunebench.cli.shell import FILE
-from prunebench.files import RUN_FOLDER, check_target
+from prunebench.files import RUN_FOLDER, check_targets
 
 
 class Fractions(click.ParamType[tuple[float, ...]]):
@@ -88,8 +88,7 @@ def scan(
     from prunebench.workloads import find_workload
 
     chosen = find_workload(workload)
-    if output:
-        check_target(output)
+    check_targets(output)
 
     from prunebench.devices import resolve_device
     from prunebench.files import cache_folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from prunebench.gate.accuracy import Pair, judge_pairs, same_weights, trained
 from prunebench.gate.comparability import (
@@ -62,17 +62,12 @@ def _compare_accuracies(cases: Cases, thresholds: Thresholds) -> list[Verdict]:
             verdicts += other_training
         else:
             pairs += trained(case, baseline, record)
-    judged = list(judge_pairs(pairs, thresholds=thresholds))
-    alone = {pair.check for pair in pairs if pair.trained}
-    return [*verdicts, *(each for each in judged if not (each.case in in_groups and _covered(each, alone)))]
-
-
-def _covered(verdict: Verdict, alone: Collection[str]) -> bool:
-    """Whether the verdict over seeds speaks for this one on a single seed.
-
-    Not for a FAIL: a seed that collapsed widens the spread that the mean is judged by, until nothing would fail.
-    """
-    return verdict.check in alone and verdict.status is not Status.FAIL
+    for pair, verdict in zip(pairs, judge_pairs(pairs, thresholds=thresholds), strict=True):
+        # The verdict over seeds speaks for each of them, but for one that collapsed: that widens the spread which the
+        # mean is judged by, until nothing would fail.
+        if not (pair.trained and pair.case in in_groups) or verdict.status is Status.FAIL:
+            verdicts.append(verdict)
+    return verdicts
 
 
 def _obstacles(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:

@@ -102,6 +102,12 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def forward_digest(model: nn.Module) -> str:
+    """SHA-256 over what `state_digest` leaves out: the modules, their settings, and how weights lie in memory."""
+    strides = [list(parameter.stride()) for parameter in model.parameters()]
+    return hashlib.sha256(json.dumps([str(model), strides]).encode()).hexdigest()
+
+
 def _is_safetensors(path: Path) -> bool:
     """By content: an eight-byte header length, then a JSON object."""
     with path.open("rb") as file:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prunebench.documents import read_document, verified
+from prunebench.documents import Content, read_document, verified
 from prunebench.errors import RecordError
 from prunebench.records.baselines import Baseline, case_of, parse_baseline
 from prunebench.records.cases import case_id, check_case_id
@@ -36,6 +36,11 @@ class Collected:
         return sorted({*self.records, *self.unusable})
 
 
+def looks_like_scan(content: Content) -> bool:
+    """Whether it is the content of a scan's file or of a scan's baseline, and not of a run's; it may be damaged."""
+    return "points" in content or "scan" in content
+
+
 def read_any(path: Path) -> RunRecord | FailedRun | Baseline:
     """A record, the record of a failed run, or a baseline.
 
@@ -43,10 +48,10 @@ def read_any(path: Path) -> RunRecord | FailedRun | Baseline:
         RecordError: none of these, or damaged.
     """
     content = read_document(path)
-    if "approval" in content and "scan" not in content:
-        return parse_baseline(content, path=path)
-    if "points" in content or "scan" in content:
+    if looks_like_scan(content):
         raise RecordError(f"'{path}' holds a sensitivity scan, and those are judged one by one: name its file")
+    if "approval" in content:
+        return parse_baseline(content, path=path)
     return parse_run(verified(content, path=path, newest=SCHEMA_VERSION), path=path)
 
 

@@ -18,6 +18,7 @@ from prunebench.errors import RecordError
 from prunebench.files import BASELINES, RUN_FOLDER, write_text
 from prunebench.records.baselines import Approval, case_of, scan_folder
 from prunebench.records.cases import in_path
+from prunebench.records.collected import looks_like_scan
 from prunebench.records.provenance import source_revision
 from prunebench.records.run_folder import keep_text
 from prunebench.sensitivity import Scan
@@ -106,8 +107,7 @@ def read_scan_baseline(path: Path) -> ScanBaseline:
 
 def holds_scan(path: Path) -> bool:
     """Whether a file looks like a scan or the baseline of one, and not like the record of a run; it may be damaged."""
-    content = read_document(path) if path.is_file() else {}
-    return "points" in content or "scan" in content
+    return path.is_file() and looks_like_scan(read_document(path))
 
 
 def read_any_scan(path: Path) -> Scan:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,7 +19,7 @@ from prunebench.errors import PlanError, UnknownNameError
 from prunebench.evaluation import evaluation_mode
 from prunebench.files import source_digest
 from prunebench.measure import count_macs, nonzeros
-from prunebench.models import prunable_parameters, state_digest
+from prunebench.models import forward_digest, prunable_parameters, state_digest
 from prunebench.pruning import CRITERIA, compounded, keep_masks, pruned_count
 from prunebench.sensitivity.answers import UNKNOWN, Answers, AnswerStore, packed
 from prunebench.sensitivity.asking import Indices, ScanProgress, ask, in_batches
@@ -93,7 +91,7 @@ def sensitivity_scan(
         "batch_size": batch_size,
         "order": order_seed,
         "machine": exact_fingerprint(device),
-        "forward": _forward_digest(model),
+        "forward": forward_digest(model),
         "code": source_digest(*ANSWERING_SOURCES),
     }
     answers = AnswerStore(store, key, images=len(data)) if store else None
@@ -133,12 +131,6 @@ def sensitivity_scan(
         seconds=time.perf_counter() - started,
         environment=environment(device),
     )
-
-
-def _forward_digest(model: nn.Module) -> str:
-    """Of what the weights' digest leaves out: the modules around them, and how they lie in memory, which rounds."""
-    strides = {name: list(parameter.stride()) for name, parameter in model.named_parameters()}
-    return hashlib.sha256(json.dumps([repr(model), strides]).encode()).hexdigest()
 
 
 def _masks(

@@ -45,7 +45,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, one_thre
         monkeypatch.delenv(name, raising=False)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/own-model.md").read_text(encoding="utf-8"), re.DOTALL)
     assert 3 == len(blocks)
-    pytester.makepyfile(test_pruned="\n\n".join(blocks).replace("from mine", "import mine\nfrom mine"))
+    pytester.makepyfile(test_pruned="\n\n".join(blocks))
     pytester.makepyfile(mine=MINE)
     pytester.makepyfile(mine_parts=MINE.partition("def answers")[0])
     pytester.run(

@@ -350,6 +350,12 @@ def test_progress_hears_that_a_training_is_taken_up(tmp_path: Path) -> None:
     assert [(2, 4), (3,), (4,)] == heard
 
 
+def test_what_other_code_began_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop(PROTOCOL, tmp_path, after=2)
+    monkeypatch.setattr("prunebench.training.source_digest", lambda *sources: "of other code")
+    assert 0 == fine_tune(PROTOCOL, tmp_path).resumed_after
+
+
 def test_a_finished_training_is_not_lost_before_its_results_are_kept(tmp_path: Path) -> None:
     model = conv_model()
     masks = half_masks(model)
