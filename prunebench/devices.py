@@ -38,6 +38,14 @@ def model_device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
+def wait_for(device: torch.device) -> None:
+    """Return once `device` has done what it was given: a clock read before counts the launch alone."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 @contextlib.contextmanager
 def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
     """Compute in `precision`: `fp32` is IEEE single precision (TF32 off on a GPU), `bf16` is autocast to bfloat16.

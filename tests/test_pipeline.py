@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import nn
 
+from prunebench import pipeline
 from prunebench.data import Augmentation, Dataset, ImageSet
 from prunebench.environment import exact_fingerprint
 from prunebench.evaluation import evaluate
 from prunebench.gate import Status, check_record
 from prunebench.models import build_model, registry, save_state, state_digest
-from prunebench.pipeline import Progress, Setting, execute, fine_tune, prepare, prune
+from prunebench.pipeline import PRUNING_SAMPLES, Progress, Setting, execute, fine_tune, prepare, prune
 from prunebench.records import read_record, write_record
 from prunebench.runs import DocumentedRun
 from prunebench.training import Protocol
@@ -102,6 +103,29 @@ def test_correctness_bits_are_one_an_image_in_order(setting: Setting) -> None:
     bits = np.unpackbits(np.frombuffer(base64.b64decode(record.pruned_accuracy.correct_bits), np.uint8))
     correct = evaluate(prune(RUN, setting).model, DATA.test).correct
     assert correct.tolist() == bits[: len(DATA.test)].astype(bool).tolist()
+
+
+def test_pruning_is_timed_before_everything_else_and_after_it(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples a moment apart are all slow in one bad moment of a busy machine."""
+    done: list[str] = []
+
+    def told(name: str) -> None:
+        function = getattr(pipeline, name)
+
+        def wrapped(*arguments: object, **options: object) -> object:
+            done.append(name)
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(pipeline, name, wrapped)
+
+    for name in ("prune_", "evaluate", "train"):
+        told(name)
+    record = execute(RUN, setting)
+    timed = ["prune_"] * PRUNING_SAMPLES
+    assert done == ["prune_", *timed, "evaluate", "train", *timed]
+    assert len(record.timings.prune) == 2 * PRUNING_SAMPLES
 
 
 def test_the_dense_model_is_not_touched(setting: Setting) -> None:

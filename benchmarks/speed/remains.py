@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
 from prunebench.data import whole_batches
-from prunebench.devices import PRECISIONS, Precision, arithmetic
+from prunebench.devices import PRECISIONS, Precision, arithmetic, wait_for
 
 MACS = 605_754_368
 """Multiply-accumulates of one image forward (the VGG's docstring); backward takes twice as many."""
@@ -61,10 +61,10 @@ def _peak(device: torch.device, precision: Precision) -> float:
     one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     seconds = []
     for _ in range(6):
-        _wait(device)
+        wait_for(device)
         start = time.perf_counter()
         one @ other
-        _wait(device)
+        wait_for(device)
         seconds.append(time.perf_counter() - start)
     return float(2 * size**3 / min(seconds))
 
@@ -99,7 +99,7 @@ def _profiled(device: torch.device, work: Callable[[], Any]) -> list[tuple[str, 
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     with profile(activities=activities) as found:
         work()
-        _wait(device)
+        wait_for(device)
     attribute = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     return _largest((event.key, getattr(event, attribute)) for event in found.key_averages())
 
@@ -108,8 +108,3 @@ def _largest(costs: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
     ordered = sorted(costs, key=lambda cost: -cost[1])
     total = sum(cost for _, cost in ordered)
     return [(name, cost / total) for name, cost in ordered[:SHOWN]]
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

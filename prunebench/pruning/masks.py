@@ -16,6 +16,11 @@ from prunebench.models import load_state, save_state, state_digest
 _INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
 
 
+def zero_pruned_(weight: Tensor, mask: Tensor) -> None:
+    """Set `weight` to zero where `mask`, of its shape, is False, also where it is NaN or infinite."""
+    weight.detach().view(_INTEGERS[weight.element_size()]).mul_(mask)
+
+
 class Masks(Mapping[str, Tensor]):
     """Bool masks by parameter name: True where an element is kept, False where it is pruned.
 
@@ -86,32 +91,40 @@ class Masks(Mapping[str, Tensor]):
         Raises:
             MaskError: the model has no such parameter, or one of another shape.
         """
-        with torch.no_grad():
-            for _, weight, mask in list(self._pairs(model)):  # all are checked before the first is changed
-                weight.view(_INTEGERS[weight.element_size()]).mul_(mask)
+        self.check_fits(model)  # before the first weight is changed
+        parameters = dict(model.named_parameters())
+        for name, mask in self._masks.items():
+            zero_pruned_(parameters[name], mask)
 
     def check(self, model: nn.Module) -> None:
         """Check that every pruned element of `model` is zero.
 
         Raises:
-            MaskError: one is not; names the parameter, how many, and the first.
+            MaskError: one is not; names the parameter, how many, and the first. Or as `check_fits`.
         """
-        for name, weight, mask in self._pairs(model):
-            revived = (weight.detach() != 0) & ~mask
+        self.check_fits(model)
+        parameters = dict(model.named_parameters())
+        for name, mask in self._masks.items():
+            weight = parameters[name].detach()
+            revived = (weight != 0) & ~mask
             if revived.any():
                 first = tuple(int(i) for i in revived.nonzero()[0])
-                value = float(weight.detach()[first])
+                value = float(weight[first])
                 raise MaskError(
                     f"'{name}' has {int(revived.sum())} pruned elements that are not zero, the first at {first} is "
                     f"{value:.3g}: masks must be applied after every change of the weights"
                 )
 
-    def _pairs(self, model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
+    def check_fits(self, model: nn.Module) -> None:
+        """Check that `model` has a parameter of its shape for every mask.
+
+        Raises:
+            MaskError: the model has no such parameter, or one of another shape.
+        """
         parameters = dict(model.named_parameters())
         for name, mask in self._masks.items():
             if name not in parameters:
                 raise MaskError(f"the model has no parameter '{name}' for its mask")
-            weight = parameters[name]
-            if weight.shape != mask.shape:
-                raise MaskError(f"mask of '{name}' has shape {tuple(mask.shape)}, the weight {tuple(weight.shape)}")
-            yield name, weight, mask
+            shape = parameters[name].shape
+            if shape != mask.shape:
+                raise MaskError(f"mask of '{name}' has shape {tuple(mask.shape)}, the weight {tuple(shape)}")

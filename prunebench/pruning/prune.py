@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prunebench.models import prunable_parameters
 from prunebench.pruning.criteria import Criterion, magnitude
-from prunebench.pruning.masks import Masks
+from prunebench.pruning.masks import Masks, zero_pruned_
 from prunebench.pruning.plans import SparsityPlan
 from prunebench.pruning.selection import keep_mask, pruned_count
 
@@ -33,12 +33,17 @@ def prune_(model: nn.Module, plan: Mapping[str, float], *, criterion: Criterion 
         return keep_mask(criterion(weight), pruned_count(weight.numel(), plan[name], name=name), name=name)
 
     # Numpy selects in one thread and lets others run. Were torch's threads to join in each of them, they would spin for
-    # work on the very cores. A thread's setting is its own, but also that of threads to come: hence the last line.
+    # work on the very cores, and wait for one another at every weight where another program has a core. A thread's
+    # setting is its own, but also that of threads to come: hence the last line. Large weights first, so that no thread
+    # is left with the largest at the end.
+    order = sorted(weights, key=lambda name: weights[name].numel(), reverse=True)
     threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            masks = Masks(dict(zip(weights, pool.map(keep, weights), strict=True)))
+            kept = dict(zip(order, pool.map(keep, order), strict=True))
+            masks = Masks({name: kept[name] for name in weights})
+            masks.check_fits(model)  # before the first weight is changed
+            list(pool.map(lambda name: zero_pruned_(weights[name], masks[name]), order))
     finally:
         torch.set_num_threads(threads)
-    masks.apply_(model)
     return masks

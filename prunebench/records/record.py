@@ -106,7 +106,7 @@ class FineTuning(Part):
 
 
 class Timings(Part):
-    """Raw wall-clock seconds, in the order they were taken."""
+    """Raw wall-clock seconds, in the order they were taken; pruning before everything else and again after it."""
 
     prune: list[Seconds]
     evaluate: list[Seconds]
