@@ -307,7 +307,7 @@ def record(
         finetuning=finetuning,
         timings=Timings(
             prune=[*pruned.seconds, *_time_pruning(run, setting)],
-            evaluate=[setting.dense_evaluation.seconds, before.seconds],
+            evaluate=[setting.dense_evaluation.seconds, before.seconds, *_later_evaluations(setting, training)],
             epochs=[epoch.seconds for epoch in training.epochs] if training else [],
         ),
         environment=environment(setting.device),
@@ -330,6 +330,13 @@ def _fine_tuning(run: DocumentedRun, setting: Setting, pruned: Pruned, training:
         last=_accuracy(last),
         resumed_after=training.resumed_after,
     )
+
+
+def _later_evaluations(setting: Setting, training: Training | None) -> list[float]:
+    """Seconds of those on all test images by this process: of every epoch, unless a split chose the epoch."""
+    if training is None or setting.select_on == "validation":
+        return []
+    return [epoch.evaluation.seconds for epoch in training.epochs[training.resumed_after :]]
 
 
 def _on_test(setting: Setting, pruned: Pruned, state: Mapping[str, Tensor]) -> Evaluation:

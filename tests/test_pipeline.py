@@ -128,6 +128,12 @@ def test_pruning_is_timed_before_everything_else_and_after_it(
     assert len(record.timings.prune) == 2 * PRUNING_SAMPLES
 
 
+def test_every_evaluation_of_all_test_images_by_this_process_is_timed(setting: Setting) -> None:
+    assert len(execute(RUN, setting, finetune=False).timings.evaluate) == 2
+    assert len(execute(RUN, setting).timings.evaluate) == 2 + PROTOCOL.epochs
+    assert len(execute(RUN, replace(setting, select_on="validation")).timings.evaluate) == 2
+
+
 def test_the_dense_model_is_not_touched(setting: Setting) -> None:
     execute(RUN, setting)
     assert setting.dense.digest == state_digest(setting.dense.model.state_dict())
@@ -172,6 +178,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(setting: Setting)
     assert resumed.finetuning is not None
     assert whole.finetuning is not None
     assert 2 == resumed.finetuning.resumed_after
+    assert 2 + 1 == len(resumed.timings.evaluate)  # those of the stopped process took its time
     assert whole.checkpoints == resumed.checkpoints
     assert whole.finetuning.best == resumed.finetuning.best
 

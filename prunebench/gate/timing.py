@@ -6,7 +6,7 @@ by the ratio and by the absolute minimum; every new sample slower than every old
 that did not become slower, for a busy machine slows everything, if not alike. Anything less is shown as a ratio and
 decides nothing.
 
-Separated samples rather than a rank test: a record holds 1 to 9 samples of a kind, and below 5 a side not even the
+Separated samples rather than a rank test: a record holds 1 to 11 samples of a kind, and below 5 a side not even the
 one-sided Mann-Whitney test can reach p < 0.01 (complete separation has p = 1 / C(n + m, n): 1/6 at two a side, 1/252 at
 five). From five a side on, separation is the stricter of the two. One sample a side shows no spread and never fails.
 """

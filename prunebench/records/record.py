@@ -106,7 +106,13 @@ class FineTuning(Part):
 
 
 class Timings(Part):
-    """Raw wall-clock seconds, in the order they were taken; pruning before everything else and again after it."""
+    """Raw wall-clock seconds, in the order they were taken, all over the run: a bad moment then spoils few of a kind.
+
+    Attributes:
+        prune: before everything else and again after it.
+        evaluate: all test images; dense, pruned, and after each epoch that chose its weights by them.
+        epochs: training alone.
+    """
 
     prune: list[Seconds]
     evaluate: list[Seconds]
