@@ -20,6 +20,7 @@ MACS = 605_754_368
 """Multiply-accumulates of one image forward (the VGG's docstring); backward takes twice as many."""
 
 SIZE = {"cpu": 2048, "cuda": 8192}
+COPIED_BYTES = 2**28
 BATCH = 256
 SHOWN = 8
 
@@ -30,11 +31,13 @@ class Remains:
 
     Attributes:
         peaks: floating-point operations a second of a large matrix product, by precision; the best of several.
+        bandwidth: bytes a second, read and written, of a large copy; the best of several.
         costs: by job, the operations with most time of their own: (name, share of all).
     """
 
     device: str
     peaks: dict[str, float]
+    bandwidth: float
     costs: dict[str, list[tuple[str, float]]]
 
 
@@ -50,7 +53,7 @@ def examine(round_: int, *, device: str) -> Callable[[], Remains]:
             torch.backends.cuda.matmul.allow_tf32 = False
         costs = {f"evaluation, {precision}": _evaluation(on, precision) for precision in PRECISIONS}
         costs |= {f"training, {precision}": _training(on, precision) for precision in PRECISIONS}
-        return Remains(device=device, peaks=peaks, costs=costs)
+        return Remains(device=device, peaks=peaks, bandwidth=_bandwidth(on), costs=costs)
 
     return work
 
@@ -59,14 +62,23 @@ def _peak(device: torch.device, precision: Precision) -> float:
     size = SIZE[device.type]
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    return float(2 * size**3 / _least_seconds(device, lambda: one @ other))
+
+
+def _bandwidth(device: torch.device) -> float:
+    one, other = (torch.zeros(COPIED_BYTES, dtype=torch.uint8, device=device) for _ in range(2))
+    return 2 * COPIED_BYTES / _least_seconds(device, lambda: one.copy_(other))
+
+
+def _least_seconds(device: torch.device, work: Callable[[], Any]) -> float:
     seconds = []
     for _ in range(6):
         wait_for(device)
         start = time.perf_counter()
-        one @ other
+        work()
         wait_for(device)
         seconds.append(time.perf_counter() - start)
-    return float(2 * size**3 / min(seconds))
+    return min(seconds)
 
 
 def _evaluation(device: torch.device, precision: Precision) -> list[tuple[str, float]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from comparisons import COMPARISONS
-from remains import MACS, Remains
+from remains import COPIED_BYTES, MACS, Remains
 from sides import Comparison, Entry, Measurement, threads
 from tabulate import tabulate
 
@@ -148,7 +148,8 @@ def _what_remains(remains: Remains) -> list[str]:
     return [
         f"Matrix peak of the {remains.device}, best of six products: {peaks}. An image takes {2 * MACS / 1e9:.2f} "
         f"GFLOP forward (at the fp32 peak {remains.peaks['fp32'] / (2 * MACS):,.0f} images a second), three times that "
-        "in training.",
+        f"in training. A copy of {COPIED_BYTES / 2**20:.0f} MiB, the best of six, reads and writes "
+        f"{remains.bandwidth / 1e9:,.1f} GB/s.",
         "Time of their own by operation, one batch of 256:",
         tabulate(rows, headers=jobs, tablefmt="github", disable_numparse=True),
     ]
