@@ -67,7 +67,7 @@ class Protocol:
     schedule: Schedule = "cosine"
     warmup: float = 0.2
     label_smoothing: float = 0.0
-    augmentation: Augmentation | None = Augmentation()
+    augmentation: Augmentation | None = None
     images_per_epoch: int | None = None
     averaging: float = 0.0
 

@@ -262,6 +262,7 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType(
                     decay_weights_only=True,
                     schedule="one_cycle",
                     label_smoothing=0.1,
+                    augmentation=Augmentation(crop_padding=4, flip=True),
                     averaging=0.998,
                 ),
                 trains_itself=False,

@@ -64,6 +64,15 @@ class Spoiling(Residual):
         return self.classifier(skipped.relu().mean(dim=(2, 3)))
 
 
+class Adding(Residual):
+    """As Spoiling, but goes on with the sum: that the value was spoiled shows only where something was added."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        skipped = self.first(images).relu()
+        added = skipped.add_(self.third(self.second(skipped).relu()))
+        return self.classifier(added.relu().mean(dim=(2, 3)))
+
+
 class Branching(Plain):
     """Its path depends on its input: it cannot be traced."""
 
@@ -87,6 +96,17 @@ class Direct(nn.Module):
         flat = images.flatten(1)
         hidden = linear(linear(flat, self.shared).relu(), self.shared)
         return linear(hidden.relu(), self.head)
+
+
+class Folded(Direct):
+    """Multiplies two weights of a list by one another: tracing computes that once and for all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listed = [self.head, self.shared]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return linear(images.flatten(1), self.listed[0] @ self.listed[1])
 
 
 class Branches(nn.Module):

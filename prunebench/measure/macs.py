@@ -1,12 +1,16 @@
-"""Multiply-accumulates, counted by torch's own FLOP counter on a model that has shapes and no memory."""
+"""Multiply-accumulates, counted operation by operation on a model that has shapes and no memory."""
 
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
 from prunebench.models import prunable_parameters
 
@@ -14,25 +18,62 @@ from prunebench.models import prunable_parameters
 def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
     """Multiply-accumulates of one image (channels, height, width) by the weight that does them.
 
-    Convolution and linear layers only, as is usual; biases, batch norm and pooling are left out. Dense: a pruned
-    weight counts like any other (a layer's MACs times its density is what a perfect sparse kernel would do).
+    Those of convolutions and matrix products of a weight, or of what is computed from weights alone, with values that
+    depend on the image; by torch's own formulas. Biases, batch norm, pooling and products of two such values (attention
+    scores) are left out, and so is what can be computed before the image is there. Dense: a pruned weight counts like
+    any other (a layer's MACs times its density is what a perfect sparse kernel would do).
     """
-    shadow = copy.deepcopy(model).eval()
-    try:
-        counter = _count(shadow.to("meta"), image_shape)
-    except RuntimeError:  # its path depends on values, which a meta tensor has not
-        shadow = copy.deepcopy(model).cpu().eval()
-        counter = _count(shadow, image_shape)
-    by_module = counter.get_flop_counts()
-    root = type(shadow).__name__
-    return {
-        name: sum(by_module.get(".".join((root, *name.split(".")[:-1])), {}).values()) // 2
-        for name in prunable_parameters(model)
+    # Copied by name, not by `to`, which would make two of a parameter that two modules share.
+    weightless: dict[int, Any] = {
+        id(one): nn.Parameter(one.to("meta"), one.requires_grad) for one in model.parameters()
     }
+    weightless |= {id(one): one.to("meta") for one in model.buffers()}
+    try:
+        return _count(copy.deepcopy(model, weightless).eval(), image_shape)
+    except (RuntimeError, NotImplementedError):  # its path depends on values, which a meta tensor has not
+        return _count(copy.deepcopy(model).cpu().eval(), image_shape)
 
 
-def _count(model: nn.Module, image_shape: tuple[int, int, int]) -> FlopCounterMode:
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        model(torch.zeros(1, *image_shape, device=next(model.parameters()).device))
-    return counter
+def _count(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
+    weights = prunable_parameters(model)
+    image = torch.zeros(1, *image_shape, device=next(model.parameters()).device)
+    for weight in weights.values():
+        weight.requires_grad_()  # without gradients attention takes a way of its own, which has no formula
+    with _Counting(model, weights) as counting:
+        model(image)
+    return {name: counting.flops[name] // 2 for name in weights}
+
+
+class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Floating-point operations by weight, `flops`, of all that runs inside."""
+
+    def __init__(self, model: nn.Module, weights: dict[str, nn.Parameter]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops: Counter[str] = Counter()
+        self._largest_first = sorted(weights, key=lambda name: weights[name].numel(), reverse=True)
+        # What does not depend on the image, with the names it was computed from. Held, so that no address is given to
+        # another tensor.
+        held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        self._made: dict[int, tuple[Tensor, frozenset[str]]] = {
+            id(tensor): (tensor, frozenset([name])) for name, tensor in held.items()
+        }
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is None:
+            with self:  # a composite operation is made of others, which may have one
+                made = func.decompose(*args, **kwargs)
+            if made is not NotImplemented:
+                return made
+        result = func(*args, **kwargs)
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        origins = [self._made[id(each)][1] for each in inputs if id(each) in self._made]
+        used = frozenset().union(*origins)
+        if inputs and len(origins) == len(inputs):
+            self._made |= {id(one): (one, used) for one in tree_leaves(result) if isinstance(one, Tensor)}
+        elif formula is not None:
+            largest = next((name for name in self._largest_first if name in used), None)  # not its norm, nor its scale
+            if largest is not None:
+                self.flops[largest] += formula(*args, **kwargs, out_val=result)
+        return result

@@ -1,13 +1,7 @@
 """Models: the documented VGG, a registry of builders, prunable parameters, checkpoints in and out."""
 
-from prunebench.models.checkpoints import (
-    forward_digest,
-    load_state,
-    load_state_,
-    read_metadata,
-    save_state,
-    state_digest,
-)
+from prunebench.models.checkpoints import load_state, load_state_, read_metadata, save_state
+from prunebench.models.digests import forward_digest, state_digest
 from prunebench.models.parameters import prunable_parameters
 from prunebench.models.registry import build_model, model_names, register_model
 from prunebench.models.vgg import VGG

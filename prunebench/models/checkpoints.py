@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,22 +88,6 @@ def read_metadata(path: Path) -> dict[str, str]:
             return file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read '{path}' as safetensors: {error}") from error
-
-
-def state_digest(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values, whatever the file format, device or memory format."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def forward_digest(model: nn.Module) -> str:
-    """SHA-256 over what `state_digest` leaves out: the modules, their settings, and how weights lie in memory."""
-    strides = [list(parameter.stride()) for parameter in model.parameters()]
-    return hashlib.sha256(json.dumps([str(model), strides]).encode()).hexdigest()
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -122,7 +122,7 @@ class HighestWithin:
                     limit=self.points,
                     error=self.error / len(questions),
                 )
-            if question.keeps is None:
+            if question.keeps is None or not question.count:  # a point needs answers, also where they decide nothing
                 return [question]
             if question.keeps:
                 return []

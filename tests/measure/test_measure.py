@@ -74,6 +74,46 @@ def test_a_layer_that_runs_twice_is_counted_twice() -> None:
     assert {"1.weight": 288} == count_macs(nn.Sequential(nn.Flatten(), layer, layer), (3, 2, 2))
 
 
+class Tokens(nn.Module):
+    """Weights that multiply nothing, one that a module with children owns, attention, and two names of one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.position = nn.Parameter(torch.randn(8, 6))
+        self.inside = nn.Linear(6, 6)
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.tied = nn.Linear(6, 6)
+        self.tied.weight = self.inside.weight
+        self.memory = nn.LSTM(6, 5, batch_first=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.tied(self.inside(images.flatten(2)[:, 0].view(-1, 8, 6) + self.position))
+        attended, _ = self.attention(tokens, tokens, tokens)
+        return self.memory(attended)[0].mean(dim=1)
+
+
+def test_what_multiplies_nothing_has_none_and_each_weight_has_its_own() -> None:
+    expected = {
+        "position": 0,
+        "inside.weight": 2 * 8 * 6 * 6,
+        "attention.in_proj_weight": 8 * 6 * 18,
+        "attention.out_proj.weight": 8 * 6 * 6,
+        "memory.weight_ih_l0": 8 * 6 * 20,
+        "memory.weight_hh_l0": 8 * 5 * 20,
+    }
+    assert expected == count_macs(Tokens(), (3, 6, 8))
+
+
+def test_a_module_with_two_names_and_a_weight_that_is_computed_first() -> None:
+    shared = nn.Conv2d(3, 3, 3, padding=1)
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(3 * 16, 2))
+    model = nn.Sequential(nn.Sequential(shared), nn.Sequential(shared), nn.Flatten(), normed)
+    found = count_macs(model, (3, 4, 4))
+    assert 2 * 16 * 3 * 27 == found["0.0.weight"]
+    assert {0, 96} == {macs for name, macs in found.items() if name.startswith("3.")}
+    assert 96 == found["3.parametrizations.weight.original1"], "the direction's, not the norm's"
+
+
 def test_pruning_does_not_change_the_macs() -> None:
     model = small_model()
     before = count_macs(model, (3, 10, 10))

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_networks import Branches, Branching, Direct, Plain, Residual, Sequence, Spoiling, built, images
+from tiny_networks import (
+    Adding,
+    Branches,
+    Branching,
+    Direct,
+    Folded,
+    Plain,
+    Residual,
+    Sequence,
+    Spoiling,
+    built,
+    images,
+)
 from torch import Tensor, nn
 
 from prunebench.data import to_float
@@ -15,7 +27,7 @@ from prunebench.sensitivity.recomputation import Suffixes, Whole, recomputation
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TRACEABLE = (Plain, Residual, Branches, Direct, Sequence)
-OTHERS = (Branching, Spoiling)
+OTHERS = (Branching, Spoiling, Adding, Folded)
 
 
 def some_masks(model: nn.Module) -> dict[str, list[Tensor]]:
@@ -64,6 +76,15 @@ def test_a_model_that_can_be_traced_is_recomputed_from_the_weight_on(kind: type[
 def test_a_model_that_cannot_is_run_from_its_start(kind: type[nn.Module]) -> None:
     with torch.inference_mode():
         assert isinstance(recomputation(built(kind).eval(), to_float(images(2).images)), Whole)
+
+
+def test_two_black_images_do_not_hide_what_others_show() -> None:
+    model = built(Adding).eval()
+    for parameter in model.parameters():
+        if parameter.dim() == 1:
+            nn.init.zeros_(parameter)  # nothing to add to nothing
+    with torch.inference_mode():
+        assert isinstance(recomputation(model, torch.zeros(2, 3, 8, 8)), Whole)
 
 
 @pytest.mark.parametrize("kind", [*TRACEABLE, *OTHERS])

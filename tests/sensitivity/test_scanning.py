@@ -171,6 +171,13 @@ def test_an_interrupted_scan_goes_on_and_ends_as_one_that_was_not(tmp_path: Path
     assert measured(whole) == measured(resumed)
 
 
+def test_what_no_image_has_to_decide_is_answered_all_the_same() -> None:
+    model, data = built(Plain), images(90)
+    found = sensitivity_scan(model, data, sparsities=SPARSITIES, mode="decision", within=100, batch_size=25)
+    assert [max(SPARSITIES)] * 3 == [point.sparsity for point in found.points]
+    assert all(point.keeps and point.images == 25 for point in found.points)
+
+
 @pytest.mark.parametrize("mode", ["adaptive", "decision"])
 def test_an_interrupted_search_goes_on_and_ends_as_one_that_was_not(tmp_path: Path, mode: str) -> None:
     model, data = built(Plain, seed=1), images(400)

@@ -21,7 +21,9 @@ from prunebench.training import Protocol, TrainingProgress, train
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-DOCUMENTED = Protocol(epochs=3, batch_size=16, learning_rate=0.01, schedule="cosine_per_iteration")
+DOCUMENTED = Protocol(
+    epochs=3, batch_size=16, learning_rate=0.01, schedule="cosine_per_iteration", augmentation=Augmentation()
+)
 """The documented fine-tuning on a smaller batch: momentum 0.9, weight decay 1e-4, crop and flip are the defaults."""
 
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prunebench.data import ImageSet
+from prunebench.data import Augmentation, ImageSet
 from prunebench.errors import CheckpointError, MaskError, StorageError, TrainingError
 from prunebench.evaluation import Evaluation, evaluate
 from prunebench.models import state_digest
@@ -29,7 +29,7 @@ from prunebench.training import Epoch, Protocol, Schedule, Training, TrainingPro
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-PROTOCOL = Protocol(epochs=4, batch_size=16, learning_rate=0.05, weight_decay=1e-2)
+PROTOCOL = Protocol(epochs=4, batch_size=16, learning_rate=0.05, weight_decay=1e-2, augmentation=Augmentation())
 STEPS = 3
 """Batches in an epoch of `DATA`, the last one smaller."""
 

@@ -1,0 +1,160 @@
+"""What a model is, in one line: its values, and what it computes from an image beside them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prunebench.errors import CheckpointError
+
+_BOOKKEEPING = frozenset(vars(nn.Module())) - {"_forward_hooks", "_forward_pre_hooks"}
+"""What every module has: parameters and buffers are taken by name, its mode is set by whoever runs it."""
+
+Seen = dict[int, tuple[int, Any]]
+"""By address, each with its number, and kept from being freed: nothing is described twice, whatever refers to it."""
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+_FOLLOWED = (*_PLAIN, list, tuple, Tensor, FunctionType)
+"""What a function reads from its module and is looked into."""
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values, whatever the file format, device or memory format.
+
+    Raises:
+        CheckpointError: something in it is no tensor (what `get_extra_state` gives).
+    """
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        if not isinstance(state[name], Tensor):
+            raise CheckpointError(f"'{name}' of the model's state is {type(state[name]).__name__}: expected a tensor")
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def forward_digest(model: nn.Module) -> str:
+    """SHA-256 over what `state_digest` leaves out and answers depend on.
+
+    That is the modules with their settings, how weights lie in memory, buffers (those that no checkpoint holds too),
+    attributes, hooks, and the code of classes that are not torch's with the functions and constants it names. What is
+    reached through another module (`helpers.scale(x)`) counts by its name alone.
+    """
+    strides = [list(parameter.stride()) for parameter in model.parameters()]
+    buffers = state_digest(dict(model.named_buffers()))
+    seen: Seen = {}
+    modules = [[name, _of_module(module, seen)] for name, module in model.named_modules()]
+    return hashlib.sha256(json.dumps([str(model), strides, buffers, modules]).encode()).hexdigest()
+
+
+def _of_module(module: nn.Module, seen: Seen) -> Any:
+    attributes = {name: value for name, value in vars(module).items() if name not in _BOOKKEEPING}
+    seen[id(module)] = len(seen), module
+    code = [_described(found, seen) for kind in type(module).__mro__ for found in _own_functions(kind)]
+    return [_name(type(module)), code, _described(attributes, seen)]
+
+
+def _own_functions(kind: type) -> Iterator[FunctionType]:
+    if kind.__module__.partition(".")[0] in ("torch", "builtins"):
+        return  # torch's version is part of every fingerprint
+    for _, found in sorted(vars(kind).items()):
+        function = getattr(found, "__func__", getattr(found, "fget", found))
+        if isinstance(function, FunctionType):
+            yield function
+
+
+def _described(value: Any, seen: Seen) -> Any:
+    """`value` as JSON takes it, the same in every process: no addresses, no order of sets."""
+    if id(value) in seen:
+        return ["again", seen[id(value)][0]]
+    if not isinstance(value, _PLAIN):  # constants are shared as Python pleases
+        seen[id(value)] = len(seen), value
+    return _parts(value, seen)
+
+
+@functools.singledispatch
+def _parts(value: Any, seen: Seen) -> Any:
+    if hasattr(value, "__qualname__"):  # a class, or a function that is not written in Python
+        return _name(value)
+    return [_name(type(value)), _described(getattr(value, "__dict__", None), seen)]
+
+
+@_parts.register(type(None) | bool | int | float | complex | str | bytes | torch.dtype | torch.device)
+def _(value: Any, _: Seen) -> Any:
+    return repr(value)
+
+
+@_parts.register
+def _(value: Tensor, _: Seen) -> Any:
+    return state_digest({"": value})
+
+
+@_parts.register
+def _(value: np.ndarray, _: Seen) -> Any:
+    return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+
+
+@_parts.register
+def _(value: nn.Module, seen: Seen) -> Any:
+    return [str(value), _of_module(value, seen)]
+
+
+@_parts.register
+def _(value: Mapping, seen: Seen) -> Any:  # type: ignore[type-arg]
+    # The keys of hooks are numbers that depend on how many the process has made.
+    return [[key if isinstance(key, str) else "", _described(item, seen)] for key, item in value.items()]
+
+
+@_parts.register(list | tuple)
+def _(value: Any, seen: Seen) -> Any:
+    return [_described(item, seen) for item in value]
+
+
+@_parts.register(AbstractSet)
+def _(value: Any, seen: Seen) -> Any:
+    return sorted(json.dumps(_described(item, seen)) for item in value)
+
+
+@_parts.register
+def _(value: MethodType, seen: Seen) -> Any:
+    return _described(value.__func__, seen)
+
+
+@_parts.register
+def _(value: functools.partial, seen: Seen) -> Any:  # type: ignore[type-arg]
+    return [_described(part, seen) for part in (value.func, value.args, value.keywords)]
+
+
+@_parts.register
+def _(value: FunctionType, seen: Seen) -> Any:
+    if value.__module__.partition(".")[0] == "torch":
+        return _name(value)
+    named = ((name, value.__globals__.get(name)) for name in sorted(_names(value.__code__)))
+    followed = {name: found for name, found in named if isinstance(found, _FOLLOWED)}
+    cells = [cell.cell_contents for cell in value.__closure__ or ()]
+    parts = (cells, value.__defaults__, value.__kwdefaults__, followed)
+    return [_described(value.__code__, seen), *(_described(part, seen) for part in parts)]
+
+
+@_parts.register
+def _(value: CodeType, seen: Seen) -> Any:
+    return [value.co_code.hex(), value.co_names, value.co_varnames, _described(value.co_consts, seen)]
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = (one for one in code.co_consts if isinstance(one, CodeType))
+    return set(code.co_names).union(*map(_names, inner))
+
+
+def _name(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}"

@@ -1,0 +1,115 @@
+"""Digests: the same for the same, in any process; another for whatever changes an answer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from prunebench.errors import CheckpointError
+from prunebench.models import build_model, forward_digest, state_digest
+
+SCALE = 2.0
+
+
+def scaled(values: Tensor) -> Tensor:
+    return values * SCALE
+
+
+class Own(nn.Module):
+    """Everything that a checkpoint does not hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.full((3, 1, 1), 0.5), persistent=False)
+        self.linear = nn.Linear(3, 2)
+        self.activation: Callable[[Tensor], Tensor] = torch.relu
+        self.power = 1
+        self.sizes = {"narrow", "wide", "deep"}
+        self.listed = [self]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return scaled(self.activation(self.linear((images - self.mean).mean(dim=(2, 3))))) ** self.power
+
+
+class Other(Own):
+    def forward(self, images: Tensor) -> Tensor:
+        return -super().forward(images)
+
+
+def built(kind: type[nn.Module] = Own) -> nn.Module:
+    torch.manual_seed(0)
+    return kind()
+
+
+def hooked(model: nn.Module) -> None:
+    model.register_forward_hook(lambda _module, _inputs, output: output + 1)
+
+
+def laid_out(model: nn.Module) -> None:
+    model.linear.weight.data = model.linear.weight.data.t().contiguous().t()
+
+
+CHANGES: dict[str, Callable[[nn.Module], object]] = {
+    "a buffer that no checkpoint holds": lambda model: model.mean.fill_(0.6),
+    "a function": lambda model: setattr(model, "activation", torch.sin),
+    "a function with other arguments": lambda model: setattr(model, "activation", partial(torch.clamp, min=0.1)),
+    "a function of one's own": lambda model: setattr(model, "activation", lambda values: values.relu() + 1),
+    "a number": lambda model: setattr(model, "power", 2),
+    "a tensor": lambda model: setattr(model, "power", torch.tensor(2)),
+    "a hook": hooked,
+    "how a weight lies in memory": laid_out,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_an_answer_changes_the_digest(change: str) -> None:
+    model, changed = built(), built()
+    CHANGES[change](changed)
+    assert forward_digest(model) != forward_digest(changed)
+    assert state_digest(model.state_dict()) == state_digest(changed.state_dict())
+
+
+def test_code_and_what_it_names_are_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = forward_digest(built())
+    assert before != forward_digest(built(Other))
+    monkeypatch.setitem(globals(), "SCALE", 3.0)
+    assert before != forward_digest(built())
+    monkeypatch.setitem(globals(), "SCALE", 2.0)
+    assert before == forward_digest(built())
+    monkeypatch.setitem(globals(), "scaled", lambda values: values + SCALE)
+    assert before != forward_digest(built())
+
+
+def test_mode_values_and_names_are_not() -> None:
+    model, other = built(), built()
+    nn.init.zeros_(other.linear.weight)  # type: ignore[union-attr]
+    assert forward_digest(model) == forward_digest(other.eval())
+
+
+def test_it_is_the_same_in_every_process() -> None:
+    program = "import test_digests as t; print(t.forward_digest(t.built()), t.forward_digest(t.build_model('vgg')))"
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=Path(__file__).parent,
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for seed in ("1", "2")
+    ]
+    assert told[0] == told[1]
+    assert told[0][1] == forward_digest(build_model("vgg"))
+
+
+def test_a_state_that_is_not_all_tensors_is_refused() -> None:
+    with pytest.raises(CheckpointError, match=r"'_extra_state' .* dict: expected a tensor"):
+        state_digest({"_extra_state": {}})  # type: ignore[dict-item]
