@@ -43,6 +43,10 @@ class PlanError(PrunebenchError):
     """A sparsity plan that cannot be read or applied."""
 
 
+class ModelError(PrunebenchError):
+    """A model that cannot be copied, or does not answer images with scores."""
+
+
 class MaskError(PrunebenchError):
     """Masks that do not fit a model, or a model that does not keep them."""
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from prunebench.data import ImageSet, whole_batches
+from prunebench.data import ImageSet, to_float, whole_batches
 from prunebench.devices import Precision, arithmetic, model_device
+from prunebench.errors import DataError, ModelError
 
 BATCH_SIZE = 500  # divides 10,000: no smaller last batch, whose shape would have to be prepared on its own
 
@@ -79,6 +80,39 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def check_answers(model: nn.Module, data: ImageSet) -> None:
+    """Check on one image that `model` can be asked, and that its scores have a place for every label.
+
+    Raises:
+        DataError: no images, or a label beyond the scores.
+        ModelError: weights that are not float32, a model that fails on an image, or does not answer with scores.
+    """
+    _check_images(data)
+    types = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    if types - {torch.float32}:
+        got = ", ".join(sorted(map(str, types)))
+        raise ModelError(f"the model's weights are {got}: expected torch.float32, which .float() makes of them")
+    images = to_float(data.images[:1]).to(model_device(model))
+    with evaluation_mode(model), torch.inference_mode():
+        try:
+            scores = model(images)
+        except Exception as error:  # the model's own code may raise anything
+            reason = str(error).strip().splitlines()
+            said = f"{type(error).__name__}: {reason[0]}" if reason else type(error).__name__
+            raise ModelError(f"the model fails on images of shape {tuple(images.shape)}: {said}") from error
+    if not isinstance(scores, Tensor) or scores.dim() != 2 or not scores.is_floating_point():
+        got = f"a tensor {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+        raise ModelError(f"the model answers one image with {got}: expected scores, a float tensor (1, classes)")
+    highest = int(data.labels.max())
+    if highest >= scores.shape[1]:
+        raise DataError(f"labels go up to {highest}, the model has {scores.shape[1]} scores, for 0 and up")
+
+
+def _check_images(data: ImageSet) -> None:
+    if len(data) == 0:
+        raise DataError("there are no images to evaluate: expected at least one")
+
+
 def evaluate(
     model: nn.Module,
     data: ImageSet,
@@ -93,7 +127,11 @@ def evaluate(
 
     The mode of the model and of each of its modules is put back afterwards. Every image counts, also those of a smaller
     last batch. An image whose logits are not all finite counts as wrong.
+
+    Raises:
+        DataError: no images.
     """
+    _check_images(data)
     device = model_device(model)
     resident = data.to(device)
     start = time.perf_counter()

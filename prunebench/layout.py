@@ -21,7 +21,9 @@ def lay_out_(model: nn.Module, data: ImageSet) -> nn.Module:
     kernels larger than 1x1 in one group, the others are left in channels_last. One image is run through the model to
     see the sizes.
     """
-    model = model.to(memory_format=torch.channels_last)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
     device = model_device(model)
     if device.type != "cpu":
         return model
@@ -29,6 +31,8 @@ def lay_out_(model: nn.Module, data: ImageSet) -> nn.Module:
     small: list[nn.Conv2d] = []
 
     def note(module: nn.Conv2d, inputs: tuple[Tensor, ...]) -> None:
+        if not inputs:  # given by name: no hook sees it, so it is left as it is
+            return
         if inputs[0].shape[-2:].numel() <= SMALL and module.groups == 1 and max(module.kernel_size) > 1:
             small.append(module)
 

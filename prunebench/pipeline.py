@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from prunebench.data import Dataset, ImageSet, split_validation
 from prunebench.devices import Precision, model_device, wait_for
 from prunebench.environment import environment
-from prunebench.errors import DataError
-from prunebench.evaluation import Evaluation, evaluate
+from prunebench.errors import DataError, ModelError
+from prunebench.evaluation import Evaluation, check_answers, evaluate
 from prunebench.files import cache_folder
 from prunebench.layout import lay_out_
 from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros
@@ -139,7 +139,18 @@ def own_setting(
         protocol: what fine-tunes the pruned model.
         budget: what case ids call `protocol`: `DATA/RUN-BUDGET`.
         origin: where the weights are from, for people.
+
+    Raises:
+        DataError, ModelError: the model cannot be copied, or not be asked about these images.
     """
+    try:
+        own = copy.deepcopy(model)
+    except RuntimeError as error:
+        raise ModelError(
+            "the model cannot be copied: it computes a weight before each pass, as torch.nn.utils.prune and "
+            "torch.nn.utils.weight_norm do: make it final first, by prune.remove or remove_weight_norm"
+        ) from error
+    check_answers(own, data.test)
     workload = Workload(
         name=data.name,
         summary=data.origin,
@@ -150,7 +161,7 @@ def own_setting(
         budgets={budget: Budget(name=budget, protocol=protocol, documented_epochs=False, full=False)},
     )
     device, digest = model_device(model), state_digest(model.state_dict())
-    dense = DenseModel(model=lay_out_(copy.deepcopy(model), data.test), origin=origin, digest=digest)
+    dense = DenseModel(model=lay_out_(own, data.test), origin=origin, digest=digest)
     return Setting(
         workload=workload,
         budget=workload.budget(budget),

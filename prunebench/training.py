@@ -161,13 +161,15 @@ def train(
             that results which could not be written are not lost.
 
     Raises:
-        TrainingError: fewer than one epoch or image, or a loss that is not finite.
+        TrainingError: fewer than one epoch or image, nothing that can be trained, or a loss that is not finite.
         UnknownNameError: a schedule that does not exist.
         CheckpointError: the state file is damaged.
         MaskError: masks that do not fit, or a pruned weight that is not zero after an epoch.
         StorageError: the state cannot be written.
     """
     _check(protocol, data, selection)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise TrainingError("no parameter of the model requires a gradient: expected one at least, see requires_grad_")
     device, progress = model_device(model), progress or TrainingProgress()
     masks = masks.to(device) if masks is not None else None
     resident = data.to(device)

@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from prunebench.models import storable
+
 MIB = 2**20
 BITS = 32
 
@@ -27,4 +29,4 @@ def nominal_size_bits(model: nn.Module, *, bits: int = BITS) -> int:
 
 def file_size_bytes(state: Mapping[str, Tensor]) -> int:
     """Bytes of the checkpoint as a safetensors file, parameters and buffers, zeros stored like any other value."""
-    return len(save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}))
+    return len(save(storable(state)))

@@ -1,6 +1,6 @@
 """Models: the documented VGG, a registry of builders, prunable parameters, checkpoints in and out."""
 
-from prunebench.models.checkpoints import load_state, load_state_, read_metadata, save_state
+from prunebench.models.checkpoints import load_state, load_state_, read_metadata, save_state, storable
 from prunebench.models.digests import forward_digest, state_digest
 from prunebench.models.parameters import prunable_parameters
 from prunebench.models.registry import build_model, model_names, register_model
@@ -18,4 +18,5 @@ __all__ = [
     "register_model",
     "save_state",
     "state_digest",
+    "storable",
 ]

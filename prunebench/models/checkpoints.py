@@ -69,12 +69,24 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], *, origin: str) -
 
 def save_state(state: Mapping[str, Tensor], path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors by name as safetensors, whole or not at all."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    tensors = storable(state)
     with replacing(path) as temporary:
         try:
             save_file(tensors, temporary, metadata=dict(metadata) if metadata else None)
         except SafetensorError as error:  # how the library reports a full disk
             raise StorageError(f"cannot write '{path}': {error}") from error
+
+
+def storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As safetensors takes them: on the CPU, in logical order, weights that share memory each in full."""
+    tensors: dict[str, Tensor] = {}
+    taken = set()
+    for name, tensor in state.items():
+        stored = tensor.detach().cpu().contiguous()
+        place = stored.untyped_storage().data_ptr()
+        tensors[name] = stored.clone() if place in taken else stored
+        taken.add(place)
+    return tensors
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from prunebench.data import ImageSet, to_float
 from prunebench.devices import Precision, arithmetic, model_device
 from prunebench.environment import environment, exact_fingerprint
 from prunebench.errors import PlanError, UnknownNameError
-from prunebench.evaluation import evaluation_mode
+from prunebench.evaluation import check_answers, evaluation_mode
 from prunebench.files import source_digest
 from prunebench.measure import count_macs, nonzeros
 from prunebench.models import forward_digest, prunable_parameters, state_digest
@@ -77,8 +77,10 @@ def sensitivity_scan(
         UnknownNameError: no such layer or criterion.
         PlanError: a sparsity outside [0, 1], twice the same, or none.
         ScanError: `within`, `confidence` or `half_width` out of range.
+        DataError, ModelError: the model cannot be asked about these images.
     """
     started = time.perf_counter()
+    check_answers(model, data)
     half_width, batch_size = half_width or HalfWidth(), batch_size or BATCH_SIZES[mode]
     rule = rule_of(mode, half_width, within, confidence)
     order_seed = None if mode == "exact" else seed

@@ -1,0 +1,127 @@
+"""Models that are not the VGG: what is unusual about them works, or one sentence says what does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_networks import CLASSES, images
+from torch import Tensor, nn
+from torch.nn.utils import prune as torch_prune
+
+from prunebench.data import Dataset, ImageSet
+from prunebench.errors import CheckpointError, DataError, ModelError, PrunebenchError, TrainingError
+from prunebench.models import load_state, prunable_parameters, save_state
+from prunebench.pipeline import Setting, execute, own_setting
+from prunebench.runs import DocumentedRun
+from prunebench.sensitivity import sensitivity_scan
+from prunebench.training import Protocol
+
+pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
+
+DATA = Dataset(name="signs", train=images(60, seed=1), test=images(40), classes=("a", "b", "c", "d"), origin="random")
+PROTOCOL = Protocol(epochs=1, batch_size=20, learning_rate=0.01)
+
+
+class Odd(nn.Module):
+    """One weight under two names, a convolution that is given its input by name, a kernel of three dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.volume = nn.Conv3d(1, 2, 3, padding=1)
+        self.inner, self.again = nn.Linear(12, 12), nn.Linear(12, 12)
+        self.again.weight = self.inner.weight
+        self.counts = nn.Parameter(torch.ones(2, 2, dtype=torch.int64), requires_grad=False)
+        self.classifier = nn.Linear(12, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        planes = self.volume(self.first(input=images).relu().unsqueeze(1)).flatten(1, 2).mean(dim=(2, 3))
+        return self.classifier(self.again(self.inner(planes).relu()))
+
+
+def odd() -> nn.Module:
+    torch.manual_seed(0)
+    return Odd()
+
+
+def setting(model: nn.Module, data: Dataset = DATA) -> Setting:
+    return own_setting(model, data, PROTOCOL)
+
+
+def halved(model: nn.Module) -> DocumentedRun:
+    sparsity = dict.fromkeys(prunable_parameters(model), 0.5)
+    return DocumentedRun(name="half", model="odd", sparsity=sparsity, source="this test")
+
+
+def test_an_odd_model_is_pruned_tuned_and_scanned() -> None:
+    model = odd()
+    record = execute(halved(model), setting(model))
+    assert {"first.weight", "volume.weight", "inner.weight", "classifier.weight"} == {
+        layer.name for layer in record.layers
+    }
+    assert record.nonzeros["inner.weight"] == 72
+    assert record.finetuning is not None
+    assert sensitivity_scan(model, DATA.test, sparsities=[0.5]).recomputed == "suffix"
+
+
+def test_weights_that_share_memory_are_saved_each_in_full(tmp_path: Path) -> None:
+    save_state(odd().state_dict(), tmp_path / "odd.safetensors")
+    state = load_state(tmp_path / "odd.safetensors")
+    assert torch.equal(state["inner.weight"], state["again.weight"])
+    odd().load_state_dict(state)
+
+
+def torch_pruned() -> nn.Module:
+    model = odd()
+    torch_prune.l1_unstructured(model.classifier, "weight", amount=0.5)
+    model(DATA.test.images[:1].float())
+    return model
+
+
+class Pair(Odd):
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return super().forward(images), images
+
+
+class Failing(Odd):
+    def forward(self, images: Tensor) -> Tensor:
+        raise ValueError("expected 224 rows\nand much else")
+
+
+class Remembering(Odd):
+    def get_extra_state(self) -> dict[str, int]:
+        return {"epoch": 3}
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "said"),
+    [
+        (lambda: odd().half(), ModelError, r"weights are torch.float16: expected torch.float32, which .float\(\)"),
+        (Pair, ModelError, r"answers one image with tuple: expected scores, a float tensor \(1, classes\)"),
+        (Failing, ModelError, r"fails on images of shape \(1, 3, 8, 8\): ValueError: expected 224 rows$"),
+        (torch_pruned, ModelError, r"cannot be copied: .* prune.remove"),
+        (Remembering, CheckpointError, r"'_extra_state' of the model's state is dict: expected a tensor"),
+        (lambda: odd().requires_grad_(requires_grad=False), TrainingError, "requires a gradient"),
+    ],
+)
+def test_what_does_not_work_is_said_in_one_sentence(model, error: type[PrunebenchError], said: str) -> None:
+    with pytest.raises(error, match=said) as raised:
+        execute(halved(odd()), setting(model()))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        (images(40).take(torch.arange(0)), "no images to evaluate"),
+        (ImageSet(images(40).images, images(40).labels + 1), "labels go up to 4, the model has 4 scores"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused_by_runs_and_by_scans(test: ImageSet, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        setting(odd(), replace(DATA, test=test))
+    with pytest.raises(DataError, match=said):
+        sensitivity_scan(odd(), test)
