@@ -4,7 +4,7 @@ A case id is `WORKLOAD/RUN-BUDGET`, for example `digits/run3-quick`. What depart
 `-seed1`, `-bf16`, `-validation` (the best epoch chosen on a validation split), `-oneshot` (no fine-tuning), in this
 order. So a record in bf16 never takes the place of one in fp32. The id of a record follows from the record alone, and
 is the path of its baseline below `baselines/`: what a file's name should not hold is written as in a URL
-(`my%20run-quick`).
+(`my%20run-quick`), and so is a hyphen of a budget's, or `half-long-ci` could be of two runs and budgets.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def name_case(
         f"-{select_on}" if finetuned and select_on != "test" else "",
         "" if finetuned else "-oneshot",
     )
-    return f"{in_path(workload)}/{in_path(run)}-{in_path(budget)}{''.join(variants)}"
+    return f"{in_path(workload)}/{in_path(run)}-{_budget(budget)}{''.join(variants)}"
 
 
 def check_case_id(case: str) -> str:
@@ -75,8 +75,12 @@ def in_family(case: str, *, workload: str, budget: str) -> bool:
     """Whether a case belongs to a workload and budget: the cases that are judged together."""
     folder, _, name = case.partition("/")
     is_scan = name.startswith("scan-") and budget.isdecimal()
-    ending = re.escape(in_path(budget)) + (SCAN_VARIANTS if is_scan else VARIANTS)
+    ending = re.escape(_budget(budget)) + (SCAN_VARIANTS if is_scan else VARIANTS)
     return folder == in_path(workload) and re.fullmatch(f".+-{ending}", name) is not None
+
+
+def _budget(name: str) -> str:
+    return in_path(name).replace("-", "%2D")
 
 
 def chosen_cases(wanted: Iterable[str], known: Collection[str]) -> list[str]:

@@ -128,6 +128,11 @@ def test_a_family_is_one_workload_and_budget(tmp_path: Path) -> None:
     assert in_family("digits/lamp-full-quick-seed1-bf16-validation", workload="digits", budget="quick")
     assert in_family("digits/scan-vgg-400-kept29-bf16-adaptive", workload="digits", budget="400")
     assert not in_family("digits/scan-net-400-600", workload="digits", budget="400")
+    half, long = (name_case(workload="signs", run="half", budget=budget) for budget in ("ci", "long-ci"))
+    assert in_family(half, workload="signs", budget="ci")
+    assert in_family(long, workload="signs", budget="long-ci")
+    assert not in_family(long, workload="signs", budget="ci")
+    assert name_case(workload="signs", run="half-long", budget="ci") != long
     assert 4 == len(list_baselines(tmp_path))
 
 
