@@ -23,6 +23,8 @@ from prunebench.cli.shell import FILE
 from prunebench.files import check_targets, write_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from prunebench.planning import Curves, Inventory, Plan, Refinement
     from prunebench.sensitivity import Scan
 
@@ -109,7 +111,7 @@ def plan(**options: Any) -> None:
     from prunebench.records.scans import read_any_scan
     from prunebench.report.plans import cost_table, plan_accuracy_table, plan_table, trials_table
 
-    check_targets(request.output, request.json_file)
+    check_targets({"--output": request.output, "--json": request.json_file}, inputs=_inputs(request))
     earlier_record(request)
     scan = read_any_scan(request.scan_file) if request.scan_file else None
     if scan and scan.compounding and request.rule == "compounding":
@@ -159,6 +161,14 @@ def plan(**options: Any) -> None:
     if refinement and refinement.best.kind == "base" and request.max_drop is not None:
         click.echo(f"\nNo plan measured keeps within {request.max_drop:g} points: what is shown is the base model.")
         sys.exit(1)
+
+
+def _inputs(request: Request) -> list[Path | None]:
+    """The files that are read and never written: not that of --json, which is taken up."""
+    from prunebench.tables import table_file
+
+    previous = table_file(request.previous) if request.previous else None
+    return [request.scan_file, previous, request.checkpoint, request.data]
 
 
 def _check(request: Request) -> None:

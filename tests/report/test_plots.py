@@ -575,6 +575,17 @@ def _failed(path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("command", ["sensitivity", "parameters", "weights", "frontier"])
+def test_a_plot_does_not_overwrite_what_it_shows(command: str, tmp_path: Path) -> None:
+    path = tmp_path / "scan.svg"
+    write_scan(make_scan(), path)
+    before = path.read_bytes()
+    result = call(command, path, "--output", path)
+    assert 2 == result.exit_code
+    assert result.stderr.startswith(f"error: --output would overwrite '{path}'")
+    assert before == path.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
