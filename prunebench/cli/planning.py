@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 RULES = ("optimal", "documented", "compounding", "uniform", "magnitude", "erk", "lamp")
 FROM_SCAN = ("optimal", "documented", "compounding")
+MOST_NONZEROS = 2**63 - 1
+"""What a record can hold."""
 
 
 @click.command()
@@ -37,7 +39,7 @@ FROM_SCAN = ("optimal", "documented", "compounding")
 @click.option("--rule", type=click.Choice(RULES), default="optimal", show_default=True, help="What chooses sparsities.")
 @click.option("--max-drop", type=FiniteRange(min=0), help="Points of accuracy that may be lost.")
 @click.option("--size", "size_percent", type=FiniteRange(min=0), help="Nominal size, percent of dense, at most.")
-@click.option("--nonzeros", type=click.IntRange(min=0), help="Nonzeros over all parameters, at most.")
+@click.option("--nonzeros", type=click.IntRange(0, MOST_NONZEROS), help="Nonzeros over all parameters, at most.")
 @click.option("--file-size", "file_percent", type=FiniteRange(min=0), help="Sparse file, percent of dense, at most.")
 @click.option("--macs", "macs_percent", type=FiniteRange(min=0), help="Sparse MACs, percent of dense, at most.")
 @click.option(
@@ -48,7 +50,13 @@ FROM_SCAN = ("optimal", "documented", "compounding")
     help="What --max-drop makes least.",
 )
 @click.option("--previous", help="Compounding: the table, or run, that the scanned model was pruned by.")
-@click.option("--step", type=float, default=0.01, show_default=True, help="Optimal: between candidate sparsities.")
+@click.option(
+    "--step",
+    type=FiniteRange(0.001, 0.5),
+    default=0.01,
+    show_default=True,
+    help="Optimal: between candidate sparsities.",
+)
 @click.option(
     "--caution",
     type=FiniteRange(min=0),
