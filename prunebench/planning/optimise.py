@@ -17,7 +17,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
 from prunebench.errors import PlanError
-from prunebench.planning.costs import Cost, layer_cost
+from prunebench.planning.costs import Cost, layer_cost, told_apart
 from prunebench.planning.curves import Curves
 from prunebench.planning.interaction import Interaction, layer_loss, loss_of
 from prunebench.pruning import pruned_count
@@ -188,10 +188,11 @@ def _check_reachable(curves: Curves, goal: Goal, cheapest: Mapping[str, Option])
     inventory = curves.inventory
     kept = inventory.kept({name: option.sparsity for name, option in cheapest.items()})
     if inventory.total(goal.cost, kept) > goal.limit:
-        wanted, least = 100 * goal.limit / inventory.dense_total(goal.cost), inventory.percent(goal.cost, kept)
+        percent = 100 * goal.limit / inventory.dense_total(goal.cost)
+        wanted, least = told_apart(percent, inventory.percent(goal.cost, kept))
         unscanned = [name for name, curve in curves.layers.items() if len(curve.sparsity) == 1]
         others = f" ({', '.join(unscanned)} not scanned at all)" if unscanned else ""
         raise PlanError(
-            f"{goal.cost} {wanted:.2f} % of dense cannot be met: the least the scan's curves allow is {least:.2f} %"
+            f"{goal.cost} {wanted} % of dense cannot be met: the least the scan's curves allow is {least} %"
             f"{others}: scan higher sparsities"
         )

@@ -149,6 +149,8 @@ def test_a_size_beyond_the_scan_is_refused_with_the_least_there_is() -> None:
     curves = Curves.of_scan(make_scan({"a": (10, 10), "b": (10, 10)}, {"a": {0.9: 80.0}}))
     with pytest.raises(PlanError, match=r"size 2\.00 % .* the least .* is 55\.00 % \(b not scanned at all\): scan"):
         optimal_plan(curves, Goal(limit=0.02 * 6400))
+    with pytest.raises(PlanError, match=r"size 54\.998 % .* the least .* is 55\.000 % "):
+        optimal_plan(curves, Goal(limit=0.54998 * 6400))
 
 
 @pytest.mark.parametrize(

@@ -593,7 +593,7 @@ def test_a_plot_does_not_overwrite_what_it_shows(command: str, tmp_path: Path) -
         (["sensitivity", "dense.json", "-o", "plot"], ["'plot'", ".pdf, .png, .svg"]),
         (["sensitivity", "dense.json"], ["--output"]),
         (["sensitivity", "absent.json", "-o", "plot.png"], ["absent.json", "No such file"]),
-        (["sensitivity", "record.json", "-o", "plot.png"], ["record.json", "damaged"]),
+        (["sensitivity", "record.json", "-o", "plot.png"], ["record.json", "holds a record"]),
         (["sensitivity", "empty.json", "-o", "plot.png"], ["empty", "no layer has been scanned"]),
         (["sensitivity", "dense.json", "--floor", "101", "-o", "plot.png"], ["--floor", "101"]),
         (["sensitivity", "dense.json", "-o", "dense.json/plot.png"], ["cannot write", "plot.png"]),
