@@ -20,6 +20,7 @@ from prunebench.cli.plan_trials import (
     with_earlier,
 )
 from prunebench.cli.shell import FILE
+from prunebench.cli.sound import sound_scan
 from prunebench.files import check_targets, write_text
 
 if TYPE_CHECKING:
@@ -116,12 +117,11 @@ def plan(**options: Any) -> None:
     from prunebench.errors import PlanError
     from prunebench.planning import Curves, Inventory, make_plan
     from prunebench.progress import ProgressBar
-    from prunebench.records.scans import read_any_scan
     from prunebench.report.plans import cost_table, plan_accuracy_table, plan_table, trials_table
 
     check_targets({"--output": request.output, "--json": request.json_file}, inputs=_inputs(request))
     earlier_record(request)
-    scan = read_any_scan(request.scan_file) if request.scan_file else None
+    scan = sound_scan(request.scan_file) if request.scan_file else None
     if scan and scan.compounding and request.rule == "compounding":
         raise PlanError(
             f"the sparsities of '{request.scan_file}' are compounded already (scan --compounding), and --rule "

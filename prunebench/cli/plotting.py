@@ -10,6 +10,7 @@ import click
 
 from prunebench.cli.options import FiniteRange
 from prunebench.cli.shell import FILE
+from prunebench.cli.sound import sound_scan
 from prunebench.files import check_targets
 
 if TYPE_CHECKING:
@@ -38,12 +39,11 @@ def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | No
 
     A baseline of a scan will do as well.
     """
-    from prunebench.records.scans import read_any_scan
     from prunebench.report.plots import check_suffix, sensitivity_figure, write_figure
 
     check_suffix(output)
     check_targets({"--output": output}, inputs=scans)
-    found = {name: read_any_scan(path) for name, path in _names(scans).items()}
+    found = {name: sound_scan(path) for name, path in _names(scans).items()}
     write_figure(sensitivity_figure(found, floor=floor, lowest=lowest), output)
     click.echo(f"Plot: {output}")
 
@@ -143,11 +143,11 @@ def _counts_of_json(source: Path) -> tuple[list[LayerCount], str, str]:
     """The layers of a scan, record or baseline, what they belong to, and where the numbers come from."""
     from prunebench.errors import RecordError
     from prunebench.records import collect
-    from prunebench.records.scans import holds_scan, read_any_scan
+    from prunebench.records.scans import holds_scan
     from prunebench.report.plots import layer_counts
 
     if holds_scan(source):
-        scan = read_any_scan(source)
+        scan = sound_scan(source)
         return layer_counts(scan.layers), scan.model, f"{source.name}: weights {scan.model_digest[:12]} ({scan.origin})"
     found = collect(source)
     for case, reason in found.unusable.items():

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from gate.scan_documents import (
+    CONTRADICTORY,
     ENVIRONMENT,
     LAYERS,
     PLACES,
@@ -215,3 +216,11 @@ def test_seconds_never_fail_a_scan() -> None:
         (verdict.check, verdict.status) for verdict in verdicts if verdict.advisory
     ]
     assert Status.PASS is outcome(verdicts)
+
+
+@pytest.mark.parametrize("said", CONTRADICTORY)
+def test_a_scan_that_contradicts_itself_fails_and_is_nobodys_baseline(said: str) -> None:
+    (failed,) = [each for each in compare_scans(make_scan(), CONTRADICTORY[said]) if "itself" in each.check]
+    assert (Status.FAIL, True) == (failed.status, said in failed.measured)
+    (other,) = [each for each in compare_scans(CONTRADICTORY[said], make_scan()) if "itself" in each.check]
+    assert (Status.INCOMPARABLE, True) == (other.status, said in other.measured)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from gate.scan_documents import CONTRADICTORY
 from planning.scan_factory import make_scan, vgg_scan
 from torch import nn
 
@@ -299,3 +300,15 @@ def test_a_scan_of_other_weights_is_refused(scan_file: Path, tiny: Callable[...,
     arguments = ("--workload", "tiny", "--checkpoint", tmp_path / "tiny.safetensors")
     result = call("--scan", scan_file, "--size", 30, "--measure", *arguments)
     assert_one_clear_line(result, "is of other weights", "--checkpoint")
+
+
+# Scans that contradict themselves
+
+
+@pytest.mark.parametrize("rule", ["optimal", "erk"])
+@pytest.mark.parametrize("said", CONTRADICTORY)
+def test_nothing_is_planned_by_a_scan_that_contradicts_itself(said: str, rule: str, tmp_path: Path) -> None:
+    write_scan(CONTRADICTORY[said], tmp_path / "scan.json")
+    result = call("--rule", rule, "--size", 50, "--scan", tmp_path / "scan.json", "--output", tmp_path / "table.toml")
+    assert_one_clear_line(result, "scan.json' contradicts itself", said)
+    assert not (tmp_path / "table.toml").exists()

@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from gate.scan_documents import CONTRADICTORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
@@ -573,6 +574,15 @@ def _failed(path: Path) -> None:
         FailedRun(created="2026-01-01", case="digits/run3-quick", error="ValueError: no", revision=None, dirty=None),
         path,
     )
+
+
+@pytest.mark.parametrize("command", ["sensitivity", "parameters"])
+@pytest.mark.parametrize("said", CONTRADICTORY)
+def test_a_scan_that_contradicts_itself_is_not_drawn(said: str, command: str, tmp_path: Path) -> None:
+    write_scan(CONTRADICTORY[said], tmp_path / "scan.json")
+    result = call(command, tmp_path / "scan.json", "--output", tmp_path / "plot.svg")
+    assert_one_clear_line(result, "scan.json' contradicts itself", said)
+    assert not (tmp_path / "plot.svg").exists()
 
 
 @pytest.mark.parametrize("command", ["sensitivity", "parameters", "weights", "frontier"])
