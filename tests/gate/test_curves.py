@@ -18,6 +18,7 @@ from gate.scan_documents import (
     losing,
     make_scan,
     place_right,
+    with_layer,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,11 +122,6 @@ def test_a_new_point_has_no_baseline() -> None:
     assert Status.NO_BASELINE is outcome(verdicts)
 
 
-def moved(scan: Scan, **changes: object) -> Scan:
-    first, *rest = scan.layers
-    return scan.model_copy(update={"layers": [first.model_copy(update=changes), *rest]})
-
-
 @pytest.mark.parametrize(
     ("new", "named"),
     [
@@ -133,8 +129,8 @@ def moved(scan: Scan, **changes: object) -> Scan:
         (make_scan(images=1000), "images 10000 -> 1000"),
         (make_scan(criterion="random"), "criterion magnitude -> random"),
         (make_scan(precision="bf16"), "precision fp32 -> bf16"),
-        (moved(make_scan(), shape=[64, 3, 5, 5]), "shape of backbone.conv0.weight"),
-        (moved(make_scan(), macs=1), "MACs of backbone.conv0.weight"),
+        (with_layer(make_scan(), shape=[64, 9, 3, 1]), "shape of backbone.conv0.weight"),
+        (with_layer(make_scan(), macs=1), "MACs of backbone.conv0.weight"),
         (make_scan(layers=make_scan().layers[:2], places=PLACES[:6]), "layer classifier.weight is gone"),
     ],
 )
