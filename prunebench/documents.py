@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +22,19 @@ WIDTH = 120
 Content = dict[str, Any]
 Migrations = Mapping[int, Callable[[Content], Content]]
 """By version: what turns a document of that version into one of the next."""
+
+Kind = Literal["a record", "a baseline", "a sensitivity scan", "the baseline of a scan", "a plan", "a comparison"]
+
+KINDS: Mapping[str, Kind] = {
+    "run_digest": "a record",
+    "status": "a record",
+    "record": "a baseline",
+    "points": "a sensitivity scan",
+    "scan": "the baseline of a scan",
+    "trials": "a plan",
+    "verdicts": "a comparison",
+}
+"""What prunebench writes, by a field that no other kind has: so that a sound file is not called damaged."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -65,6 +78,17 @@ def read_document(path: Path) -> Content:
     if not isinstance(content, dict):
         raise RecordError(f"'{path}' is not a record: expected a JSON object, got a {type(content).__name__}")
     return content
+
+
+def check_kind(content: Content, *expected: Kind, path: Path) -> None:
+    """Find out, before anything in it is called damaged, whether a file is of another kind than those `expected`.
+
+    Raises:
+        RecordError: it is; says of which.
+    """
+    found = [kind for field, kind in KINDS.items() if field in content]
+    if found and not {*found} & {*expected}:
+        raise RecordError(f"'{path}' holds {found[0]}: expected {' or '.join(expected)}")
 
 
 def verified(content: Content, *, path: Path, newest: int) -> Content:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import platformdirs
@@ -98,19 +98,36 @@ def check_writable(folder: Path) -> None:
     _try_writing(folder, folder)
 
 
-def check_targets(*paths: Path | None) -> None:
-    """`check_writable` for files that are to be written in the end, where any are.
+def check_targets(targets: Mapping[str, Path | None], *, inputs: Collection[Path | None] = ()) -> None:
+    """`check_writable` for files that are to be written in the end, where any are; `targets` are by option.
+
+    Devices and pipes may be named as often as one likes: nothing in them is overwritten.
 
     Raises:
-        StorageError: one cannot be, or is a folder.
+        StorageError: one cannot be written, is a folder, is named twice, or is one of `inputs`, the files to be read.
     """
-    for path in paths:
-        if path is None:
+    files: dict[str, Path] = {}
+    for option, path in targets.items():
+        if path is None or _is_special(path):
             continue
         if os.path.isdir(path):  # noqa: PTH112 - False, and no error, for a name that is too long
             raise StorageError(f"cannot write '{path}': it is a folder; name a file")
-        if not _is_special(path):
-            _try_writing(path.parent, path)
+        if any(_same_file(path, read) for read in inputs if read is not None):
+            raise StorageError(f"{option} would overwrite '{path}', which is read: name another file")
+        for other, written in files.items():
+            if _same_file(path, written):
+                raise StorageError(f"{other} and {option} would both write '{path}': name two files")
+        files[option] = path
+    for path in files.values():
+        _try_writing(path.parent, path)
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    """Whether both names lead to one file, which need not be there yet."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _try_writing(folder: Path, path: Path) -> None:

@@ -40,10 +40,14 @@ def find_run(name: str) -> DocumentedRun:
         UnknownNameError: neither; also a layer or model in the table that does not exist.
         PlanError: the table cannot be read, or a sparsity is not in [0, 1].
     """
+    path = table_file(name)
+    return documented_run(name) if path is None else read_table(path)
+
+
+def table_file(name: str) -> Path | None:
+    """The file that `find_run` reads; None for a documented run, and for what is neither."""
     path = Path(name)
-    if name not in RUNS and (path.suffix == ".toml" or path.is_file()):
-        return read_table(path)
-    return documented_run(name)
+    return path if name not in RUNS and (path.suffix == ".toml" or path.is_file()) else None
 
 
 def read_table(path: Path) -> DocumentedRun:

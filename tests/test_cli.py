@@ -266,6 +266,25 @@ LAYERS = [*(f"backbone.conv{i}.weight" for i in range(8)), "classifier.weight"]
 RUN1 = dict(zip(LAYERS, (0, 0, 0, 0, 0.30, 0.60, 0.60, 0.80, 0), strict=True))
 
 
+def test_a_run_overwrites_nothing_that_it_reads(untrained_checkpoint: Path, tmp_path: Path) -> None:
+    table = _write_table(tmp_path / "mine.toml")
+    for option in ("--json", "--save"):
+        for path in (table, untrained_checkpoint):
+            before = path.read_bytes()
+            result = call("run", table, "--checkpoint", untrained_checkpoint, "--no-finetune", option, path)
+            assert_one_clear_line(result, f"{option} would overwrite", path.name)
+            assert before == path.read_bytes()
+    assert_one_clear_line(call("run", "run3", "--json", "x", "--save", "x"), "--json and --save would both write 'x'")
+
+
+def test_training_does_not_overwrite_the_data_archive(tmp_path: Path) -> None:
+    archive = tmp_path / "cifar.tar.gz"
+    archive.write_bytes(b"data")
+    result = call("train", "--workload", "cifar10", "--data", archive, "--output", archive)
+    assert_one_clear_line(result, "--output would overwrite", "cifar.tar.gz")
+    assert b"data" == archive.read_bytes()
+
+
 def _write_table(path: Path, *, claims: str = "", replaced: str = "") -> Path:
     """Run 1 as a user would write it, with claims, or with one line of the sparsities replaced."""
     lines = [f'"{name}" = {value}' for name, value in RUN1.items()]

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from prunebench.errors import StorageError
-from prunebench.files import CACHE_VARIABLE, cache_folder, file_digest, replacing, write_text
+from prunebench.files import CACHE_VARIABLE, cache_folder, check_targets, file_digest, replacing, write_text
 
 KILLS = 20
 WHOLE_BYTES = 400_000
@@ -181,6 +181,32 @@ def test_a_name_that_is_too_long_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="File name too long"):
         write_text(tmp_path / ("x" * 300), "new")
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("same", ["read.json", "folder/../read.json", "link.json"])
+def test_a_target_that_is_read_is_refused_by_any_name(tmp_path: Path, same: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "read.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("read.json")
+    with pytest.raises(StorageError, match=r"^--json would overwrite '.*', which is read: name another file$"):
+        check_targets({"--json": tmp_path / same}, inputs=(None, tmp_path / "read.json"))
+    check_targets({"--json": tmp_path / "new.json", "--save": None}, inputs=(tmp_path / "read.json",))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_two_targets_are_two_files(tmp_path: Path, there: bool) -> None:
+    path, again = tmp_path / "new.x", tmp_path / "folder" / ".." / "new.x"
+    (tmp_path / "folder").mkdir()
+    if there:
+        path.write_text("old")
+    with pytest.raises(StorageError, match=r"^--output and --json would both write '.*': name two files$"):
+        check_targets({"--output": path, "--json": again})
+
+
+def test_a_device_or_a_pipe_may_be_named_twice(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (Path("/dev/null"), tmp_path / "pipe"):
+        check_targets({"--output": path, "--json": path}, inputs=(path,))
 
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:

@@ -64,12 +64,12 @@ def run(
     Interrupt it any time: the same command goes on from the last whole epoch. Exits with 1 where a size or a floor is
     missed.
     """
-    from prunebench.tables import find_run
+    from prunebench.tables import find_run, table_file
     from prunebench.workloads import find_workload
 
     documented, chosen = find_run(run), find_workload(workload)
     afford = chosen.budget(budget or "quick")
-    check_targets(output, save)
+    check_targets({"--json": output, "--save": save}, inputs=(table_file(run), checkpoint, data))
 
     from prunebench.devices import resolve_device
     from prunebench.gate import Status, check_record, worst_first
@@ -138,7 +138,7 @@ def train(
         raise click.UsageError(
             "other epochs, another seed or bf16 make another checkpoint: name its file with --output"
         )
-    check_targets(output)
+    check_targets({"--output": output}, inputs=(data,))
 
     from prunebench.devices import resolve_device
     from prunebench.memory import keep_freed_memory

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from prunebench.cli.shell import FILE
-from prunebench.files import BASELINES, write_text
+from prunebench.files import BASELINES, check_targets, write_text
 
 if TYPE_CHECKING:
     from prunebench.gate import Verdict
@@ -54,6 +54,8 @@ def compare(
 
     Exits with 0 where all passed, 1 for a regression, 2 where something could not be compared, 3 for inconclusive.
     """
+    check_targets({"--json": json_file, "--markdown": markdown_file}, inputs=(a, b))
+
     from prunebench.records.scans import holds_scan
 
     limits = {"alpha": alpha, "margin": margin, "seed_spread": seed_spread}

@@ -20,14 +20,19 @@ from prunebench.cli.plan_trials import (
     with_earlier,
 )
 from prunebench.cli.shell import FILE
+from prunebench.cli.sound import sound_scan
 from prunebench.files import check_targets, write_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from prunebench.planning import Curves, Inventory, Plan, Refinement
     from prunebench.sensitivity import Scan
 
 RULES = ("optimal", "documented", "compounding", "uniform", "magnitude", "erk", "lamp")
 FROM_SCAN = ("optimal", "documented", "compounding")
+MOST_NONZEROS = 2**63 - 1
+"""What a record can hold."""
 
 
 @click.command()
@@ -35,7 +40,7 @@ FROM_SCAN = ("optimal", "documented", "compounding")
 @click.option("--rule", type=click.Choice(RULES), default="optimal", show_default=True, help="What chooses sparsities.")
 @click.option("--max-drop", type=FiniteRange(min=0), help="Points of accuracy that may be lost.")
 @click.option("--size", "size_percent", type=FiniteRange(min=0), help="Nominal size, percent of dense, at most.")
-@click.option("--nonzeros", type=click.IntRange(min=0), help="Nonzeros over all parameters, at most.")
+@click.option("--nonzeros", type=click.IntRange(0, MOST_NONZEROS), help="Nonzeros over all parameters, at most.")
 @click.option("--file-size", "file_percent", type=FiniteRange(min=0), help="Sparse file, percent of dense, at most.")
 @click.option("--macs", "macs_percent", type=FiniteRange(min=0), help="Sparse MACs, percent of dense, at most.")
 @click.option(
@@ -46,7 +51,13 @@ FROM_SCAN = ("optimal", "documented", "compounding")
     help="What --max-drop makes least.",
 )
 @click.option("--previous", help="Compounding: the table, or run, that the scanned model was pruned by.")
-@click.option("--step", type=float, default=0.01, show_default=True, help="Optimal: between candidate sparsities.")
+@click.option(
+    "--step",
+    type=FiniteRange(0.001, 0.5),
+    default=0.01,
+    show_default=True,
+    help="Optimal: between candidate sparsities.",
+)
 @click.option(
     "--caution",
     type=FiniteRange(min=0),
@@ -106,12 +117,11 @@ def plan(**options: Any) -> None:
     from prunebench.errors import PlanError
     from prunebench.planning import Curves, Inventory, make_plan
     from prunebench.progress import ProgressBar
-    from prunebench.records.scans import read_any_scan
     from prunebench.report.plans import cost_table, plan_accuracy_table, plan_table, trials_table
 
-    check_targets(request.output, request.json_file)
+    check_targets({"--output": request.output, "--json": request.json_file}, inputs=_inputs(request))
     earlier_record(request)
-    scan = read_any_scan(request.scan_file) if request.scan_file else None
+    scan = sound_scan(request.scan_file) if request.scan_file else None
     if scan and scan.compounding and request.rule == "compounding":
         raise PlanError(
             f"the sparsities of '{request.scan_file}' are compounded already (scan --compounding), and --rule "
@@ -159,6 +169,14 @@ def plan(**options: Any) -> None:
     if refinement and refinement.best.kind == "base" and request.max_drop is not None:
         click.echo(f"\nNo plan measured keeps within {request.max_drop:g} points: what is shown is the base model.")
         sys.exit(1)
+
+
+def _inputs(request: Request) -> list[Path | None]:
+    """The files that are read and never written: not that of --json, which is taken up."""
+    from prunebench.tables import table_file
+
+    previous = table_file(request.previous) if request.previous else None
+    return [request.scan_file, previous, request.checkpoint, request.data]
 
 
 def _check(request: Request) -> None:

@@ -10,6 +10,8 @@ import click
 
 from prunebench.cli.options import FiniteRange
 from prunebench.cli.shell import FILE
+from prunebench.cli.sound import sound_scan
+from prunebench.files import check_targets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,11 +39,11 @@ def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | No
 
     A baseline of a scan will do as well.
     """
-    from prunebench.records.scans import read_any_scan
     from prunebench.report.plots import check_suffix, sensitivity_figure, write_figure
 
     check_suffix(output)
-    found = {name: read_any_scan(path) for name, path in _names(scans).items()}
+    check_targets({"--output": output}, inputs=scans)
+    found = {name: sound_scan(path) for name, path in _names(scans).items()}
     write_figure(sensitivity_figure(found, floor=floor, lowest=lowest), output)
     click.echo(f"Plot: {output}")
 
@@ -55,6 +57,7 @@ def parameters(source: Path, model: str, output: Path) -> None:
     from prunebench.report.plots import check_suffix, parameters_figure, write_figure
 
     check_suffix(output)
+    check_targets({"--output": output}, inputs=(source,))
     layers, name, note = (
         _counts_of_json(source) if source.suffix.lower() == ".json" else _counts_of_state(source, model)
     )
@@ -76,6 +79,7 @@ def weights(checkpoints: tuple[Path, ...], model: str, near_zero: float | None, 
     from prunebench.report.plots import NEAR_ZERO, check_suffix, weights_figure, write_figure
 
     check_suffix(output)
+    check_targets({"--output": output}, inputs=checkpoints)
     loaded = {name: _load(path, model) for name, path in _names(checkpoints).items()}
     figure = weights_figure(
         {name: layers for name, (layers, _) in loaded.items()},
@@ -102,6 +106,7 @@ def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -
     from prunebench.runs import REPORT, RUNS
 
     check_suffix(output)
+    check_targets({"--output": output}, inputs=records)
     found = {name: collect(path) for name, path in _names(records).items()}
     for side in found.values():
         for case, reason in side.unusable.items():
@@ -138,11 +143,11 @@ def _counts_of_json(source: Path) -> tuple[list[LayerCount], str, str]:
     """The layers of a scan, record or baseline, what they belong to, and where the numbers come from."""
     from prunebench.errors import RecordError
     from prunebench.records import collect
-    from prunebench.records.scans import holds_scan, read_any_scan
+    from prunebench.records.scans import holds_scan
     from prunebench.report.plots import layer_counts
 
     if holds_scan(source):
-        scan = read_any_scan(source)
+        scan = sound_scan(source)
         return layer_counts(scan.layers), scan.model, f"{source.name}: weights {scan.model_digest[:12]} ({scan.origin})"
     found = collect(source)
     for case, reason in found.unusable.items():

@@ -88,7 +88,7 @@ def scan(
     from prunebench.workloads import find_workload
 
     chosen = find_workload(workload)
-    check_targets(output)
+    check_targets({"--json": output}, inputs=(checkpoint, data))
 
     from prunebench.devices import resolve_device
     from prunebench.files import cache_folder

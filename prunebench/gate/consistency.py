@@ -110,7 +110,7 @@ def scan_contradictions(scan: Scan) -> list[str]:
     """Every contradiction of a scan, in words; empty for a sound one."""
     if (unreadable := _unreadable(base_answers(scan))) is not None:
         return [f"base model: {unreadable}"]
-    found = [f"layer {name} is there twice" for name in _twice(layer.name for layer in scan.layers)]
+    found = [*_scanned_sizes(scan), *(f"layer {name} is there twice" for name in _twice(x.name for x in scan.layers))]
     places = ((point.layer, point.sparsity) for point in scan.points)
     found += [f"{layer} at {sparsity:g} is there twice" for layer, sparsity in _twice(places)]
     if scan.seconds > LONGEST_SECONDS:
@@ -122,6 +122,20 @@ def scan_contradictions(scan: Scan) -> list[str]:
             wrong.append("the model has no such layer")
         found += [f"{point.layer} at {point.sparsity:g}: {each}" for each in wrong]
     return found
+
+
+def _scanned_sizes(scan: Scan) -> Iterator[str]:
+    if not scan.layers:
+        yield "it has no layers"
+    for layer in scan.layers:
+        if not layer.numel:
+            yield f"{layer.name} of shape {layer.shape} has no elements"
+        if layer.nonzeros > layer.numel:
+            yield f"{layer.name} has {layer.nonzeros:,} nonzeros in {layer.numel:,} elements"
+    others = scan.elements - sum(layer.numel for layer in scan.layers)
+    kept = scan.nonzeros - sum(layer.nonzeros for layer in scan.layers)
+    if not 0 <= kept <= others:
+        yield f"{scan.nonzeros:,} nonzeros in {scan.elements:,} elements, {kept:,} in {others:,} outside the layers"
 
 
 def _point(point: Point, scan: Scan, base: NDArray[np.bool_]) -> Iterator[str]:

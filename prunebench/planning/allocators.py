@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.errors import PlanError
-from prunebench.planning.costs import BITS, Cost, Inventory
+from prunebench.planning.costs import BITS, Cost, Inventory, told_apart
 from prunebench.pruning import keep_mask, magnitude
 
 Allocator = Callable[[Inventory, int], dict[str, int]]
@@ -85,9 +85,9 @@ def allocate_to_limit(allocator: Allocator, inventory: Inventory, *, cost: Cost,
     else:
         found = bisect_right(counts, limit, key=lambda nonzeros: inventory.total(cost, allocator(inventory, nonzeros)))
     if found == 0:
-        least = inventory.percent(cost, allocator(inventory, inventory.other_nonzeros))
-        wanted = 100 * limit / inventory.dense_total(cost)
-        raise PlanError(f"{cost} {wanted:.2f} % of dense cannot be had: with every layer empty it is {least:.2f} %")
+        empty = inventory.percent(cost, allocator(inventory, inventory.other_nonzeros))
+        wanted, least = told_apart(100 * limit / inventory.dense_total(cost), empty)
+        raise PlanError(f"{cost} {wanted} % of dense cannot be had: with every layer empty it is {least} %")
     return allocator(inventory, counts[found - 1])
 
 

@@ -106,6 +106,15 @@ class Inventory:
         return {"size": BITS * self.other_nonzeros, "file": BYTES * others, "macs": 0}[cost]
 
 
+def told_apart(first: float, second: float) -> tuple[str, str]:
+    """Two percents with two decimals, or with as many as it takes to see that they differ."""
+    for digits in range(2, 16):
+        texts = f"{first:.{digits}f}", f"{second:.{digits}f}"
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
 def layer_cost(cost: Cost, layer: ScannedLayer, kept: int) -> float:
     """What one layer costs with `kept` nonzero elements: bits, bytes or MACs of one image."""
     if cost == "size":

@@ -7,6 +7,7 @@ The problem is the multiple-choice knapsack (Sinha, Zoltners, The Multiple-Choic
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,13 +17,16 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
 from prunebench.errors import PlanError
-from prunebench.planning.costs import Cost, layer_cost
+from prunebench.planning.costs import Cost, layer_cost, told_apart
 from prunebench.planning.curves import Curves
 from prunebench.planning.interaction import Interaction, layer_loss, loss_of
 from prunebench.pruning import pruned_count
 
 STEP = 0.01
 """Distance of the candidate sparsities of a layer, unless told otherwise."""
+
+SHORTEST_STEP, LONGEST_STEP = 0.001, 0.5
+"""A thousand candidates a layer take seconds, ten thousand minutes; a step over half leaves a layer one candidate."""
 
 _ATTEMPTS = 20
 _ROUNDING = 1e-12  # of a sum of floats, relative to it
@@ -49,7 +53,7 @@ class Goal:
         if (self.limit is None) == (self.max_drop is None):
             raise PlanError("a goal needs either a limit of the cost or a largest drop of accuracy, and not both")
         for name, value in (("limit", self.limit), ("largest drop", self.max_drop)):
-            if value is not None and not 0 <= value < math.inf:
+            if value is not None and not 0 <= value <= sys.float_info.max:  # a longer int is less than infinity
                 raise PlanError(f"the {name} must be a finite number of at least 0, got {value}")
 
 
@@ -72,11 +76,12 @@ def optimal_plan(
     one that loses more; a rise above the base model counts as no loss, and never pays for a loss elsewhere.
 
     Raises:
-        PlanError: the goal cannot be met; says what can.
+        PlanError: the goal cannot be met, and says what can; or a step outside its range.
     """
     interaction = interaction or Interaction()
-    if not 0 < step <= 1:
-        raise PlanError(f"the step between candidate sparsities must be in (0, 1], got {step}")
+    if not SHORTEST_STEP <= step <= LONGEST_STEP:
+        allowed = f"[{SHORTEST_STEP}, {LONGEST_STEP}]"
+        raise PlanError(f"the step between candidate sparsities must be in {allowed}, got {step}")
     options = {name: frontier(layer_options(curves, name, goal.cost, interaction, step)) for name in curves.layers}
     if goal.max_drop is not None:
         loss = loss_of(curves.base_accuracy - goal.max_drop, base=curves.base_accuracy, chance=curves.chance)
@@ -183,10 +188,11 @@ def _check_reachable(curves: Curves, goal: Goal, cheapest: Mapping[str, Option])
     inventory = curves.inventory
     kept = inventory.kept({name: option.sparsity for name, option in cheapest.items()})
     if inventory.total(goal.cost, kept) > goal.limit:
-        wanted, least = 100 * goal.limit / inventory.dense_total(goal.cost), inventory.percent(goal.cost, kept)
+        percent = 100 * goal.limit / inventory.dense_total(goal.cost)
+        wanted, least = told_apart(percent, inventory.percent(goal.cost, kept))
         unscanned = [name for name, curve in curves.layers.items() if len(curve.sparsity) == 1]
         others = f" ({', '.join(unscanned)} not scanned at all)" if unscanned else ""
         raise PlanError(
-            f"{goal.cost} {wanted:.2f} % of dense cannot be met: the least the scan's curves allow is {least:.2f} %"
+            f"{goal.cost} {wanted} % of dense cannot be met: the least the scan's curves allow is {least} %"
             f"{others}: scan higher sparsities"
         )

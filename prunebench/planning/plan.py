@@ -9,7 +9,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prunebench.documents import Count, Digest, Migrations, Part, parsed, read_document, render, upgraded, verified
+from prunebench.documents import (
+    Count,
+    Digest,
+    Migrations,
+    Part,
+    check_kind,
+    parsed,
+    read_document,
+    render,
+    upgraded,
+    verified,
+)
 from prunebench.files import write_text
 from prunebench.planning.costs import Inventory
 from prunebench.planning.curves import Curves
@@ -178,7 +189,9 @@ def read_plan(path: Path) -> PlanRecord:
     """Read what `write_plan` wrote.
 
     Raises:
-        RecordError: absent, not JSON, edited since it was written, of a newer schema, or damaged.
+        RecordError: absent, not JSON, no plan, edited since it was written, of a newer schema, or damaged.
     """
-    content = verified(read_document(path), path=path, newest=SCHEMA_VERSION)
+    content = read_document(path)
+    check_kind(content, "a plan", path=path)
+    content = verified(content, path=path, newest=SCHEMA_VERSION)
     return parsed(PlanRecord, upgraded(content, path=path, newest=SCHEMA_VERSION, migrations=MIGRATIONS), path=path)

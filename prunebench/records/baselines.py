@@ -20,6 +20,7 @@ from prunebench.documents import (
     Digest,
     Migrations,
     Part,
+    check_kind,
     content_digest,
     parsed,
     read_document,
@@ -99,6 +100,7 @@ def parse_baseline(content: Content, *, path: Path) -> Baseline:
     Raises:
         RecordError: as `read_baseline`.
     """
+    check_kind(content, "a baseline", path=path)
     digest = content.get("digest")
     content = verified(content, path=path, newest=SCHEMA_VERSION)
     content = upgraded(content, path=path, newest=SCHEMA_VERSION, migrations=MIGRATIONS)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prunebench.documents import Content, read_document, verified
+from prunebench.documents import Content, check_kind, read_document, verified
 from prunebench.errors import RecordError
 from prunebench.records.baselines import Baseline, case_of, parse_baseline
 from prunebench.records.cases import case_id, check_case_id
@@ -50,6 +50,7 @@ def read_any(path: Path) -> RunRecord | FailedRun | Baseline:
     content = read_document(path)
     if looks_like_scan(content):
         raise RecordError(f"'{path}' holds a sensitivity scan, and those are judged one by one: name its file")
+    check_kind(content, "a record", "a baseline", path=path)
     if "approval" in content:
         return parse_baseline(content, path=path)
     return parse_run(verified(content, path=path, newest=SCHEMA_VERSION), path=path)

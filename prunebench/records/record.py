@@ -15,6 +15,7 @@ from prunebench.documents import (
     Migrations,
     Part,
     Seconds,
+    check_kind,
     parsed,
     read_document,
     render,
@@ -197,10 +198,12 @@ def read_record(path: Path) -> RunRecord:
     """Read what `write_record` wrote.
 
     Raises:
-        RecordError: absent, not JSON, edited since it was written, of a newer schema, a field that is missing or of the
-            wrong type, or the record of a run that failed.
+        RecordError: absent, not JSON, no record, edited since it was written, of a newer schema, a field that is
+            missing or of the wrong type, or the record of a run that failed.
     """
-    return parse_record(verified(read_document(path), path=path, newest=SCHEMA_VERSION), path=path)
+    content = read_document(path)
+    check_kind(content, "a record", path=path)
+    return parse_record(verified(content, path=path, newest=SCHEMA_VERSION), path=path)
 
 
 def parse_record(content: Content, *, path: Path) -> RunRecord:

@@ -13,7 +13,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from prunebench.documents import Content, Digest, Part, content_digest, parsed, read_document, render, verified
+from prunebench.documents import (
+    Content,
+    Digest,
+    Part,
+    check_kind,
+    content_digest,
+    parsed,
+    read_document,
+    render,
+    verified,
+)
 from prunebench.errors import RecordError
 from prunebench.files import BASELINES, RUN_FOLDER, write_text
 from prunebench.records.baselines import Approval, case_of, scan_folder
@@ -117,10 +127,12 @@ def read_any_scan(path: Path) -> Scan:
         RecordError: neither, or damaged.
     """
     content = read_document(path)
+    check_kind(content, "a sensitivity scan", "the baseline of a scan", path=path)
     return _parse_baseline(content, path=path).scan if "approval" in content else read_scan(path)
 
 
 def _parse_baseline(content: Content, *, path: Path) -> ScanBaseline:
+    check_kind(content, "the baseline of a scan", path=path)
     digest = content.get("digest")
     content = verified(content, path=path, newest=SCHEMA_VERSION)
     if not isinstance(content.get("scan"), dict):

@@ -19,6 +19,7 @@ from prunebench.documents import (
     Migrations,
     Part,
     Seconds,
+    check_kind,
     parsed,
     read_document,
     render,
@@ -180,9 +181,11 @@ def read_scan(path: Path) -> Scan:
     """Read what `write_scan` wrote.
 
     Raises:
-        RecordError: absent, not JSON, edited since it was written, of a newer schema, or damaged.
+        RecordError: absent, not JSON, no scan, edited since it was written, of a newer schema, or damaged.
     """
-    return parse_scan(verified(read_document(path), path=path, newest=SCHEMA_VERSION), path=path)
+    content = read_document(path)
+    check_kind(content, "a sensitivity scan", path=path)
+    return parse_scan(verified(content, path=path, newest=SCHEMA_VERSION), path=path)
 
 
 def parse_scan(content: Content, *, path: Path) -> Scan:

@@ -117,3 +117,23 @@ def losing(place: Place, count: int, *, images: int = IMAGES) -> dict[Place, Rig
     right = place_right(place, images)
     right[np.random.default_rng(count).choice(np.flatnonzero(right), count, replace=False)] = False
     return {place: right}
+
+
+def with_layer(scan: Scan, **changes: Any) -> Scan:
+    """The scan with its first layer changed, and nothing else."""
+    return scan.model_copy(update={"layers": [scan.layers[0].model_copy(update=changes), *scan.layers[1:]]})
+
+
+CONTRADICTORY: dict[str, Scan] = {
+    "correct_bits say": make_scan(base_correct=IMAGES + 1),
+    "it has no layers": make_scan(layers=[], points=[]),
+    "the model has no such layer": make_scan(
+        points=[make_scan().points[0].model_copy(update={"layer": "gone"}), *make_scan().points[1:]]
+    ),
+    "of shape [0, 3, 3, 3] has no elements": with_layer(make_scan(), shape=[0, 3, 3, 3], nonzeros=0),
+    "1,729 nonzeros in 1,728 elements": with_layer(make_scan(), nonzeros=1729),
+    "39,232 nonzeros in 0 elements": make_scan(elements=0),
+    "39,233 nonzeros in 39,232 elements, 1 in 0 outside the layers": make_scan(nonzeros=39_233),
+    "0 nonzeros in 39,232 elements": make_scan(nonzeros=0),
+}
+"""Scans that contradict themselves, by what is said of them."""

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from gate.scan_documents import (
+    CONTRADICTORY,
     ENVIRONMENT,
     LAYERS,
     PLACES,
@@ -17,6 +18,7 @@ from gate.scan_documents import (
     losing,
     make_scan,
     place_right,
+    with_layer,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,11 +122,6 @@ def test_a_new_point_has_no_baseline() -> None:
     assert Status.NO_BASELINE is outcome(verdicts)
 
 
-def moved(scan: Scan, **changes: object) -> Scan:
-    first, *rest = scan.layers
-    return scan.model_copy(update={"layers": [first.model_copy(update=changes), *rest]})
-
-
 @pytest.mark.parametrize(
     ("new", "named"),
     [
@@ -132,8 +129,8 @@ def moved(scan: Scan, **changes: object) -> Scan:
         (make_scan(images=1000), "images 10000 -> 1000"),
         (make_scan(criterion="random"), "criterion magnitude -> random"),
         (make_scan(precision="bf16"), "precision fp32 -> bf16"),
-        (moved(make_scan(), shape=[64, 3, 5, 5]), "shape of backbone.conv0.weight"),
-        (moved(make_scan(), macs=1), "MACs of backbone.conv0.weight"),
+        (with_layer(make_scan(), shape=[64, 9, 3, 1]), "shape of backbone.conv0.weight"),
+        (with_layer(make_scan(), macs=1), "MACs of backbone.conv0.weight"),
         (make_scan(layers=make_scan().layers[:2], places=PLACES[:6]), "layer classifier.weight is gone"),
     ],
 )
@@ -215,3 +212,11 @@ def test_seconds_never_fail_a_scan() -> None:
         (verdict.check, verdict.status) for verdict in verdicts if verdict.advisory
     ]
     assert Status.PASS is outcome(verdicts)
+
+
+@pytest.mark.parametrize("said", CONTRADICTORY)
+def test_a_scan_that_contradicts_itself_fails_and_is_nobodys_baseline(said: str) -> None:
+    (failed,) = [each for each in compare_scans(make_scan(), CONTRADICTORY[said]) if "itself" in each.check]
+    assert (Status.FAIL, True) == (failed.status, said in failed.measured)
+    (other,) = [each for each in compare_scans(CONTRADICTORY[said], make_scan()) if "itself" in each.check]
+    assert (Status.INCOMPARABLE, True) == (other.status, said in other.measured)

@@ -6,6 +6,8 @@ import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from prunebench.planning import Curves, Inventory
 from prunebench.runs import RUNS
 from prunebench.sensitivity import Point, Scan, ScannedLayer
@@ -47,6 +49,7 @@ def make_scan(
         if layer.name in accuracies
         for sparsity in sorted(accuracies[layer.name])
     ]
+    right = round(base * IMAGES / 100)
     return Scan(
         created="2026-01-01T00:00:00+00:00",
         model=model,
@@ -64,8 +67,8 @@ def make_scan(
         elements=sum(layer.numel for layer in layers) + others,
         nonzeros=sum(layer.nonzeros for layer in layers) + others,
         images=IMAGES,
-        base_correct=round(base * IMAGES / 100),
-        base_bits=base64.b64encode(bytes(IMAGES // 8)).decode(),
+        base_correct=right,
+        base_bits=base64.b64encode(np.packbits(np.arange(IMAGES) < right).tobytes()).decode(),
         layers=layers,
         points=points,
         seconds=1.0,

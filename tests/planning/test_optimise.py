@@ -149,12 +149,22 @@ def test_a_size_beyond_the_scan_is_refused_with_the_least_there_is() -> None:
     curves = Curves.of_scan(make_scan({"a": (10, 10), "b": (10, 10)}, {"a": {0.9: 80.0}}))
     with pytest.raises(PlanError, match=r"size 2\.00 % .* the least .* is 55\.00 % \(b not scanned at all\): scan"):
         optimal_plan(curves, Goal(limit=0.02 * 6400))
+    with pytest.raises(PlanError, match=r"size 54\.998 % .* the least .* is 55\.000 % "):
+        optimal_plan(curves, Goal(limit=0.54998 * 6400))
 
 
-@pytest.mark.parametrize("arguments", [{}, {"limit": 1.0, "max_drop": 1.0}, {"limit": -1.0}, {"max_drop": math.inf}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"limit": 1.0, "max_drop": 1.0}, {"limit": -1.0}, {"max_drop": math.inf}, {"limit": 10**400}]
+)
 def test_a_goal_is_one_thing(arguments: dict[str, float]) -> None:
     with pytest.raises(PlanError):
         Goal(**arguments)
+
+
+@pytest.mark.parametrize("step", [0, 1e-320, 0.0009, 0.51, math.nan])
+def test_a_step_is_neither_tiny_nor_over_half(step: float) -> None:
+    with pytest.raises(PlanError, match=rf"^the step .* must be in \[0\.001, 0\.5\], got {step}$"):
+        optimal_plan(VGG, Goal(max_drop=1), step=step)
 
 
 def test_candidates_are_the_multiples_the_scanned_points_and_nothing() -> None:

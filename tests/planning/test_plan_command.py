@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from gate.scan_documents import CONTRADICTORY
 from planning.scan_factory import make_scan, vgg_scan
 from torch import nn
 
@@ -172,8 +173,15 @@ def test_a_size_out_of_reach_is_one_line_with_what_can_be_reached(scan_file: Pat
         (["--scan", "SCAN", "--size", "nan"], ["finite", "nan"]),
         (["--scan", "SCAN", "--rule", "documented", "--max-drop", "nan"], ["finite", "nan"]),
         (["--scan", "SCAN", "--size", 30, "--caution", "inf"], ["finite", "inf"]),
-        (["--scan", "SCAN", "--size", 30, "--json", "SCAN"], ["'", "scan.json'"]),
-        (["--scan", "SCAN", "--size", 30, "--step", 0], ["step", "got 0"]),
+        (["--scan", "SCAN", "--size", 30, "--json", "SCAN"], ["--json would overwrite", "scan.json'"]),
+        (["--scan", "SCAN", "--size", 30, "--output", "SCAN"], ["--output would overwrite", "scan.json'"]),
+        (["--rule", "erk", "--size", 30, "--checkpoint", "SCAN", "--output", "SCAN"], ["--output would overwrite"]),
+        (["--scan", "SCAN", "--size", 30, "--output", "x", "--json", "./x"], ["--output and --json would both write"]),
+        (["--scan", "SCAN", "--size", 30, "--step", 0], ["'--step'", "0.001<=x<=0.5"]),
+        (["--scan", "SCAN", "--size", 30, "--step", "1e-7"], ["'--step'", "1e-07", "0.001<=x<=0.5"]),
+        (["--scan", "SCAN", "--max-drop", 5, "--step", "1e-320"], ["'--step'", "0.001<=x<=0.5"]),
+        (["--scan", "SCAN", "--max-drop", 5, "--step", "nan"], ["'--step'", "finite"]),
+        (["--scan", "SCAN", "--nonzeros", 10**400], ["'--nonzeros'", "0<=x<=9223372036854775807"]),
         (["--scan", "SCAN", "--rule", "documented", "--size", 30], ["needs --max-drop"]),
         (["--scan", "SCAN", "--rule", "compounding", "--max-drop", 1, "--size", 9], ["takes no target"]),
         (["--scan", "SCAN", "--rule", "compounding", "--max-drop", 1, "--previous", "run9"], ["unknown run 'run9'"]),
@@ -189,8 +197,10 @@ def test_a_size_out_of_reach_is_one_line_with_what_can_be_reached(scan_file: Pat
     ],
 )
 def test_bad_input_is_one_line(scan_file: Path, arguments: list[object], parts: list[str]) -> None:
+    before = scan_file.read_bytes()
     result = call(*(scan_file if argument == "SCAN" else argument for argument in arguments))
     assert_one_clear_line(result, *parts)
+    assert before == scan_file.read_bytes()
 
 
 def test_help_imports_no_torch_and_names_the_rules() -> None:
@@ -243,6 +253,19 @@ def test_a_refinement_keeps_its_trials_and_goes_on_from_them(tiny: Callable[...,
     assert all(trial.sparsity in measured for trial in record.trials)
 
 
+def test_the_table_that_was_pruned_by_is_not_overwritten(scan_file: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.toml"
+    assert 0 == call("--scan", scan_file, "--size", 30, "--output", table).exit_code
+    before = table.read_text()
+    arguments = ("--rule", "compounding", "--max-drop", 1, "--previous", table)
+    assert_one_clear_line(call("--scan", scan_file, *arguments, "--output", table), "--output would overwrite")
+    assert before == table.read_text()
+
+
+def test_a_device_may_be_named_twice(scan_file: Path) -> None:
+    assert 0 == call("--scan", scan_file, "--size", 30, "--output", "/dev/null", "--json", "/dev/null").exit_code
+
+
 def test_a_plan_without_measurements_keeps_those_of_its_file(tiny: Callable[..., Result], tmp_path: Path) -> None:
     tiny("--size", 40, "--refine", 2, "--images", 100, "--json", tmp_path / "r.json")
     before = read_plan(tmp_path / "r.json")
@@ -277,3 +300,15 @@ def test_a_scan_of_other_weights_is_refused(scan_file: Path, tiny: Callable[...,
     arguments = ("--workload", "tiny", "--checkpoint", tmp_path / "tiny.safetensors")
     result = call("--scan", scan_file, "--size", 30, "--measure", *arguments)
     assert_one_clear_line(result, "is of other weights", "--checkpoint")
+
+
+# Scans that contradict themselves
+
+
+@pytest.mark.parametrize("rule", ["optimal", "erk"])
+@pytest.mark.parametrize("said", CONTRADICTORY)
+def test_nothing_is_planned_by_a_scan_that_contradicts_itself(said: str, rule: str, tmp_path: Path) -> None:
+    write_scan(CONTRADICTORY[said], tmp_path / "scan.json")
+    result = call("--rule", rule, "--size", 50, "--scan", tmp_path / "scan.json", "--output", tmp_path / "table.toml")
+    assert_one_clear_line(result, "scan.json' contradicts itself", said)
+    assert not (tmp_path / "table.toml").exists()

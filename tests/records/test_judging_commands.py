@@ -210,6 +210,19 @@ def test_misuse_is_one_line(arguments: tuple[str, ...]) -> None:
     misuse(*arguments)
 
 
+@pytest.mark.parametrize("option", ["--json", "--markdown"])
+@pytest.mark.parametrize("judged", [("record.json", "other.json"), ("other.json", "record.json")])
+def test_a_comparison_overwrites_nothing_that_it_reads(judged: tuple[str, str], option: str) -> None:
+    write_record(make_record(), Path("record.json"))
+    write_record(make_record(), Path("other.json"))
+    before = Path("record.json").read_bytes()
+    assert f"{option} would overwrite 'record.json'" in misuse("compare", *judged, option, "record.json")
+    assert before == Path("record.json").read_bytes()
+    twice = misuse("compare", *judged, "--json", "new", "--markdown", "new")
+    assert "--json and --markdown would both write 'new'" in twice
+    assert not Path("new").exists()
+
+
 def test_approve_show_list_and_prune(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)

@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from gate.scan_documents import CONTRADICTORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
@@ -575,6 +576,26 @@ def _failed(path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("command", ["sensitivity", "parameters"])
+@pytest.mark.parametrize("said", CONTRADICTORY)
+def test_a_scan_that_contradicts_itself_is_not_drawn(said: str, command: str, tmp_path: Path) -> None:
+    write_scan(CONTRADICTORY[said], tmp_path / "scan.json")
+    result = call(command, tmp_path / "scan.json", "--output", tmp_path / "plot.svg")
+    assert_one_clear_line(result, "scan.json' contradicts itself", said)
+    assert not (tmp_path / "plot.svg").exists()
+
+
+@pytest.mark.parametrize("command", ["sensitivity", "parameters", "weights", "frontier"])
+def test_a_plot_does_not_overwrite_what_it_shows(command: str, tmp_path: Path) -> None:
+    path = tmp_path / "scan.svg"
+    write_scan(make_scan(), path)
+    before = path.read_bytes()
+    result = call(command, path, "--output", path)
+    assert 2 == result.exit_code
+    assert result.stderr.startswith(f"error: --output would overwrite '{path}'")
+    assert before == path.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -582,7 +603,7 @@ def _failed(path: Path) -> None:
         (["sensitivity", "dense.json", "-o", "plot"], ["'plot'", ".pdf, .png, .svg"]),
         (["sensitivity", "dense.json"], ["--output"]),
         (["sensitivity", "absent.json", "-o", "plot.png"], ["absent.json", "No such file"]),
-        (["sensitivity", "record.json", "-o", "plot.png"], ["record.json", "damaged"]),
+        (["sensitivity", "record.json", "-o", "plot.png"], ["record.json", "holds a record"]),
         (["sensitivity", "empty.json", "-o", "plot.png"], ["empty", "no layer has been scanned"]),
         (["sensitivity", "dense.json", "--floor", "101", "-o", "plot.png"], ["--floor", "101"]),
         (["sensitivity", "dense.json", "-o", "dense.json/plot.png"], ["cannot write", "plot.png"]),

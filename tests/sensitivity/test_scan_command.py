@@ -63,3 +63,11 @@ def test_bad_input_is_one_line(untrained_checkpoint: Path, arguments: tuple[str,
     assert 2 == done.exit_code
     assert said in done.output
     assert 1 == len(done.output.strip().splitlines())
+
+
+def test_the_checkpoint_is_not_overwritten(untrained_checkpoint: Path) -> None:
+    before = untrained_checkpoint.read_bytes()
+    done = scan("--checkpoint", untrained_checkpoint, *FEW, "--json", untrained_checkpoint)
+    assert 2 == done.exit_code
+    assert "error: --json would overwrite" in done.output
+    assert before == untrained_checkpoint.read_bytes()
