@@ -32,6 +32,9 @@ Positive = Annotated[float, Field(gt=0)]
 LEAST_SKILL = 0.01
 """Less is taken for this: below, accuracy is guessing and its logarithm noise."""
 
+GUESSING = -math.log(LEAST_SKILL)
+"""The loss of a model that guesses: the most that one layer, or a limit in points, comes to."""
+
 # What fitted parameters are held to: one standard deviation of their logarithm, and of a measured loss. Few plans are
 # measured and there is a weight a layer: common causes (strength, exponent) may move more than those of a layer.
 _STRENGTH, _EXPONENT, _WEIGHT = 1.0, 0.5, 0.5
@@ -120,12 +123,11 @@ def fit_interaction(measured: Sequence[tuple[Mapping[str, float], float]]) -> In
         return Interaction()
     alone = np.array([[losses.get(layer, 0.0) for layer in layers] for losses, _ in measured])
     together = np.array([loss for _, loss in measured])
-    most = -math.log(LEAST_SKILL)
 
     def residuals(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         strength, exponent, *weights = np.exp(parameters)
         terms = (np.array(weights) * alone**exponent).sum(axis=1)
-        predicted = np.minimum(strength * terms ** (1 / exponent), most)
+        predicted = np.minimum(strength * terms ** (1 / exponent), GUESSING)
         spread = np.array([_STRENGTH, _EXPONENT, *[_WEIGHT] * len(layers)])
         misses: NDArray[np.float64] = (predicted - together) / (_NOISE + _RELATIVE_NOISE * together)
         return np.concatenate([misses, parameters / spread])

@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 from prunebench.errors import PlanError
 from prunebench.planning.costs import Cost, layer_cost, told_apart
 from prunebench.planning.curves import Curves
-from prunebench.planning.interaction import Interaction, layer_loss, loss_of
+from prunebench.planning.interaction import GUESSING, Interaction, layer_loss, loss_of
 from prunebench.pruning import pruned_count
 
 STEP = 0.01
@@ -85,7 +85,10 @@ def optimal_plan(
     options = {name: frontier(layer_options(curves, name, goal.cost, interaction, step)) for name in curves.layers}
     if goal.max_drop is not None:
         loss = loss_of(curves.base_accuracy - goal.max_drop, base=curves.base_accuracy, chance=curves.chance)
-        chosen = choose(options, minimise="cost", limit=interaction.budget(loss))
+        if loss >= GUESSING:
+            chosen = {name: found[-1] for name, found in options.items()}  # nothing more can be lost
+        else:
+            chosen = choose(options, minimise="cost", limit=interaction.budget(loss))
     else:
         assert goal.limit is not None, "a goal has one or the other"
         _check_reachable(curves, goal, {name: found[-1] for name, found in options.items()})
