@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prunebench.data import ImageSet, load_cifar10
 from prunebench.data.batches import whole_batches
@@ -41,15 +41,27 @@ def _ours(weights: Path, test: ImageSet) -> nn.Module:
     return lay_out_(model, test)
 
 
-@pytest.mark.parametrize("stage", ["dense", "run3"])
-def test_counts_on_all_test_images_equal_those_of_plain_pytorch(
-    stage: str, plain: ModuleType, cifar10_path: Path, cifar10_checkpoint: Path
-) -> None:
+@pytest.fixture(scope="module")
+def plain_images(plain: ModuleType, cifar10_path: Path) -> tuple[Tensor, Tensor]:
     if not cifar10_path.is_file():
         pytest.skip("the plain script reads an archive, PRUNEBENCH_DATA is a folder")
     inputs, labels = plain.test_images(str(cifar10_path))
+    return inputs, labels
+
+
+@pytest.mark.parametrize(("stage", "count"), [("dense", 2_000), ("run3", 10_000)])
+def test_counts_equal_those_of_plain_pytorch(
+    stage: str,
+    count: int,
+    plain: ModuleType,
+    plain_images: tuple[Tensor, Tensor],
+    cifar10_path: Path,
+    cifar10_checkpoint: Path,
+) -> None:
+    inputs, labels = (each[:: len(each) // count] for each in plain_images)
     weights = load_state(cifar10_checkpoint)
     test = load_cifar10(cifar10_path).test
+    test = test.take(torch.arange(0, len(test), len(test) // count))
     model = _ours(cifar10_checkpoint, test)
     if stage == "run3":
         weights = plain.prune(weights, plain.RUN3)
