@@ -12,8 +12,8 @@ from torch import Tensor
 
 from prunebench.errors import PlanError
 
-# For floats of at least 0 the bit pattern, read as an unsigned integer, has the order of the values, a sign or NaN is
-# above infinity, and integers partition faster than floats, which must look out for NaN.
+# For floats of at least 0 the bit pattern, read as an unsigned integer, has the order of the values; a sign or NaN is
+# above infinity.
 _BITS = {
     torch.float64: torch.int64,
     torch.float32: torch.int32,
@@ -22,6 +22,11 @@ _BITS = {
 }
 
 Bits = npt.NDArray[np.unsignedinteger[Any]]
+Digits = npt.NDArray[np.signedinteger[Any]]
+Counts = npt.NDArray[np.int64]
+
+DIGIT = 16
+"""Bits of a digit of the radix selection: 65,536 counters fit a core's cache."""
 
 
 def pruned_count(numel: int, sparsity: float, *, name: str = "a weight") -> int:
@@ -62,14 +67,14 @@ def keep_masks(scores: Tensor, counts: Sequence[int], *, name: str = "a weight")
         raise PlanError(f"scores of '{name}' must be floating point, got {scores.dtype}")
     scores = scores.detach()
     if scores.device.type == "cpu":
-        return _keep_by_partition(scores, counts, name=name)
+        return _keep_by_selection(scores, counts, name=name)
     if nan := int(torch.isnan(scores).sum()):
         raise _not_numbers(name, nan)
     return [mask.view(scores.shape) for mask in _keep_by_sort(scores.reshape(-1), counts)]
 
 
-def _keep_by_partition(scores: Tensor, counts: Sequence[int], *, name: str) -> list[Tensor]:
-    """Selection in linear time; numpy's partition is several times faster than torch's `kthvalue` on the CPU.
+def _keep_by_selection(scores: Tensor, counts: Sequence[int], *, name: str) -> list[Tensor]:
+    """Selection in linear time, several times faster than torch's `kthvalue` on the CPU.
 
     Works in the order of memory, and gives the masks the memory format of the scores. Only ties ask for logical order.
     """
@@ -106,19 +111,53 @@ def _unsigned(flat: Tensor) -> Bits:
 
 
 def _smallest(bits: Bits, counts: Sequence[int]) -> tuple[list[int], int]:
-    """The `count`-th smallest for each count, 0 for a count of none; and the highest of all. From one partition.
+    """The `count`-th smallest for each count, 0 for a count of none; and one that no pattern of `bits` exceeds.
 
-    Zeros are set aside where they are many, as in a weight that was pruned before: on such, numpy 2's partition was
-    measured 30 to 60 times slower than on distinct values.
+    Radix selection (Knuth, TAOCP 3, 5.2.5), 16 bits at a time from the top: count the patterns by their digit, then go
+    on among those with the digit in question, a few in a hundred. Its time hardly depends on the values, where numpy's
+    partition took 4 times as long on AMD's Zen 4, and 30 to 60 times as long on a weight that was pruned before.
     """
-    sample, zeros = bits[:: max(1, bits.size // 2**15)], 0
-    if np.count_nonzero(sample) < 0.8 * sample.size:
-        zeros = bits.size - int(np.count_nonzero(bits))
-        bits = bits[bits != 0]
-    places = sorted({count - zeros - 1 for count in counts if count > zeros})
-    parted = np.partition(bits, places) if places else bits
-    highest = int(parted[places[-1] if places else 0 :].max(initial=0))
-    return [int(parted[count - zeros - 1]) if count > zeros else 0 for count in counts], highest
+    shift = 8 * bits.itemsize - DIGIT
+    digits = _digits(bits, shift)
+    up_to = _counted(digits).cumsum()
+    thresholds = [_ranked(bits, digits, up_to, count - 1) if count > 0 else 0 for count in counts]
+    return thresholds, (len(up_to) << shift) - 1
+
+
+def _ranked(bits: Bits, digits: Digits, up_to: Counts, rank: int) -> int:
+    """The pattern that `rank` others come before.
+
+    Args:
+        digits: the first of each pattern.
+        up_to: how many patterns have a first digit up to each.
+    """
+    value, shift = 0, 8 * bits.itemsize - DIGIT
+    while True:
+        digit = int(np.searchsorted(up_to, rank, side="right"))
+        value |= digit << shift
+        zero = value == 0 and rank < bits.size - np.count_nonzero(bits)  # many, in a weight that was pruned before
+        if shift == 0 or zero:
+            return value
+        rank -= int(up_to[digit - 1]) if digit else 0
+        bits = bits[np.flatnonzero(digits == digit)]  # where few are found, faster than by the mask itself
+        shift -= DIGIT
+        digits = _digits(bits, shift)
+        up_to = _counted(digits).cumsum()
+
+
+def _digits(bits: Bits, shift: int) -> Digits:
+    """The 16 bits of each pattern that stand `shift` bits from its end, in integers that may be negative."""
+    if bits.itemsize == 2:
+        return bits.astype(np.int32)
+    shifted = bits >> shift
+    if shift + DIGIT < 8 * bits.itemsize:
+        shifted &= 2**DIGIT - 1
+    return shifted.view(f"i{bits.itemsize}")
+
+
+def _counted(digits: Digits) -> Counts:
+    counts: Counts = torch.bincount(torch.from_numpy(digits)).numpy()  # three times as fast as numpy's
+    return counts
 
 
 def _keep_by_sort(flat: Tensor, counts: Sequence[int]) -> list[Tensor]:

@@ -16,7 +16,7 @@ from torch.nn.utils import prune as torch_prune
 
 from prunebench.errors import PlanError
 from prunebench.pruning import keep_mask, keep_masks, magnitude, pruned_count
-from prunebench.pruning.selection import _keep_by_partition, _keep_by_sort
+from prunebench.pruning.selection import _keep_by_selection, _keep_by_sort
 
 unhurried = settings(deadline=None)  # a busy machine is no failure
 
@@ -174,11 +174,19 @@ def test_one_more_pruned_element_leaves_the_others_pruned(case: tuple[Tensor, in
 
 @unhurried
 @given(scores_and_count())
-def test_partition_and_stable_sort_keep_the_same_elements(case: tuple[Tensor, int]) -> None:
+def test_selection_and_stable_sort_keep_the_same_elements(case: tuple[Tensor, int]) -> None:
     scores, count = case
     flat = scores.flatten()
-    if count:  # the partition path is only for counts that leave something to choose
-        assert _keep_by_sort(flat, [count])[0].tolist() == _keep_by_partition(flat, [count], name="w")[0].tolist()
+    if count:
+        assert _keep_by_sort(flat, [count])[0].tolist() == _keep_by_selection(flat, [count], name="w")[0].tolist()
+
+
+@pytest.mark.parametrize("dtype", FLOATING_TYPES)
+def test_scores_that_differ_in_their_last_bits_only_are_told_apart(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = 1 + torch.randint(0, 3000, (20_000,), generator=generator).to(dtype) * torch.finfo(dtype).eps
+    for count in (1, 9_999, 10_000, 19_999):
+        assert torch.equal(_keep_by_sort(scores, [count])[0], keep_mask(scores, count))
 
 
 @unhurried
