@@ -12,14 +12,17 @@ from prunebench.evaluation import evaluation_mode
 SMALL = 8 * 8
 """Positions (height x width) of the largest input that a convolution on the CPU takes contiguous."""
 
+SMALL_IN_BF16 = 4 * 4
+"""The same under autocast to bfloat16."""
+
 
 def lay_out_(model: nn.Module, data: ImageSet) -> nn.Module:
     """Lay the weights of `model` out for images as those of `data`, in place, and return it.
 
     channels_last; but on the CPU a convolution over at most 8x8 positions stays contiguous, and a hook gives it a
-    contiguous input: oneDNN took up to twice as long for it in channels_last (docs/performance.md). That is so for
-    kernels larger than 1x1 in one group, the others are left in channels_last. One image is run through the model to
-    see the sizes.
+    contiguous input, in bf16 over at most 4x4: oneDNN took up to twice as long for it in channels_last
+    (docs/performance.md). That is so for kernels larger than 1x1 in one group, the others are left in channels_last.
+    One image is run through the model to see the sizes.
     """
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.dim() == 4:
@@ -50,4 +53,7 @@ def lay_out_(model: nn.Module, data: ImageSet) -> nn.Module:
 
 
 def _contiguous(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(value.contiguous() for value in inputs)
+    large = inputs[0].dim() == 4 and inputs[0].shape[-2:].numel() > SMALL_IN_BF16
+    bf16 = torch.is_autocast_enabled("cpu")
+    memory_format = torch.channels_last if bf16 and large else torch.contiguous_format
+    return tuple(value.contiguous(memory_format=memory_format) for value in inputs)

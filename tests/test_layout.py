@@ -10,6 +10,7 @@ from tiny_networks import Plain, Residual, built, images
 from torch import nn
 
 from prunebench.data import ImageSet, to_float
+from prunebench.devices import Precision, arithmetic
 from prunebench.layout import lay_out_
 from prunebench.models import build_model, state_digest
 from prunebench.sensitivity.recomputation import Suffixes, recomputation
@@ -56,6 +57,18 @@ def test_a_contiguous_convolution_is_given_contiguous_images() -> None:
     model.eval()(to_float(images(4).images))
 
     assert seen == [True, True]
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", [False, True, True]), ("bf16", [False, False, True])])
+def test_in_bf16_only_convolutions_over_at_most_4x4_positions_are(precision: Precision, expected: list[bool]) -> None:
+    convolutions = [nn.Conv2d(3, 3, 3, stride=stride, padding=1) for stride in (2, 2, 1)]  # of 16x16, 8x8 and 4x4
+    model, seen = lay_out_(nn.Sequential(*convolutions, nn.Flatten()), images_of(16)), []
+    for part in convolutions:
+        part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].is_contiguous()))
+    with arithmetic(torch.device("cpu"), precision):
+        model(to_float(images_of(16).images))
+
+    assert seen == expected
 
 
 def test_answers_change_by_rounding_alone() -> None:

@@ -127,7 +127,7 @@ _evaluation = partial(_passes, ours=jobs.evaluate_by_prunebench, labs=jobs.evalu
 _epoch = partial(_passes, ours=jobs.train_by_prunebench, labs=jobs.train_by_lab, what="train", agree=like_losses)
 
 
-SOME, STEP, SCANNED = {"images": 500}, {"images": 256}, {"images": 110}
+SOME, STEP, SCANNED = {"images": 500}, {"images": 256}, {"images": 200}
 
 WITHIN: Sequence[Comparison] = (
     Comparison(
@@ -191,7 +191,7 @@ PEERS: Sequence[Comparison] = (
     _epoch("epoch", "a fine-tuning epoch of 512 images, masks kept", images=512, rounds=2),
     Comparison(
         name="scan",
-        title="an exact sensitivity scan, nine layers at six sparsities, 110 images a round",
+        title="an exact sensitivity scan, nine layers at six sparsities, 200 images a round",
         reference=Entry("the lab's loop, fp32", jobs.scan_by_lab, SCANNED, process=PLAIN),
         others=(
             Entry("fp32", jobs.scan_by_prunebench, SCANNED, target=2.2),

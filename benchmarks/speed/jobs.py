@@ -155,10 +155,10 @@ def evaluate_by_prunebench(
 # A sensitivity scan of every layer: the images right at each point.
 
 
-def scan_by_lab(round_: int, *, images: int) -> Callable[[], list[int]]:
+def scan_by_lab(round_: int, *, images: int, sparsities: tuple[float, ...] = SPARSITIES) -> Callable[[], list[int]]:
     model, part = vgg(plain=True), _part(material().test, round_, images)
     pixels, labels = _arrays(part)
-    return lambda: lab.scan(model, tuple(TABLE), SPARSITIES, lab.evaluation_loader(pixels, labels))
+    return lambda: lab.scan(model, tuple(TABLE), sparsities, lab.evaluation_loader(pixels, labels))
 
 
 def scan_by_prunebench(round_: int, *, images: int, precision: Precision = "fp32") -> Callable[[], list[int]]:
