@@ -17,6 +17,7 @@ from prunebench.errors import RecordError
 from prunebench.gate import (
     Status,
     Thresholds,
+    Tier,
     Verdict,
     compare_records,
     compare_scans,
@@ -169,6 +170,7 @@ def verdict_from(content: dict[str, Any]) -> Verdict:
         **{
             **{name: value for name, value in content.items() if name in known},
             "status": Status(content["status"]),
+            "tier": Tier(content["tier"]),
         }
     )
 
