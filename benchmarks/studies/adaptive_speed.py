@@ -60,7 +60,10 @@ def main() -> None:
             settings = {"mode": mode, "sparsities": sparsities, "precision": precision}
             seconds, _, answered = sides.run(OURS, scan, settings=settings)
             timed.append((mode, len(sparsities), seconds, answered))
-            print(f"{mode}, {len(sparsities)} sparsities: {seconds:.0f} s", flush=True)
+            print(
+                f"{mode}, {len(sparsities)} sparsities: {seconds:.0f} s, a batch before it {batches[-1]:.1f} s",
+                flush=True,
+            )
         batches.append(sides.run(PLAIN, jobs.scan_by_lab, len(QUESTIONS), LAB_BATCH)[0])
     point = median(batches) / len(jobs.TABLE) * images / lab.BATCH  # seconds of the lab's loop for one point
     print(f"\nthe lab's loop: {lab.BATCH} images at {len(jobs.TABLE)} points in", end=" ")
