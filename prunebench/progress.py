@@ -56,6 +56,9 @@ class ProgressBar(Progress):
     def step(self, epoch: int, epochs: int, images: int, total: int) -> None:
         self._show(f"{self._stage}: epoch {epoch}/{epochs}", images, total)
 
+    def base_asked(self, answered: int, images: int) -> None:
+        self._show(f"{self._stage}: the model as it is", answered, images)
+
     def asked(self, answered: int, most: int, open_points: int) -> None:
         self._show(self._stage, answered, most)
         if self._bar is not None:

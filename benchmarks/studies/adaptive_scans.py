@@ -62,7 +62,7 @@ def _highest(exact: Scan, layer: str, within: float) -> float | None:
 
 
 def _decided(scan: Scan, layer: str) -> float | None:
-    return next((point.sparsity for point in scan.curve(layer) if point.keeps), None)
+    return next((point.sparsity for point in reversed(scan.curve(layer)) if point.keeps), None)
 
 
 def _row(question: str, asked: int, wrong: int, images: list[float], exact: Scan) -> list[str]:

@@ -135,19 +135,31 @@ class Curves:
         return self.layers[name]
 
 
-def standard_error(point: Point) -> float:
+def standard_error(point: Point, *, images: int) -> float:
     """Of the point's accuracy less the base model's, in points: the two answered the same images.
+
+    All `images` of the scan are a sample themselves; where not all were answered, which of them were adds to it.
 
     Source: the variance of a paired difference of proportions, McNemar, Note on the Sampling Error of the Difference
     Between Correlated Proportions or Percentages, 1947.
     """
-    variance = point.lost + point.gained - (point.lost - point.gained) ** 2 / max(1, point.images)
-    return 100 * math.sqrt(max(0.0, variance)) / max(1, point.images)
+    lost, gained = _lost(point), _gained(point)
+    variance = max(0.0, lost + gained - (lost - gained) ** 2)
+    if point.drawing_error is None:  # all answered; or, in older scans, some, drawn with even chances
+        return 100 * math.sqrt(variance / max(1, point.images))
+    return math.hypot(100 * math.sqrt(variance / images), point.drawing_error)
+
+
+def _lost(point: Point) -> float:
+    return point.lost / max(1, point.images) if point.lost_share is None else point.lost_share
+
+
+def _gained(point: Point) -> float:
+    return point.gained / max(1, point.images) if point.gained_share is None else point.gained_share
 
 
 def _cautious(scan: Scan, point: Point, caution: float) -> float:
-    lost = 100 * point.lost / max(1, point.images)
-    return max(0.0, scan.base_accuracy - lost - caution * standard_error(point))
+    return max(0.0, scan.base_accuracy - 100 * _lost(point) - caution * standard_error(point, images=scan.images))
 
 
 def _chance(scan: Scan) -> float:

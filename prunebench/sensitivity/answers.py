@@ -7,6 +7,7 @@ import binascii
 import contextlib
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,16 +22,33 @@ from prunebench.files import write_text
 Answers = NDArray[np.int8]
 """One an image, in the order of the data: 1 right, 0 wrong, -1 not known yet."""
 
+Doubts = NDArray[np.uint8]
+"""One an image: 255 where the base model's two likeliest classes are equally likely, 0 where it is sure of one."""
+
 UNKNOWN = -1
 
 
+@dataclass(kw_only=True, eq=False)
+class Base:
+    """What is known of the base model; a doubt of an image that is not answered yet means nothing."""
+
+    answers: Answers
+    doubts: Doubts
+
+    @classmethod
+    def unknown(cls, images: int) -> Base:
+        """Nothing, of so many."""
+        return cls(answers=np.full(images, UNKNOWN, dtype=np.int8), doubts=np.zeros(images, dtype=np.uint8))
+
+
 class _Kept(Part):
-    """A file: which images are answered and which are right, one bit each, in base64."""
+    """A file: which images are answered and which are right, one bit each; of the base model its doubts; in base64."""
 
     schema_version: Literal[1] = 1
     images: Count
     known: str = Field(repr=False)
     right: str = Field(repr=False)
+    doubts: str | None = Field(default=None, repr=False)
 
 
 class AnswerStore:
@@ -47,27 +65,46 @@ class AnswerStore:
         if not (self._folder / "key.json").is_file():
             write_text(self._folder / "key.json", text + "\n")
 
-    def load(self, layer: str | None, pruned: int) -> Answers:
-        """What is known with `pruned` elements of `layer` pruned; of the model as it is where `layer` is None.
+    def load(self, layer: str, pruned: int) -> Answers:
+        """What is known with `pruned` elements of `layer` pruned.
 
         A file that is absent, damaged or of other images is one of no answers: they can be found again.
         """
         with contextlib.suppress(RecordError, binascii.Error, ValueError):
-            path = self._path(layer, pruned)
-            kept = parsed(_Kept, verified(read_document(path), path=path, newest=1), path=path)
-            known, right = (unpacked(bits, self._images) for bits in (kept.known, kept.right))
-            if kept.images == self._images and not (right & ~known).any():
-                return np.where(known, right, UNKNOWN).astype(np.int8)
+            return self._answers(self._read(self._path(layer, pruned)))
         return np.full(self._images, UNKNOWN, dtype=np.int8)
 
-    def save(self, layer: str | None, pruned: int, answers: Answers) -> None:
-        """Keep them in the place of what was kept before."""
-        content = _Kept(images=self._images, known=packed(answers != UNKNOWN), right=packed(answers == 1))
-        write_text(self._path(layer, pruned), render(content.model_dump(mode="json")))
+    def load_base(self) -> Base:
+        """What is known of the model as it is; as `load`."""
+        with contextlib.suppress(RecordError, binascii.Error, ValueError):
+            kept = self._read(self._folder / "base.json")
+            return Base(answers=self._answers(kept), doubts=unpacked_doubts(kept.doubts or "", self._images))
+        return Base.unknown(self._images)
 
-    def _path(self, layer: str | None, pruned: int) -> Path:
-        name = "base" if layer is None else f"{layer.replace('/', '_')}-{pruned}"
-        return self._folder / f"{name}.json"
+    def save(self, layer: str, pruned: int, answers: Answers) -> None:
+        """Keep them in the place of what was kept before."""
+        self._write(self._path(layer, pruned), answers)
+
+    def save_base(self, base: Base) -> None:
+        """As `save`."""
+        self._write(self._folder / "base.json", base.answers, doubts=packed_doubts(base.doubts))
+
+    def _read(self, path: Path) -> _Kept:
+        return parsed(_Kept, verified(read_document(path), path=path, newest=1), path=path)
+
+    def _answers(self, kept: _Kept) -> Answers:
+        known, right = (unpacked(bits, self._images) for bits in (kept.known, kept.right))
+        if kept.images != self._images or (right & ~known).any():
+            raise ValueError("of other images, or right without being known")
+        return np.where(known, right, UNKNOWN).astype(np.int8)
+
+    def _write(self, path: Path, answers: Answers, *, doubts: str | None = None) -> None:
+        known, right = packed(answers != UNKNOWN), packed(answers == 1)
+        content = _Kept(images=self._images, known=known, right=right, doubts=doubts)
+        write_text(path, render(content.model_dump(mode="json")))
+
+    def _path(self, layer: str, pruned: int) -> Path:
+        return self._folder / f"{layer.replace('/', '_')}-{pruned}.json"
 
 
 def packed(bits: NDArray[np.bool_]) -> str:
@@ -79,3 +116,20 @@ def unpacked(text: str, images: int) -> NDArray[np.bool_]:
     """What `packed` packed."""
     raw = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
     return np.unpackbits(raw, count=images).astype(np.bool_)
+
+
+def packed_doubts(doubts: Doubts) -> str:
+    """One byte an image, in base64."""
+    return base64.b64encode(doubts.tobytes()).decode("ascii")
+
+
+def unpacked_doubts(text: str, images: int) -> Doubts:
+    """What `packed_doubts` packed.
+
+    Raises:
+        ValueError: it is not that, or of another number of images.
+    """
+    doubts = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
+    if len(doubts) != images:
+        raise ValueError(f"doubts of {len(doubts):,} images: expected {images:,}")
+    return doubts.copy()

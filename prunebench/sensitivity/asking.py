@@ -3,87 +3,103 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from prunebench.sensitivity.answers import UNKNOWN, Answers, AnswerStore
+from prunebench.sensitivity.answers import UNKNOWN, Answers, AnswerStore, Base, Doubts
+from prunebench.sensitivity.order import Indices, as_they_lie
 from prunebench.sensitivity.stopping import Question, Rule
 
-Indices = NDArray[np.int64]
+
+class Reply(NamedTuple):
+    """To a question: for each image of a batch 1 or 0, right or wrong."""
+
+    question: Question
+    right: Answers
+
+
+class BaseReply(NamedTuple):
+    """Of the base model: the same, and how unsure it is of each image."""
+
+    right: Answers
+    doubts: Doubts
 
 
 class Respondent(Protocol):
     """Who answers."""
 
-    def __call__(self, batch: Indices, questions: Sequence[Question], /) -> Iterator[tuple[Question | None, Answers]]:
-        """1 or 0 for each image of `batch`, right or wrong: for every question, and for None, the base model."""
+    def __call__(self, batch: Indices, questions: Sequence[Question], /, *, base: bool) -> Iterator[Reply | BaseReply]:
+        """A reply to every question, and one of the base model if `base`."""
         ...
 
 
 class ScanProgress:
     """What a scan tells whoever watches; every method may be left as it is."""
 
+    def base_asked(self, answered: int, images: int) -> None:
+        """The base model has answered so many of its images: what an adaptive scan or a decision begins with."""
+
     def asked(self, answered: int, most: int, open_points: int) -> None:
         """`answered` answers are known of the `most` that may be needed; `open_points` points need more."""
 
 
-def in_batches(images: int, size: int, *, seed: int | None) -> list[Indices]:
-    """All images, in an order drawn by `seed`, or in their own."""
-    order = np.arange(images) if seed is None else np.random.default_rng(seed).permutation(images)
-    return [order[start : start + size] for start in range(0, images, size)]
+class Inquiry:
+    """Asks `respondent`, and keeps what it says in `base`, in the questions, and in `store`."""
 
+    def __init__(
+        self,
+        respondent: Respondent,
+        base: Base,
+        *,
+        batch_size: int,
+        store: AnswerStore | None = None,
+        progress: ScanProgress | None = None,
+    ) -> None:
+        self._respondent = respondent
+        self._base = base
+        self._batch_size = batch_size
+        self._store = store
+        self._progress = progress or ScanProgress()
 
-def ask(
-    respondent: Respondent,
-    questions: Mapping[str, Sequence[Question]],
-    batches: Sequence[Indices],
-    *,
-    base: Answers,
-    rule: Rule,
-    store: AnswerStore | None = None,
-    progress: ScanProgress | None = None,
-) -> None:
-    """Ask batch after batch, again from the first after the last, until `rule` has no question open; fill in `base`.
+    def ask_base(self) -> None:
+        """Fill in what is not known of the base model yet."""
+        images = as_they_lie(len(self._base.answers)).images
+        for start in range(0, len(images), self._batch_size):
+            batch = images[start : start + self._batch_size]
+            if self._is_new(batch):
+                self._fill(batch, [])
+                self._progress.base_asked(start + len(batch), len(images))
 
-    `questions` are by layer, by rising sparsity. One that is opened late starts where the others are: any stretch of a
-    random order is a random sample.
-    """
-    everything = [question for group in questions.values() for question in group]
-    step, most = 0, len(base) * len(everything)
-    if any(question.is_complete() for question in everything):  # from before: what it lost shows only beside the base
-        _complete(respondent, batches, base, store)
-    while open_ := [question for group in questions.values() for question in rule.next(group, base)]:
-        batch = batches[step % len(batches)]
-        _fill(respondent, batch, open_, base, store)
-        for question in open_:
-            question.asked.append(batch)
-        if progress:
-            progress.asked(sum(question.count for question in everything), most, len(open_))
-        step += 1
-    _complete(respondent, batches, base, store)
+    def ask(self, questions: Mapping[str, Sequence[Question]], rule: Rule) -> None:
+        """Batch after batch until `rule` has no question open; of the base model what is not known of these batches.
 
+        `questions` are by layer, by rising sparsity, all with one order. Each is asked it from its start, those that
+        have come least far first: one that is opened late catches up, and shares the others' batches from then on.
+        """
+        everything = [question for group in questions.values() for question in group]
+        most = len(self._base.answers) * len(everything)
+        while open_ := [each for group in questions.values() for each in rule.next(group, self._base.answers)]:
+            start = min(question.asked for question in open_)
+            batch = open_[0].order.images[start : start + self._batch_size]
+            behind = [question for question in open_ if question.asked == start]
+            self._fill(batch, behind)
+            for question in behind:
+                question.asked += len(batch)
+            self._progress.asked(sum(question.count for question in everything), most, len(open_))
 
-def _complete(respondent: Respondent, batches: Sequence[Indices], base: Answers, store: AnswerStore | None) -> None:
-    """Ask the base model what it was not asked yet."""
-    for batch in batches:
-        _fill(respondent, batch, [], base, store)
+    def _is_new(self, batch: Indices) -> bool:
+        return bool((self._base.answers[batch] == UNKNOWN).any())
 
-
-def _fill(
-    respondent: Respondent,
-    batch: Indices,
-    questions: Sequence[Question],
-    base: Answers,
-    store: AnswerStore | None,
-) -> None:
-    """Fill in what is not known yet of one batch, and keep it."""
-    missing = [question for question in questions if (question.answers[batch] == UNKNOWN).any()]
-    if not missing and (base[batch] != UNKNOWN).all():
-        return
-    for question, right in respondent(batch, missing):
-        answers = base if question is None else question.answers
-        answers[batch] = right
-        if store:
-            store.save(question.layer if question else None, question.pruned if question else 0, answers)
+    def _fill(self, batch: Indices, questions: Sequence[Question]) -> None:
+        missing = [question for question in questions if (question.answers[batch] == UNKNOWN).any()]
+        if not missing and not self._is_new(batch):
+            return
+        for reply in self._respondent(batch, missing, base=self._is_new(batch)):
+            if isinstance(reply, Reply):
+                question = reply.question
+                question.answers[batch] = reply.right
+                if self._store:
+                    self._store.save(question.layer, question.pruned, question.answers)
+            else:
+                self._base.answers[batch], self._base.doubts[batch] = reply
+                if self._store:
+                    self._store.save_base(self._base)

@@ -34,8 +34,8 @@ class Recomputation(Protocol):
 
     kind: Recomputed
 
-    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]]) -> Iterator[Answered]:
-        """Logits of the model with each weight in `masks` under each of its masks, and of the model as it is.
+    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]], *, base: bool = True) -> Iterator[Answered]:
+        """Logits of the model with each weight in `masks` under each of its masks, and, if `base`, of it as it is.
 
         `images` are float (n, channels, height, width); a mask is bool, of the weight's shape and False where it is
         pruned. The model is in evaluation mode and ends as it was.
@@ -75,14 +75,15 @@ class Whole:
         self._model = model
         self._weights = dict(model.named_parameters())
 
-    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]]) -> Iterator[Answered]:
+    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]], *, base: bool = True) -> Iterator[Answered]:
         """As `Recomputation.batch`."""
         for name, versions in masks.items():
             for version, mask in enumerate(versions):
                 with _pruned(self._weights[name], mask):
                     logits = self._model(images.clone())  # which the model may change in place
                 yield Answered(name, version, logits)
-        yield Answered(None, 0, self._model(images.clone()))
+        if base:
+            yield Answered(None, 0, self._model(images.clone()))
 
 
 class Suffixes:
@@ -112,10 +113,15 @@ class Suffixes:
         self._last_uses = _last_uses(self._nodes)
         self._suffix_last_uses = {name: _last_uses(nodes) for name, nodes in self._suffixes.items()}
 
-    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]]) -> Iterator[Answered]:
+    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]], *, base: bool = True) -> Iterator[Answered]:
         """As `Recomputation.batch`, in the order of the model's layers; the model as it is comes last."""
         values: dict[fx.Node, Any] = {}
+        unused = [name for name in masks if not self._suffixes[name]]
+        whole = base or unused
+        ahead = set(masks).difference(unused)
         for node in self._nodes:
+            if not (ahead or whole):
+                return
             for name in (name for name in self._starts.get(node, []) if name in masks):
                 for beside in self._beside[name]:
                     if beside not in values:
@@ -124,14 +130,16 @@ class Suffixes:
                     with _pruned(self.weights[name], mask):
                         logits = self._run(self._suffixes[name], values, self._suffix_last_uses[name])
                     yield Answered(name, version, logits)
+                ahead.remove(name)
             if node not in values:
                 values[node] = images if node.op == "placeholder" else self._value(node, values)
             for used in self._last_uses.get(node, ()):
                 del values[used]
         logits = values[self._nodes[-1]]
-        for name in (name for name in masks if not self._suffixes[name]):  # used nowhere
+        for name in unused:
             yield from (Answered(name, version, logits) for version in range(len(masks[name])))
-        yield Answered(None, 0, logits)
+        if base:
+            yield Answered(None, 0, logits)
 
     def _run(
         self, nodes: Sequence[fx.Node], before: dict[fx.Node, Any], last_uses: Mapping[fx.Node, Sequence[fx.Node]]

@@ -1,6 +1,7 @@
 """`Scan` and its JSON: accuracy with one layer pruned at a time. How it is measured lives beside it.
 
-History of the format: version 1, first.
+History of the format: version 1, first; 2, images drawn by the base model's doubts: `base_doubts`, `lost_share`,
+`gained_share`, `drawing_error`.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from prunebench.documents import (
 from prunebench.errors import UnknownNameError
 from prunebench.files import write_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-MIGRATIONS: Migrations = {}
-"""What turns a scan of a version into one of the next. None yet: version 1 is the first."""
+MIGRATIONS: Migrations = {1: lambda content: content}
+"""What turns a scan of a version into one of the next. What version 2 added may be absent."""
 
 SPARSITIES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Source: the documented runs."""
@@ -69,9 +70,13 @@ class Point(Part):
         correct, lost, gained: of those answered: right; right before and wrong now; wrong before and right now.
         accuracy, low, high: percent of ALL images: the estimate and its interval at the confidence of the scan.
             The three are equal where every image was answered.
+        lost_share, gained_share: of ALL images, as far as those answered tell, which were not drawn with even chances;
+            None where every image was answered.
+        drawing_error: standard error, in points, of the accuracy, by which images were drawn; None as above.
         correct_bits: one bit an image as in a record, where every image was answered.
         keeps: whether accuracy stays within the scan's `within` points of the base model, where that was the question.
-            (Below a sparsity of the layer that does, none is asked: such points are not in the scan.)
+            Below a sparsity of the layer that does it decides nothing: few such points are asked, the others are not
+            in the scan.
     """
 
     layer: str
@@ -83,6 +88,9 @@ class Point(Part):
     accuracy: Percent
     low: Percent
     high: Percent
+    lost_share: Fraction | None = None
+    gained_share: Fraction | None = None
+    drawing_error: Annotated[float, Field(ge=0)] | None = None
     correct_bits: str | None = None
     keeps: bool | None = None
 
@@ -102,12 +110,14 @@ class Scan(Part):
             ones that came of them.
         elements, nonzeros: over all parameters of the base model, batch norm and bias included.
         images, base_correct, base_bits: number of images, and the base model's answers.
+        base_doubts: one byte an image in base64: 255 where the base model's two likeliest classes are equally likely, 0
+            where it is sure of one. An adaptive scan or a decision asks the first sooner. None in older scans.
         layers: every prunable parameter in the model's order, also those not scanned.
         points: by layer in the model's order, then by sparsity.
         seconds: wall-clock time; of the last part only, where the scan was resumed.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     created: str
     model: str
     model_digest: Digest
@@ -129,6 +139,7 @@ class Scan(Part):
     images: Annotated[int, Field(gt=0)]
     base_correct: Count
     base_bits: str
+    base_doubts: str | None = None
     layers: list[ScannedLayer]
     points: list[Point]
     seconds: Seconds

@@ -21,9 +21,10 @@ from prunebench.files import source_digest
 from prunebench.measure import count_macs, nonzeros
 from prunebench.models import forward_digest, prunable_parameters, state_digest
 from prunebench.pruning import CRITERIA, compounded, keep_masks, pruned_count
-from prunebench.sensitivity.answers import UNKNOWN, Answers, AnswerStore, packed
-from prunebench.sensitivity.asking import Indices, ScanProgress, ask, in_batches
+from prunebench.sensitivity.answers import UNKNOWN, AnswerStore, Base, Doubts, packed, packed_doubts
+from prunebench.sensitivity.asking import BaseReply, Inquiry, Reply, ScanProgress
 from prunebench.sensitivity.bounds import HalfWidth
+from prunebench.sensitivity.order import LEAST, Indices, Order, order_of
 from prunebench.sensitivity.recomputation import Recomputation, recomputation
 from prunebench.sensitivity.scan import SPARSITIES, Mode, Scan, ScannedLayer
 from prunebench.sensitivity.stopping import BATCH_SIZES, Question, points_of, rule_of
@@ -62,10 +63,10 @@ def sensitivity_scan(
         compounding: take `sparsities` as fractions of what each layer still has, as the documented runs were planned on
             pruned models; the points hold the absolute sparsity that comes to (`prunebench.pruning.compounded`).
         layers: parameters by name; all prunable ones by default.
-        mode: `exact` asks every image. `adaptive` asks images in random order until the interval of a point's
-            accuracy, at `confidence`, is as narrow as `half_width` says. `decision` finds for each layer the highest
-            sparsity that loses at most `within` points; it is wrong about a layer with probability 1 - `confidence` at
-            most.
+        mode: `exact` asks every image. `adaptive` asks images in random order, those the model as it is doubts
+            sooner, until the interval of a point's accuracy, at `confidence`, is as narrow as `half_width` says.
+            `decision` finds for each layer the highest sparsity that loses at most `within` points; it is wrong about
+            a layer with probability 1 - `confidence` at most.
         precision: of the arithmetic, of the base model's answers too.
         batch_size: images computed at once, 250 or 125 by default, which keeps the memory of this VGG under 1 GiB. With
             the size `evaluate` was given, the answers are those of `evaluate` bit for bit.
@@ -83,7 +84,6 @@ def sensitivity_scan(
     check_answers(model, data)
     half_width, batch_size = half_width or HalfWidth(), batch_size or BATCH_SIZES[mode]
     rule = rule_of(mode, half_width, within, confidence)
-    order_seed = None if mode == "exact" else seed
     device, model_digest = model_device(model), state_digest(model.state_dict())
     key = {
         "model": model_digest,
@@ -91,21 +91,25 @@ def sensitivity_scan(
         "criterion": criterion,
         "precision": precision,
         "batch_size": batch_size,
-        "order": order_seed,
+        "order": [LEAST[mode], seed] if mode in LEAST else None,
         "machine": exact_fingerprint(device),
         "forward": forward_digest(model),
         "code": source_digest(*ANSWERING_SOURCES),
     }
     answers = AnswerStore(store, key, images=len(data)) if store else None
     masks = _masks(model, sparsities, layers, criterion, compounding=compounding)
-    questions = {name: _questions(name, found, answers, images=len(data)) for name, found in masks.items()}
-    base = answers.load(None, 0) if answers else np.full(len(data), UNKNOWN, dtype=np.int8)
-    batches = in_batches(len(data), batch_size, seed=order_seed)
+    base = answers.load_base() if answers else Base.unknown(len(data))
     with evaluation_mode(model), torch.inference_mode(), arithmetic(device, precision):
         images = data.to(device)
         way = recomputation(model, to_float(images.images[:_PROBE_IMAGES]))
-        ask(_Model(way, images, masks), questions, batches, base=base, rule=rule, store=answers, progress=progress)
-    points = points_of(questions, base, half_width=half_width, confidence=confidence)
+        inquiry = Inquiry(_Model(way, images, masks), base, batch_size=batch_size, store=answers, progress=progress)
+        if mode in LEAST:
+            inquiry.ask_base()
+        order = order_of(mode, base.doubts, seed=seed)
+        questions = {name: _questions(name, found, answers, order) for name, found in masks.items()}
+        inquiry.ask(questions, rule)
+        inquiry.ask_base()
+    points = points_of(questions, base.answers, half_width=half_width, confidence=confidence)
     return Scan(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=model_name,
@@ -126,8 +130,9 @@ def sensitivity_scan(
         elements=sum(parameter.numel() for parameter in model.parameters()),
         nonzeros=sum(nonzeros(model).values()),
         images=len(data),
-        base_correct=int(base.sum()),
-        base_bits=packed(base == 1),
+        base_correct=int(base.answers.sum()),
+        base_bits=packed(base.answers == 1),
+        base_doubts=packed_doubts(base.doubts),
         layers=scanned_layers(model, tuple(data.images.shape[1:])),  # type: ignore[arg-type]
         points=points,
         seconds=time.perf_counter() - started,
@@ -160,13 +165,13 @@ def _masks(
 
 
 def _questions(
-    layer: str, masks: Sequence[tuple[float, Tensor]], store: AnswerStore | None, *, images: int
+    layer: str, masks: Sequence[tuple[float, Tensor]], store: AnswerStore | None, order: Order
 ) -> list[Question]:
     questions = []
     for sparsity, mask in masks:
         pruned = mask.numel() - int(mask.sum())
-        answers = store.load(layer, pruned) if store else np.full(images, UNKNOWN, dtype=np.int8)
-        questions.append(Question(layer=layer, sparsity=sparsity, pruned=pruned, answers=answers))
+        answers = store.load(layer, pruned) if store else np.full(len(order), UNKNOWN, dtype=np.int8)
+        questions.append(Question(layer=layer, sparsity=sparsity, pruned=pruned, answers=answers, order=order))
     return questions
 
 
@@ -178,21 +183,32 @@ class _Model:
         self._data = data
         self._masks = {name: dict(found) for name, found in masks.items()}
 
-    def __call__(self, batch: Indices, questions: Sequence[Question], /) -> Iterator[tuple[Question | None, Answers]]:
+    def __call__(self, batch: Indices, questions: Sequence[Question], /, *, base: bool) -> Iterator[Reply | BaseReply]:
         by_layer: dict[str, list[Question]] = {}
         for question in questions:
             by_layer.setdefault(question.layer, []).append(question)
         masks = {name: [self._masks[name][one.sparsity] for one in group] for name, group in by_layer.items()}
         chosen = torch.from_numpy(batch).to(self._data.images.device)
         images, labels = to_float(self._data.images[chosen]), self._data.labels[chosen]
-        for layer, version, logits in self._way.batch(images, masks):
-            yield None if layer is None else by_layer[layer][version], _right(logits, labels)
+        for layer, version, logits in self._way.batch(images, masks, base=base):
+            if layer is None:
+                yield BaseReply(_right(logits, labels), _doubts(logits))
+            else:
+                yield Reply(by_layer[layer][version], _right(logits, labels))
 
 
 def _right(logits: Tensor, labels: Tensor) -> NDArray[np.int8]:
     """As `evaluate` counts: an image whose logits are not all finite is wrong."""
     right = (logits.argmax(dim=1) == labels) & torch.isfinite(logits).all(dim=1)
     return right.to(torch.int8).cpu().numpy()
+
+
+def _doubts(logits: Tensor) -> Doubts:
+    """1 less what the two likeliest classes are apart, in 255ths; all doubt where logits are not finite."""
+    likeliest = logits.float().softmax(dim=1).topk(min(2, logits.shape[1]), dim=1).values
+    apart = likeliest[:, 0] - likeliest[:, 1:].sum(dim=1)
+    doubts: Doubts = (255 * (1 - apart.nan_to_num(0))).round().to(torch.uint8).cpu().numpy()
+    return doubts
 
 
 def scanned_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> list[ScannedLayer]:

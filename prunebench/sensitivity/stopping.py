@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prunebench.errors import ScanError
 from prunebench.sensitivity.answers import UNKNOWN, Answers, packed
-from prunebench.sensitivity.bounds import Drop, HalfWidth, Outcomes, drop_interval, is_within
+from prunebench.sensitivity.bounds import Drop, HalfWidth, Outcomes, drop_interval, estimated, is_within
+from prunebench.sensitivity.order import Indices, Order
 from prunebench.sensitivity.scan import Mode, Point
 
 
@@ -22,7 +23,8 @@ class Question:
     Attributes:
         pruned: number of elements that are zero.
         answers: in the order of the data; may hold some from before.
-        asked: the images this scan has counted, in the order they came.
+        order: that the images are asked in.
+        asked: how many of them this scan has counted.
         settled: whether the rule needs no more of them.
         keeps: the answer, where the rule is to decide.
     """
@@ -31,7 +33,8 @@ class Question:
     sparsity: float
     pruned: int
     answers: Answers
-    asked: list[NDArray[np.int64]] = field(default_factory=list)
+    order: Order
+    asked: int = 0
     settled: bool = False
     keeps: bool | None = None
 
@@ -42,13 +45,11 @@ class Question:
     @property
     def count(self) -> int:
         """Number of images counted so far."""
-        return len(self.answers) if self.is_complete() else sum(map(len, self.asked))
+        return len(self.answers) if self.is_complete() else self.asked
 
-    def images(self) -> NDArray[np.int64]:
-        """The images counted so far, in the order they came; all of them, in any order, once all are answered."""
-        if self.is_complete():
-            return np.arange(len(self.answers))
-        return np.concatenate(self.asked) if self.asked else np.empty(0, dtype=np.int64)
+    def images(self) -> Indices:
+        """The images counted so far, in the order they came."""
+        return self.order.images[: self.count]
 
     def outcomes(self, base: Answers) -> Outcomes:
         """Of the images counted so far."""
@@ -112,28 +113,46 @@ class HighestWithin:
     error: float
 
     def next(self, questions: Sequence[Question], base: Answers) -> list[Question]:
-        """The highest that is not known to lose too much, unless it is known not to."""
+        """The highest that is not known to lose too much, unless it is known not to.
+
+        And the next lower one where it seems to lose too much: asked the same batches, it costs less than later.
+        """
+        open_ = []
         for question in reversed(questions):
             if question.keeps is None:
-                question.keeps = is_within(
-                    question.outcomes(base),
-                    images=len(base),
-                    **question.unanswered(base),
-                    limit=self.points,
-                    error=self.error / len(questions),
-                )
+                question.keeps = self._decided(question, base, alternatives=len(questions) - 1)
             if question.keeps is None or not question.count:  # a point needs answers, also where they decide nothing
-                return [question]
-            if question.keeps:
-                return []
-        return []
+                open_.append(question)
+                if not question.count or self._seems_to_keep(question, base):
+                    return open_
+            elif question.keeps:
+                return open_
+        return open_
+
+    def _decided(self, question: Question, base: Answers, *, alternatives: int) -> bool | None:
+        """A layer's answer is wrong if the highest that keeps is denied it, or if one of the others is said to."""
+        return is_within(
+            question.outcomes(base),
+            question.order,
+            **question.unanswered(base),
+            most=self._most(base),
+            error_within=self.error / 2 / max(1, alternatives),
+            error_beyond=self.error / 2,
+        )
+
+    def _seems_to_keep(self, question: Question, base: Answers) -> bool:
+        return estimated(question.outcomes(base), question.order)[0] <= self._most(base)
+
+    def _most(self, base: Answers) -> int:
+        """Right answers that may be lost."""
+        return math.floor(self.points / 100 * len(base) + 1e-9)
 
 
 def interval(question: Question, base: Answers, *, half_width: HalfWidth, confidence: float) -> Drop:
     """The drop on all images, from those counted."""
     return drop_interval(
         question.outcomes(base),
-        images=len(base),
+        question.order,
         **question.unanswered(base),
         confidence=confidence,
         half_width=half_width,
@@ -183,6 +202,7 @@ def _point(question: Question, base: Answers, *, half_width: HalfWidth, confiden
     images, outcomes = question.images(), question.outcomes(base)
     drop = interval(question, base, half_width=half_width, confidence=confidence)
     accuracy = 100 * int(base.sum()) / len(base)
+    every = len(images) == len(base)
     return Point(
         layer=question.layer,
         sparsity=question.sparsity,
@@ -193,9 +213,20 @@ def _point(question: Question, base: Answers, *, half_width: HalfWidth, confiden
         accuracy=_percent(accuracy - drop.estimate),
         low=_percent(accuracy - drop.high),
         high=_percent(accuracy - drop.low),
-        correct_bits=packed(question.answers == 1) if len(images) == len(base) else None,
+        lost_share=None if every else _share(question, base, outcome=1),
+        gained_share=None if every else _share(question, base, outcome=-1),
+        drawing_error=None if every else 100 * estimated(outcomes, question.order)[1] / len(base),
+        correct_bits=packed(question.answers == 1) if every else None,
         keeps=question.keeps,
     )
+
+
+def _share(question: Question, base: Answers, *, outcome: int) -> float:
+    """Of all images, by those counted; no less than were seen, no more than can still come."""
+    counted = (question.outcomes(base) == outcome).astype(np.int8)
+    seen, rest = int(counted.sum()), question.unanswered(base)
+    most = seen + rest["losable" if outcome == 1 else "gainable"]
+    return min(max(estimated(counted, question.order)[0], seen), most) / len(base)
 
 
 def _percent(value: float) -> float:

@@ -98,6 +98,16 @@ def test_caution_takes_standard_errors_off_what_is_planned_by_and_not_off_what_w
     curve = Curves.of_scan(scan.model_copy(update={"points": [point]}), caution=2)["a"]
     # n = 10,000 pairs; the difference is -0.05 an image: the mean of 900 ones and 9,100 zeros with signs
     error = 100 * (0.09 - 0.05**2) ** 0.5 / 10_000**0.5
-    assert pytest.approx(error) == standard_error(point)
+    assert pytest.approx(error) == standard_error(point, images=10_000)
     assert (85.0, 90.0) == (curve.accuracy_at(0.5), curve.cautious_at(0.0))
     assert pytest.approx(90.0 - 7.0 - 2 * error) == curve.cautious_at(0.5), "700 lost; what was gained pays for nothing"
+
+
+def test_of_images_drawn_by_doubt_caution_takes_the_shares_of_all_and_the_error_of_drawing() -> None:
+    scan = make_scan({"a": (10, 10)}, {"a": {0.5: 85.0}})
+    drawn = {"images": 500, "lost": 90, "gained": 30, "lost_share": 0.07, "gained_share": 0.02, "drawing_error": 0.4}
+    point = scan.points[0].model_copy(update=drawn)
+    error = (0.4**2 + (100 * (0.09 - 0.05**2) ** 0.5 / 10_000**0.5) ** 2) ** 0.5
+    assert pytest.approx(error) == standard_error(point, images=10_000)
+    curve = Curves.of_scan(scan.model_copy(update={"points": [point]}), caution=1)["a"]
+    assert pytest.approx(90.0 - 7.0 - error) == curve.cautious_at(0.5)

@@ -20,7 +20,7 @@ from tiny_networks import (
 from torch import Tensor, nn
 
 from prunebench.data import to_float
-from prunebench.models import build_model, state_digest
+from prunebench.models import build_model, prunable_parameters, state_digest
 from prunebench.pruning import keep_masks, magnitude
 from prunebench.sensitivity.recomputation import Suffixes, Whole, recomputation
 
@@ -135,3 +135,28 @@ def test_bf16_sees_the_changed_weight_and_not_a_copy_of_the_old() -> None:
         expected = from_scratch(model, batch, masks)
         found = {(a.layer, a.version): a.logits for a in recomputation(model, batch[:2]).batch(batch, masks)}
     assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+@pytest.mark.parametrize("kind", [Plain, Residual, Branches, Direct, Branching])
+def test_without_the_base_model_the_same_answers_and_no_more_work_than_they_need(kind: type[nn.Module]) -> None:
+    model = built(kind).eval()
+    batch = images(8).images.float() / 255
+    way = recomputation(model, batch[:2])
+    masks = {name: [torch.rand(weight.shape) < 0.5] for name, weight in prunable_parameters(model).items()}
+    with torch.inference_mode():
+        expected = [answer for answer in way.batch(batch, masks) if answer.layer is not None]
+        found = list(way.batch(batch, masks, base=False))
+        assert [(answer.layer, answer.version) for answer in expected] == [(a.layer, a.version) for a in found]
+        assert all(torch.equal(one.logits, other.logits) for one, other in zip(expected, found, strict=True))
+        assert [] == list(way.batch(batch, {}, base=False))
+
+
+def test_what_comes_after_the_last_layer_asked_is_run_for_it_alone() -> None:
+    model, calls = built(Plain).eval(), []
+    way = Suffixes(model)
+    model.classifier.register_forward_hook(lambda *_: calls.append(1))
+    first = next(iter(prunable_parameters(model)))
+    mask = torch.ones_like(model.backbone[0].weight, dtype=torch.bool)
+    with torch.inference_mode():
+        list(way.batch(images(4).images.float() / 255, {first: [mask]}, base=False))
+    assert 1 == len(calls)

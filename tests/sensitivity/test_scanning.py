@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_networks import Branches, Branching, Direct, Plain, Residual, Sequence, built, images
 from torch import nn
 
 from prunebench.data import ImageSet
+from prunebench.documents import render
 from prunebench.errors import PlanError, PrunebenchError, RecordError, ScanError, UnknownNameError
 from prunebench.evaluation import evaluate
 from prunebench.models import prunable_parameters, state_digest
@@ -27,6 +30,9 @@ from prunebench.sensitivity import (
     sensitivity_scan,
     write_scan,
 )
+from prunebench.sensitivity.answers import UNKNOWN
+from prunebench.sensitivity.order import as_they_lie, drawn
+from prunebench.sensitivity.stopping import HighestWithin, Question, points_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -48,6 +54,13 @@ def naive(model: nn.Module, data: ImageSet, *, batch_size: int) -> dict[tuple[st
 def measured(scan: Scan) -> dict[str, object]:
     """All but the times."""
     return {key: value for key, value in scan.model_dump().items() if key not in MEASURED}
+
+
+def opinionated(*, seed: int = 0) -> Plain:
+    """Surer of some images than of others, which these small models are not."""
+    model = built(Plain, seed=seed)
+    model.classifier.weight.data *= 100
+    return model
 
 
 class Counting(ScanProgress):
@@ -293,7 +306,7 @@ def test_a_scan_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
-    [('"images": 90', '"images": 91', "edited"), ('"schema_version": 1', '"schema_version": 2', "upgrade")],
+    [('"images": 90', '"images": 91', "edited"), ('"schema_version": 2', '"schema_version": 3', "upgrade")],
 )
 def test_a_scan_that_was_edited_or_is_newer_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
     path = tmp_path / "scan.json"
@@ -303,13 +316,108 @@ def test_a_scan_that_was_edited_or_is_newer_is_refused(tmp_path: Path, old: str,
         read_scan(path)
 
 
+def test_a_scan_of_the_first_version_is_read(tmp_path: Path) -> None:
+    scan = sensitivity_scan(built(Plain), images(), sparsities=SPARSITIES)
+    older = scan.model_dump(mode="json", exclude={"base_doubts"}) | {"schema_version": 1}
+    for point in older["points"]:
+        del point["lost_share"], point["gained_share"], point["drawing_error"]
+    (tmp_path / "scan.json").write_text(render(older))
+    assert scan.model_copy(update={"base_doubts": None}) == read_scan(tmp_path / "scan.json")
+
+
 @pytest.mark.parametrize("mode", ["exact", "adaptive", "decision"])
 def test_a_replay_is_the_scan_itself(mode: str) -> None:
-    model, data = built(Plain, seed=1), images(400)
+    model, data = opinionated(seed=1), images(400)
     exact = sensitivity_scan(model, data, sparsities=SPARSITIES)
     settings = {"mode": mode, "half_width": HalfWidth(points=4), "within": 6.0, "batch_size": 20, "seed": 3}
     scanned = sensitivity_scan(model, data, sparsities=SPARSITIES, **settings)
     assert scanned.points == replay(exact, **settings).points
+
+
+def test_doubts_are_what_the_two_likeliest_classes_are_apart() -> None:
+    model, data = opinionated(), images()
+    scan = sensitivity_scan(model, data, sparsities=(0.5,), batch_size=90)
+    with torch.inference_mode():
+        likeliest = model.eval()(data.images.float() / 255).softmax(dim=1).sort(dim=1).values
+    expected = (255 * (1 - (likeliest[:, -1] - likeliest[:, -2]))).round().to(torch.uint8)
+    assert expected.tolist() == [*base64.b64decode(scan.base_doubts)]
+    assert len(set(expected.tolist())) > 10, "not all alike"
+
+
+@pytest.mark.parametrize("logits", [[[1.0], [2.0]], [[float("nan"), 1.0, 2.0], [float("inf"), 0.0, 0.0]]])
+def test_logits_that_say_nothing_are_all_doubt_and_a_single_class_none(logits: list[list[float]]) -> None:
+    assert [0 if len(logits[0]) == 1 else 255] * 2 == scanning._doubts(torch.tensor(logits)).tolist()
+
+
+@pytest.mark.parametrize("mode", ["adaptive", "decision"])
+def test_the_base_model_is_asked_first_and_once(mode: str) -> None:
+    model, data = built(Plain, seed=1), images(400)
+    seen: list[tuple[str, int]] = []
+
+    class Watching(ScanProgress):
+        def base_asked(self, answered: int, images: int) -> None:
+            seen.append(("base", answered))
+            assert images == 400
+
+        def asked(self, answered: int, most: int, open_points: int) -> None:
+            seen.append(("points", answered))
+
+    sensitivity_scan(model, data, sparsities=SPARSITIES, mode=mode, batch_size=100, progress=Watching())
+    assert [("base", 100), ("base", 200), ("base", 300), ("base", 400)] == seen[:4]
+    assert {"points"} == {what for what, _ in seen[4:]}
+
+
+def test_shares_of_all_images_are_told_from_those_drawn_by_doubt() -> None:
+    base, answers = np.ones(600, dtype=np.int8), np.ones(600, dtype=np.int8)
+    base[500:], answers[:60] = 0, 0  # 60 of 500 are lost, 30 of 100 gained: all among the doubtful
+    answers[500:570] = 0
+    doubts = np.full(600, 30, dtype=np.uint8)
+    doubts[:100] = doubts[500:] = 255
+    off, counted = [], []
+    for seed in range(100):
+        question = Question(
+            layer="a",
+            sparsity=0.5,
+            pruned=1,
+            answers=answers.copy(),
+            order=drawn(doubts, least=0.1, seed=seed),
+            asked=150,
+        )
+        question.answers[question.order.images[150:]] = UNKNOWN
+        point = points_of({"a": [question]}, base, half_width=HalfWidth(), confidence=0.95)[0]
+        off.append([point.lost_share - 0.1, point.gained_share - 0.05])
+        counted.append([point.lost / 150 - 0.1, point.gained / 150 - 0.05])
+        assert 100 * (5 / 6 - 0.05) == pytest.approx(point.accuracy, abs=5 * point.drawing_error)
+        assert 100 * (5 / 6 - point.lost_share + point.gained_share) == pytest.approx(point.accuracy)
+    assert np.abs(np.mean(off, axis=0)).max() < 0.006
+    assert np.abs(np.mean(counted, axis=0)).min() > 0.02, "those counted are not like the others"
+
+
+def test_a_decision_asks_the_next_lower_one_along_where_one_seems_to_lose_too_much() -> None:
+    base, order = np.ones(1000, dtype=np.int8), as_they_lie(1000)
+    rule = HighestWithin(points=10, error=0.05)
+
+    def question(sparsity: float, wrong: int) -> Question:
+        answers = np.ones(1000, dtype=np.int8)
+        answers[:wrong] = 0
+        answers[20:] = UNKNOWN
+        return Question(layer="a", sparsity=sparsity, pruned=0, answers=answers, order=order, asked=20)
+
+    fine, torn, keeping = question(0.3, 0), question(0.6, 4), question(0.6, 1)
+    assert [torn, fine] == rule.next([fine, torn], base)
+    assert [keeping] == rule.next([fine, keeping], base)
+    lost = question(0.9, 20)
+    assert [torn, fine] == rule.next([fine, torn, lost], base)
+    assert lost.keeps is False
+
+
+def test_a_replay_needs_to_know_how_sure_the_base_model_is() -> None:
+    exact = sensitivity_scan(built(Plain), images(), sparsities=(0.5,))
+    for doubts, said in ((None, "scan again"), ("AAAA", "doubts of 3 images"), ("?", "damaged")):
+        other = exact.model_copy(update={"base_doubts": doubts})
+        assert exact.points == replay(other, mode="exact").points
+        with pytest.raises(ScanError, match=said):
+            replay(other, mode="adaptive")
 
 
 def test_only_an_exact_scan_can_be_replayed() -> None:
