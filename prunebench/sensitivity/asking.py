@@ -43,7 +43,10 @@ class ScanProgress:
 
 
 class Inquiry:
-    """Asks `respondent`, and keeps what it says in `base`, in the questions, and in `store`."""
+    """Asks `respondent`, and keeps what it says in `base`, in the questions, and in `store`.
+
+    Questions are asked `batch_size` images at once, at first `first_batch`.
+    """
 
     def __init__(
         self,
@@ -51,12 +54,14 @@ class Inquiry:
         base: Base,
         *,
         batch_size: int,
+        first_batch: int,
         store: AnswerStore | None = None,
         progress: ScanProgress | None = None,
     ) -> None:
         self._respondent = respondent
         self._base = base
         self._batch_size = batch_size
+        self._first_batch = first_batch
         self._store = store
         self._progress = progress or ScanProgress()
 
@@ -79,7 +84,8 @@ class Inquiry:
         most = len(self._base.answers) * len(everything)
         while open_ := [each for group in questions.values() for each in rule.next(group, self._base.answers)]:
             start = min(question.asked for question in open_)
-            batch = open_[0].order.images[start : start + self._batch_size]
+            size = self._batch_size if start else self._first_batch
+            batch = open_[0].order.images[start : start + size]
             behind = [question for question in open_ if question.asked == start]
             self._fill(batch, behind)
             for question in behind:

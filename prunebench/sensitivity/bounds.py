@@ -40,7 +40,7 @@ _PRIOR_IMAGES = 10
 _PRIOR_DISCORDANCE = 0.02
 """What the first bets take for granted: 2 % of answers changed, with the weight of ten images."""
 
-_GAPS = (0.002, 0.005, 0.01, 0.03, 0.1)
+_GAPS = (0.003, 0.01, 0.03, 0.1, 0.3)
 """What a decision bets that the mean of the images left is off the limit by; each has a fifth of the capital."""
 
 

@@ -15,7 +15,7 @@ from prunebench.sensitivity.asking import Inquiry, Reply
 from prunebench.sensitivity.bounds import HalfWidth
 from prunebench.sensitivity.order import LEAST, Indices, Order, as_they_lie, order_of
 from prunebench.sensitivity.scan import Mode, Scan
-from prunebench.sensitivity.stopping import BATCH_SIZES, Question, points_of, rule_of
+from prunebench.sensitivity.stopping import BATCH_SIZE, Question, first_batch, points_of, rule_of
 
 
 def replay(
@@ -33,7 +33,7 @@ def replay(
     Raises:
         ScanError: a point of `exact` was not answered for every image, it has no doubts, or a setting is out of range.
     """
-    half_width, batch_size = half_width or HalfWidth(), batch_size or BATCH_SIZES[mode]
+    half_width, batch_size = half_width or HalfWidth(), batch_size or BATCH_SIZE
     rule = rule_of(mode, half_width, within, confidence)
     order = _order(exact, mode, seed)
     known: dict[Question, Answers] = {}
@@ -53,7 +53,8 @@ def replay(
 
     base = Base.unknown(exact.images)
     base.answers[:] = unpacked(exact.base_bits, exact.images)
-    Inquiry(respondent, base, batch_size=batch_size).ask(questions, rule)
+    inquiry = Inquiry(respondent, base, batch_size=batch_size, first_batch=first_batch(mode, batch_size))
+    inquiry.ask(questions, rule)
     return exact.model_copy(
         update={
             "mode": mode,

@@ -27,7 +27,7 @@ from prunebench.sensitivity.bounds import HalfWidth
 from prunebench.sensitivity.order import LEAST, Indices, Order, order_of
 from prunebench.sensitivity.recomputation import Recomputation, recomputation
 from prunebench.sensitivity.scan import SPARSITIES, Mode, Scan, ScannedLayer
-from prunebench.sensitivity.stopping import BATCH_SIZES, Question, points_of, rule_of
+from prunebench.sensitivity.stopping import BATCH_SIZE, Question, first_batch, points_of, rule_of
 
 ANSWERING_SOURCES = ("data", "devices.py", "evaluation.py", "models", "pruning", "sensitivity")
 """Where, below the package, stands what decides an answer: what others answered is not gone on with."""
@@ -68,7 +68,7 @@ def sensitivity_scan(
             `decision` finds for each layer the highest sparsity that loses at most `within` points; it is wrong about
             a layer with probability 1 - `confidence` at most.
         precision: of the arithmetic, of the base model's answers too.
-        batch_size: images computed at once, 250 or 125 by default, which keeps the memory of this VGG under 1 GiB. With
+        batch_size: images computed at once, 250 by default, which keeps the memory of this VGG under 1 GiB. With
             the size `evaluate` was given, the answers are those of `evaluate` bit for bit.
         seed: of the order in which images are asked; unused by `exact`.
         store: folder that answers are kept in as they are found; None keeps nothing.
@@ -82,7 +82,7 @@ def sensitivity_scan(
     """
     started = time.perf_counter()
     check_answers(model, data)
-    half_width, batch_size = half_width or HalfWidth(), batch_size or BATCH_SIZES[mode]
+    half_width, batch_size = half_width or HalfWidth(), batch_size or BATCH_SIZE
     rule = rule_of(mode, half_width, within, confidence)
     device, model_digest = model_device(model), state_digest(model.state_dict())
     key = {
@@ -102,7 +102,14 @@ def sensitivity_scan(
     with evaluation_mode(model), torch.inference_mode(), arithmetic(device, precision):
         images = data.to(device)
         way = recomputation(model, to_float(images.images[:_PROBE_IMAGES]))
-        inquiry = Inquiry(_Model(way, images, masks), base, batch_size=batch_size, store=answers, progress=progress)
+        inquiry = Inquiry(
+            _Model(way, images, masks),
+            base,
+            batch_size=batch_size,
+            first_batch=first_batch(mode, batch_size),
+            store=answers,
+            progress=progress,
+        )
         if mode in LEAST:
             inquiry.ask_base()
         order = order_of(mode, base.doubts, seed=seed)

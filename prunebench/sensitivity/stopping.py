@@ -159,11 +159,12 @@ def interval(question: Question, base: Answers, *, half_width: HalfWidth, confid
     )
 
 
-BATCH_SIZES: Mapping[Mode, int] = {
-    "exact": 250,
-    "adaptive": 250,
-    "decision": 125,
-}
+BATCH_SIZE = 250
+
+
+def first_batch(mode: Mode, batch_size: int) -> int:
+    """How many images to ask first. Of a decision half a batch: it shows at once where a sparsity loses very much."""
+    return -(-batch_size // 2) if mode == "decision" else batch_size
 
 
 def rule_of(mode: Mode, half_width: HalfWidth, within: float, confidence: float) -> Rule:

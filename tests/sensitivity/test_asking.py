@@ -42,7 +42,7 @@ def made(order_of: Base) -> dict[str, list[Question]]:
 def test_the_base_model_is_asked_once_and_in_order() -> None:
     model, base = Model(), Base.unknown(IMAGES)
     base.answers[: 2 * SIZE] = 1
-    inquiry = Inquiry(model, base, batch_size=SIZE)
+    inquiry = Inquiry(model, base, batch_size=SIZE, first_batch=SIZE // 2)
     inquiry.ask_base()
     inquiry.ask_base()
     assert [*range(2 * SIZE, IMAGES)] == [int(image) for batch, _, _ in model.asked for image in batch]
@@ -52,7 +52,7 @@ def test_the_base_model_is_asked_once_and_in_order() -> None:
 
 def test_every_question_is_asked_the_order_from_its_start_and_nothing_twice() -> None:
     model, base = Model(), Base.unknown(IMAGES)
-    inquiry = Inquiry(model, base, batch_size=SIZE)
+    inquiry = Inquiry(model, base, batch_size=SIZE, first_batch=SIZE // 2)
     inquiry.ask_base()
     questions = made(base)
     before = len(model.asked)
@@ -64,6 +64,9 @@ def test_every_question_is_asked_the_order_from_its_start_and_nothing_twice() ->
         assert sorted(question.order.images[: question.asked]) == known.tolist()
         if got:
             assert np.array_equal(question.order.images[: question.asked], np.concatenate(got))
+    assert SIZE // 2 == len(batches[0][0])
+    assert {SIZE} == {len(batch) for question in questions["a"] for batch, asked, _ in batches
+                      if question in asked and question.order.images[0] not in batch}  # fmt: skip
     assert not any(with_base for _, _, with_base in batches), "it is known"
     assert (False, True) == (questions["a"][1].keeps, questions["a"][0].keeps), "30 of 400 lost is more than 5 points"
     assert (False, True) == (questions["b"][1].keeps, questions["b"][0].keeps)
@@ -73,7 +76,7 @@ def test_every_question_is_asked_the_order_from_its_start_and_nothing_twice() ->
 
 def test_what_is_known_from_before_is_counted_and_not_asked() -> None:
     model, base = Model(), Base.unknown(IMAGES)
-    inquiry = Inquiry(model, base, batch_size=SIZE)
+    inquiry = Inquiry(model, base, batch_size=SIZE, first_batch=SIZE // 2)
     inquiry.ask_base()
     first = made(base)
     inquiry.ask(first, HighestWithin(points=5, error=0.05))

@@ -188,7 +188,7 @@ def test_what_no_image_has_to_decide_is_answered_all_the_same() -> None:
     model, data = built(Plain), images(90)
     found = sensitivity_scan(model, data, sparsities=SPARSITIES, mode="decision", within=100, batch_size=25)
     assert [max(SPARSITIES)] * 3 == [point.sparsity for point in found.points]
-    assert all(point.keeps and point.images == 25 for point in found.points)
+    assert all(point.keeps and point.images == 13 for point in found.points)
 
 
 @pytest.mark.parametrize("mode", ["adaptive", "decision"])
