@@ -4,13 +4,14 @@
 
 The plain loop runs every image through the whole model for every point. The least is one look at a number of images
 known beforehand, with a normal interval for a finite population, at the same half-widths. Of an exact scan, what an
-adaptive scan and a decision (1 point) would have done is replayed.
+adaptive scan and decisions (1 and 2 points) would have done is replayed.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from scipy.stats import norm
@@ -25,28 +26,37 @@ def main() -> None:
     plain = scan.images * len(scan.points)
     scans = {scan.mode: scan}
     if scan.mode == "exact":
-        scans |= {mode: replay(scan, mode=mode) for mode in ("adaptive", "decision")}
-    asked = {
-        mode: {(point.layer, point.sparsity): float(point.images) for point in one.points}
-        for mode, one in scans.items()
-    }
-    asked["the least for the curves"] = {
-        (point.layer, point.sparsity): least_images(point, scan) for point in scan.points
-    }
-    for name, images in asked.items():
-        answers = sum(images.values())
-        print(f"{name}: {answers:,.0f} of {plain:,} answers, 1/{plain / in_passes(scan, images):.2f} of the work")
+        scans["adaptive"] = replay(scan, mode="adaptive")
+        scans |= {f"decision, within {limit:g}": replay(scan, mode="decision", within=limit) for limit in (1, 2)}
+    for name, one in scans.items():
+        asked = {(point.layer, point.sparsity): float(point.images) for point in one.points}
+        show(name, sum(asked.values()), plain, in_passes(one, asked))
+    least = {(point.layer, point.sparsity): least_images(point, scan) for point in scan.points}
+    show("the least for the curves, images drawn alike", sum(least.values()), plain, in_passes(scan, least))
+
+
+def show(name: str, answers: float, plain: int, passes: float) -> None:
+    print(f"{name}: {answers:,.0f} of {plain:,} answers, 1/{plain / passes:.2f} of the work")
 
 
 def in_passes(scan: Scan, images: Mapping[tuple[str, float], float]) -> float:
     """Work in passes of one image through the whole model: the base model's own, and what follows each pruned layer.
+
+    An adaptive scan and a decision ask the base model first, and compute again what comes before the last layer asked.
+    Of a decision that is the least: a layer's questions that follow one another do not always share their batches.
 
     Args:
         images: how many were asked, by layer and sparsity.
     """
     macs = [layer.macs for layer in scan.layers]
     after = {layer.name: sum(macs[index:]) / sum(macs) for index, layer in enumerate(scan.layers)}
-    return scan.images + sum(count * after[layer] for (layer, _), count in images.items())
+    passes = scan.images + sum(count * after[layer] for (layer, _), count in images.items())
+    if scan.mode == "exact":
+        return passes
+    counts = sorted({0.0, *images.values()})
+    for fewer, more in pairwise(counts):  # of the images between, those layers were asked that were asked so many
+        passes += (more - fewer) * (1 - min(after[layer] for (layer, _), count in images.items() if count >= more))
+    return passes
 
 
 def least_images(point: Point, scan: Scan) -> float:
