@@ -23,11 +23,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scan", type=Path)
     scan = read_scan(parser.parse_args().scan)
+    if scan.mode != "exact":
+        parser.error(f"expected an exact scan, got one of mode {scan.mode}")
     plain = scan.images * len(scan.points)
-    scans = {scan.mode: scan}
-    if scan.mode == "exact":
-        scans["adaptive"] = replay(scan, mode="adaptive")
-        scans |= {f"decision, within {limit:g}": replay(scan, mode="decision", within=limit) for limit in (1, 2)}
+    scans = {"exact": scan, "adaptive": replay(scan, mode="adaptive")}
+    scans |= {f"decision, within {limit:g}": replay(scan, mode="decision", within=limit) for limit in (1, 2)}
     for name, one in scans.items():
         asked = {(point.layer, point.sparsity): float(point.images) for point in one.points}
         show(name, sum(asked.values()), plain, in_passes(one, asked))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from prunebench.errors import ScanError
 from prunebench.sensitivity.answers import UNKNOWN, Answers, AnswerStore, Base, Doubts
 from prunebench.sensitivity.order import Indices, as_they_lie
 from prunebench.sensitivity.stopping import Question, Rule
@@ -46,6 +47,9 @@ class Inquiry:
     """Asks `respondent`, and keeps what it says in `base`, in the questions, and in `store`.
 
     Questions are asked `batch_size` images at once, at first `first_batch`.
+
+    Raises:
+        ScanError: `batch_size` is less than 1.
     """
 
     def __init__(
@@ -58,6 +62,8 @@ class Inquiry:
         store: AnswerStore | None = None,
         progress: ScanProgress | None = None,
     ) -> None:
+        if batch_size < 1:
+            raise ScanError(f"batch size must be at least 1, got {batch_size}")
         self._respondent = respondent
         self._base = base
         self._batch_size = batch_size
@@ -90,7 +96,7 @@ class Inquiry:
             self._fill(batch, behind)
             for question in behind:
                 question.asked += len(batch)
-            self._progress.asked(sum(question.count for question in everything), most, len(open_))
+            self._progress.asked(sum(question.asked for question in everything), most, len(open_))
 
     def _is_new(self, batch: Indices) -> bool:
         return bool((self._base.answers[batch] == UNKNOWN).any())

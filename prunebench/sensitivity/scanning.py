@@ -77,7 +77,7 @@ def sensitivity_scan(
     Raises:
         UnknownNameError: no such layer or criterion.
         PlanError: a sparsity outside [0, 1], twice the same, or none.
-        ScanError: `within`, `confidence` or `half_width` out of range.
+        ScanError: `within`, `confidence`, `half_width` or `batch_size` out of range.
         DataError, ModelError: the model cannot be asked about these images.
     """
     started = time.perf_counter()

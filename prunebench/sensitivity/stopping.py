@@ -22,7 +22,7 @@ class Question:
 
     Attributes:
         pruned: number of elements that are zero.
-        answers: in the order of the data; may hold some from before.
+        answers: in the order of the data; may hold some from before, which count once it is their turn.
         order: that the images are asked in.
         asked: how many of them this scan has counted.
         settled: whether the rule needs no more of them.
@@ -38,18 +38,9 @@ class Question:
     settled: bool = False
     keeps: bool | None = None
 
-    def is_complete(self) -> bool:
-        """Whether every image is answered."""
-        return not (self.answers == UNKNOWN).any()
-
-    @property
-    def count(self) -> int:
-        """Number of images counted so far."""
-        return len(self.answers) if self.is_complete() else self.asked
-
     def images(self) -> Indices:
         """The images counted so far, in the order they came."""
-        return self.order.images[: self.count]
+        return self.order.images[: self.asked]
 
     def outcomes(self, base: Answers) -> Outcomes:
         """Of the images counted so far."""
@@ -79,7 +70,7 @@ class EveryImage:
 
     def next(self, questions: Sequence[Question], base: Answers) -> list[Question]:  # noqa: ARG002
         """Those with images left."""
-        return [question for question in questions if not question.is_complete()]
+        return [question for question in questions if question.asked < len(question.answers)]
 
 
 @dataclass(frozen=True)
@@ -96,6 +87,8 @@ class NarrowInterval:
         return [question for question in questions if not question.settled]
 
     def _is_narrow(self, question: Question, base: Answers) -> bool:
+        if not question.asked:  # a point needs answers, also where any interval is narrow enough
+            return False
         drop = interval(question, base, half_width=self.half_width, confidence=self.confidence)
         return drop.half_width <= self.half_width.at(drop.estimate)
 
@@ -106,7 +99,7 @@ class HighestWithin:
     first that does.
 
     Attributes:
-        error: probability, over a layer, that any of its decisions is wrong.
+        error: probability, over a layer, that its answer is wrong: the highest sparsity that keeps.
     """
 
     points: float
@@ -121,9 +114,9 @@ class HighestWithin:
         for question in reversed(questions):
             if question.keeps is None:
                 question.keeps = self._decided(question, base, alternatives=len(questions) - 1)
-            if question.keeps is None or not question.count:  # a point needs answers, also where they decide nothing
+            if question.keeps is None or not question.asked:  # a point needs answers, also where they decide nothing
                 open_.append(question)
-                if not question.count or self._seems_to_keep(question, base):
+                if not question.asked or self._seems_to_keep(question, base):
                     return open_
             elif question.keeps:
                 return open_
@@ -195,7 +188,7 @@ def points_of(
         _point(question, base, half_width=half_width, confidence=confidence)
         for group in questions.values()
         for question in group
-        if question.count
+        if question.asked
     ]
 
 

@@ -208,6 +208,20 @@ def test_an_interrupted_search_goes_on_and_ends_as_one_that_was_not(tmp_path: Pa
     assert measured(whole) == measured(resumed)
 
 
+@pytest.mark.parametrize("within", [0, 0.5, 2])
+def test_a_search_that_is_made_again_finds_the_same(tmp_path: Path, within: float) -> None:
+    """Near the limit a point is answered in full while the next lower one is asked along."""
+    model, data = opinionated(seed=3), images(400)
+    settings = {"sparsities": (0.3, 0.5, 0.6, 0.7, 0.9), "mode": "decision", "batch_size": 50, "within": within}
+    first = sensitivity_scan(model, data, **settings, store=tmp_path)
+    assert measured(first) == measured(sensitivity_scan(model, data, **settings, store=tmp_path))
+
+
+def test_a_scan_with_any_interval_narrow_enough_asks_all_the_same() -> None:
+    scan = sensitivity_scan(built(Plain), images(), mode="adaptive", half_width=HalfWidth(points=60), batch_size=30)
+    assert {30} == {point.images for point in scan.points}
+
+
 def test_what_is_known_is_not_computed_again(tmp_path: Path) -> None:
     model, data = built(Plain), images()
     sensitivity_scan(model, data, sparsities=(0.3, 0.6), store=tmp_path)
@@ -284,6 +298,7 @@ def test_a_module_that_answering_comes_to_need_counts_as_its_code() -> None:
         ({"confidence": 1.0}, ScanError, "confidence"),
         ({"within": -1}, ScanError, "-1"),
         ({"half_width": HalfWidth(points=0)}, ScanError, "half width"),
+        ({"batch_size": -1}, ScanError, "-1"),
     ],
 )
 def test_bad_input_is_named(settings: dict[str, object], error: type[PrunebenchError], said: str) -> None:

@@ -44,7 +44,7 @@ def sensitivity_figure(scans: Mapping[str, Scan], *, floor: float | None = None,
 
     A curve starts at the layer's own sparsity in the base model. Intervals are a band, or bars in a scan that only
     decided; there a filled marker keeps the accuracy that was asked for, a cross loses it, and an empty triangle
-    was not looked at, because a higher sparsity keeps it.
+    was not decided, because a higher sparsity keeps it.
 
     Args:
         scans: by what they are called; at most as many as there are styles.
@@ -139,7 +139,7 @@ def _draw_decisions(axes: Axes, entry: _Shown, points: list[Point], *, number: i
     look, asked = entry.style, entry.scan.base_accuracy - (entry.scan.within or 0.0)
     kept = [(point.sparsity, point.accuracy) for point in points if point.images and point.keeps]
     lost = [(point.sparsity, point.accuracy) for point in points if point.images and point.keeps is False]
-    implied = [(point.sparsity, asked) for point in points if point.keeps is None]
+    implied = [(p.sparsity, p.accuracy if p.images else asked) for p in points if p.keeps is None]
     for found, marker, face in ((kept, look.marker, look.color), (lost, "x", look.color), (implied, "^", "white")):
         x, y = zip(*found, strict=True) if found else ((), ())
         axes.plot(x, y, linestyle="", marker=marker, markersize=4.2, markerfacecolor=face, color=look.color, label="")
@@ -187,7 +187,7 @@ def _legend(shown: list[_Shown], floor: float | None) -> list[tuple[Artist, str]
             (Line2D([], [], color=GREY, linestyle="", marker="x"), "falls below that"),
             (
                 Line2D([], [], color=GREY, linestyle="", marker="^", markerfacecolor="white"),
-                "stays at a higher sparsity: not looked at",
+                "stays at a higher sparsity: not decided",
             ),
         ]
     return entries
