@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from prunebench.errors import ScanError
-from prunebench.sensitivity.answers import UNKNOWN, Answers, packed
+from prunebench.sensitivity.answers import Answers, packed
 from prunebench.sensitivity.bounds import Drop, HalfWidth, Outcomes, drop_interval, estimated, is_within
 from prunebench.sensitivity.order import Indices, Order
 from prunebench.sensitivity.scan import Mode, Point
@@ -48,13 +48,9 @@ class Question:
         return base[images] - self.answers[images]
 
     def unanswered(self, base: Answers) -> dict[str, int]:
-        """How many images that are not counted yet the base model has right and wrong, as far as that is known."""
-        rest = np.ones(len(base), dtype=np.bool_)
-        rest[self.images()] = False
-        known_wrong = int((rest & (base == 0)).sum())
-        known_right = int((rest & (base == 1)).sum())
-        open_ = int((rest & (base == UNKNOWN)).sum())
-        return {"losable": known_right + open_, "gainable": known_wrong + open_}
+        """How many images not counted yet the base model has right and wrong; all its answers are known."""
+        rest = base[self.order.images[self.asked :]]
+        return {"losable": int((rest == 1).sum()), "gainable": int((rest == 0).sum())}
 
 
 class Rule(Protocol):

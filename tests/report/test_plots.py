@@ -178,6 +178,14 @@ def test_a_band_is_the_interval_and_an_exact_scan_has_none() -> None:
     assert [] == list(sensitivity_figure({"scan": make_scan()}).axes[0].collections)
 
 
+def test_a_point_that_was_asked_and_not_decided_is_drawn_where_it_was_measured() -> None:
+    scan = make_scan(mode="decision")
+    points = [p.model_copy(update={"images": 100}) if p.keeps is None else p for p in scan.points]
+    figure = sensitivity_figure({"a": scan.model_copy(update={"points": points})})
+    triangles = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "^"]
+    assert {p.accuracy for p in points if p.keeps is None} == {float(y) for each in triangles for y in each.get_ydata()}
+
+
 def test_decided_points_show_which_keep_the_accuracy_and_what_was_not_looked_at() -> None:
     scan = make_scan(mode="decision")
     figure = sensitivity_figure({"scan": scan})
