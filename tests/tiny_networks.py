@@ -73,6 +73,15 @@ class Adding(Residual):
         return self.classifier(added.relu().mean(dim=(2, 3)))
 
 
+class Stating(Residual):
+    """Changes a value in place by a statement: no operation reads what that one returns."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.second(self.first(images))
+        features.relu_()
+        return self.classifier(self.third(features).mean(dim=(2, 3)))
+
+
 class Branching(Plain):
     """Its path depends on its input: it cannot be traced."""
 

@@ -2,8 +2,9 @@
 
 The model is traced into a graph. On the way through it, before the first operation that uses a weight, everything that
 depends on the weight is run once for each of its changed versions, from the values computed so far. Those are dropped
-after their last use, so that memory stays at one batch. A model that cannot be traced, or whose graph does not answer
-as the model does, is run from its start each time.
+after their last use, so that memory stays at one batch; where the same images are asked again and again, what the
+layers are given may be kept for all of them (`activations`). A model that cannot be traced, or whose graph does not
+answer as the model does, is run from its start each time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from prunebench.models import prunable_parameters
+from prunebench.sensitivity.activations import ActivationCache, CachedBatch
 
 Recomputed = Literal["suffix", "whole"]
 
@@ -34,11 +36,19 @@ class Recomputation(Protocol):
 
     kind: Recomputed
 
-    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]], *, base: bool = True) -> Iterator[Answered]:
+    def batch(
+        self,
+        images: Tensor,
+        masks: Mapping[str, Sequence[Tensor]],
+        *,
+        base: bool = True,
+        cached: CachedBatch | None = None,
+    ) -> Iterator[Answered]:
         """Logits of the model with each weight in `masks` under each of its masks, and, if `base`, of it as it is.
 
         `images` are float (n, channels, height, width); a mask is bool, of the weight's shape and False where it is
-        pruned. The model is in evaluation mode and ends as it was.
+        pruned. The model is in evaluation mode and ends as it was. What is `cached` of these images may be used and
+        added to.
         """
         ...
 
@@ -49,6 +59,7 @@ def recomputation(model: nn.Module, probe: Tensor) -> Recomputation:
     `probe` is a small batch of images, to which as many of noise are added, since a few real ones may be black. A graph
     that does not give the model's own logits on them, bit for bit, with half of each weight pruned and with none, is
     not used: of a model that changes in place what it needs again, or that computes with weights while it is traced.
+    Nor are kept activations that do not lead to them.
     """
     noise = torch.rand(probe.shape, generator=torch.Generator().manual_seed(0)).to(probe)
     images, whole = torch.cat([probe, noise]), Whole(model)
@@ -56,10 +67,19 @@ def recomputation(model: nn.Module, probe: Tensor) -> Recomputation:
         suffixes = Suffixes(model)
         halves = {name: [_every_other(weight)] for name, weight in prunable_parameters(model).items()}
         expected = {answer.layer: answer.logits for answer in whole.batch(images, halves)}
-        agrees = all(torch.equal(expected[answer.layer], answer.logits) for answer in suffixes.batch(images, halves))
+        if not _agree(expected, suffixes.batch(images, halves)):
+            return whole
+        cached = ActivationCache(len(images)).of(torch.arange(len(images), device=images.device))
+        suffixes.caches = _agree(expected, suffixes.batch(images, {}, cached=cached)) and _agree(
+            expected, suffixes.batch(images, halves, base=False, cached=cached)
+        )
     except Exception:  # tracing runs the model's own code, which may raise anything
-        agrees = False
-    return suffixes if agrees else whole
+        return whole
+    return suffixes
+
+
+def _agree(expected: Mapping[str | None, Tensor], answers: Iterator[Answered]) -> bool:
+    return all(torch.equal(expected[answer.layer], answer.logits) for answer in answers)
 
 
 def _every_other(weight: Tensor) -> Tensor:
@@ -75,8 +95,16 @@ class Whole:
         self._model = model
         self._weights = dict(model.named_parameters())
 
-    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]], *, base: bool = True) -> Iterator[Answered]:
+    def batch(
+        self,
+        images: Tensor,
+        masks: Mapping[str, Sequence[Tensor]],
+        *,
+        base: bool = True,
+        cached: CachedBatch | None = None,
+    ) -> Iterator[Answered]:
         """As `Recomputation.batch`."""
+        del cached  # every version is run from the images
         for name, versions in masks.items():
             for version, mask in enumerate(versions):
                 with _pruned(self._weights[name], mask):
@@ -91,12 +119,14 @@ class Suffixes:
 
     Attributes:
         weights: the parameters by name that can be changed: all of them.
+        caches: whether it uses what is cached.
 
     Raises:
         Exception: whatever tracing raises on a model whose path depends on its input.
     """
 
     kind: Recomputed = "suffix"
+    caches: bool = True
 
     def __init__(self, model: nn.Module) -> None:
         traced = fx.symbolic_trace(model)
@@ -105,6 +135,8 @@ class Suffixes:
         self.weights = dict(model.named_parameters())
         modules = dict(model.named_modules(remove_duplicate=False))
         self._suffixes = {name: self._after(self._users(weight, modules)) for name, weight in self.weights.items()}
+        self._sources = {name: _sources(nodes) for name, nodes in self._suffixes.items()}
+        self._cacheable = {node for nodes in self._sources.values() for node in nodes if node.op.startswith("call")}
         self._beside = {name: self._needed_by(nodes) for name, nodes in self._suffixes.items()}
         self._starts: dict[fx.Node, list[str]] = {}
         for name, nodes in self._suffixes.items():
@@ -113,33 +145,68 @@ class Suffixes:
         self._last_uses = _last_uses(self._nodes)
         self._suffix_last_uses = {name: _last_uses(nodes) for name, nodes in self._suffixes.items()}
 
-    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]], *, base: bool = True) -> Iterator[Answered]:
+    def batch(
+        self,
+        images: Tensor,
+        masks: Mapping[str, Sequence[Tensor]],
+        *,
+        base: bool = True,
+        cached: CachedBatch | None = None,
+    ) -> Iterator[Answered]:
         """As `Recomputation.batch`, in the order of the model's layers; the model as it is comes last."""
+        cached = cached if self.caches else None
         values: dict[fx.Node, Any] = {}
         unused = [name for name in masks if not self._suffixes[name]]
-        whole = base or unused
         ahead = set(masks).difference(unused)
+        whole = base or bool(unused)
+        needed = self._needed(ahead, cached, whole=whole)
+
+        def compute(node: fx.Node) -> None:
+            if node in values or node not in needed:
+                return
+            if cached and cached.knows(node):
+                values[node] = cached.value(node)
+            else:
+                values[node] = images if node.op == "placeholder" else self._value(node, values)
+                if cached and node in self._cacheable:
+                    cached.keep(node, values[node])
+
         for node in self._nodes:
             if not (ahead or whole):
                 return
             for name in (name for name in self._starts.get(node, []) if name in masks):
                 for beside in self._beside[name]:
-                    if beside not in values:
-                        values[beside] = self._value(beside, values)
+                    compute(beside)
                 for version, mask in enumerate(masks[name]):
                     with _pruned(self.weights[name], mask):
                         logits = self._run(self._suffixes[name], values, self._suffix_last_uses[name])
                     yield Answered(name, version, logits)
                 ahead.remove(name)
-            if node not in values:
-                values[node] = images if node.op == "placeholder" else self._value(node, values)
+            compute(node)
             for used in self._last_uses.get(node, ()):
-                del values[used]
+                values.pop(used, None)
         logits = values[self._nodes[-1]]
         for name in unused:
             yield from (Answered(name, version, logits) for version in range(len(masks[name])))
         if base:
             yield Answered(None, 0, logits)
+
+    def _needed(self, ahead: set[str], cached: CachedBatch | None, *, whole: bool) -> set[fx.Node]:
+        """What the suffixes of the layers `ahead`, and the model's own answer if `whole`, need that is not cached.
+
+        Without a cache all there is: an operation that changes its input in place may be read by nobody.
+        """
+        if not cached:
+            return set(self._nodes)
+        needed: set[fx.Node] = set()
+        open_ = [node for name in ahead for node in self._sources[name]]
+        open_ += self._nodes[-1:] if whole else []
+        while open_:
+            node = open_.pop()
+            if node not in needed:
+                needed.add(node)
+                open_ += [] if cached.knows(node) else node.all_input_nodes
+        return needed
 
     def _run(
         self, nodes: Sequence[fx.Node], before: dict[fx.Node, Any], last_uses: Mapping[fx.Node, Sequence[fx.Node]]
@@ -181,11 +248,16 @@ class Suffixes:
     def _needed_by(self, suffix: list[fx.Node]) -> list[fx.Node]:
         """What comes after the first use of the weight without depending on it, and is read by what does: branches."""
         later = self._nodes[self._nodes.index(suffix[0]) :] if suffix else []
-        needed = {source for node in suffix for source in node.all_input_nodes} - set(suffix)
+        needed = _sources(suffix)
         for node in reversed(later):
             if node in needed:
                 needed.update(node.all_input_nodes)
         return [node for node in later if node in needed]
+
+
+def _sources(suffix: Sequence[fx.Node]) -> set[fx.Node]:
+    """What is read by `suffix` and not part of it."""
+    return {source for node in suffix for source in node.all_input_nodes} - set(suffix)
 
 
 def _last_uses(nodes: Sequence[fx.Node]) -> dict[fx.Node, list[fx.Node]]:

@@ -21,6 +21,7 @@ from prunebench.files import source_digest
 from prunebench.measure import count_macs, nonzeros
 from prunebench.models import forward_digest, prunable_parameters, state_digest
 from prunebench.pruning import CRITERIA, compounded, keep_masks, pruned_count
+from prunebench.sensitivity.activations import ActivationCache
 from prunebench.sensitivity.answers import UNKNOWN, AnswerStore, Base, Doubts, packed, packed_doubts
 from prunebench.sensitivity.asking import BaseReply, Inquiry, Reply, ScanProgress
 from prunebench.sensitivity.bounds import HalfWidth
@@ -103,7 +104,7 @@ def sensitivity_scan(
         images = data.to(device)
         way = recomputation(model, to_float(images.images[:_PROBE_IMAGES]))
         inquiry = Inquiry(
-            _Model(way, images, masks),
+            _Model(way, images, masks, cache=ActivationCache(len(data)) if mode in LEAST else None),
             base,
             batch_size=batch_size,
             first_batch=first_batch(mode, batch_size),
@@ -183,11 +184,19 @@ def _questions(
 
 
 class _Model:
-    """Answers by running a model."""
+    """Answers by running a model. A `cache` is for images that are asked more than once."""
 
-    def __init__(self, way: Recomputation, data: ImageSet, masks: Mapping[str, Sequence[tuple[float, Tensor]]]) -> None:
+    def __init__(
+        self,
+        way: Recomputation,
+        data: ImageSet,
+        masks: Mapping[str, Sequence[tuple[float, Tensor]]],
+        *,
+        cache: ActivationCache | None,
+    ) -> None:
         self._way = way
         self._data = data
+        self._cache = cache
         self._masks = {name: dict(found) for name, found in masks.items()}
 
     def __call__(self, batch: Indices, questions: Sequence[Question], /, *, base: bool) -> Iterator[Reply | BaseReply]:
@@ -197,7 +206,8 @@ class _Model:
         masks = {name: [self._masks[name][one.sparsity] for one in group] for name, group in by_layer.items()}
         chosen = torch.from_numpy(batch).to(self._data.images.device)
         images, labels = to_float(self._data.images[chosen]), self._data.labels[chosen]
-        for layer, version, logits in self._way.batch(images, masks, base=base):
+        cached = self._cache.of(chosen) if self._cache else None
+        for layer, version, logits in self._way.batch(images, masks, base=base, cached=cached):
             if layer is None:
                 yield BaseReply(_right(logits, labels), _doubts(logits))
             else:

@@ -1,0 +1,145 @@
+"""Kept activations: the same bits as when they are computed again, in no more memory than allowed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_networks import Branches, Direct, Plain, Residual, Sequence, Stating, built, images
+from torch import Tensor, fx, nn
+
+from prunebench.data import to_float
+from prunebench.models import prunable_parameters
+from prunebench.sensitivity import sensitivity_scan
+from prunebench.sensitivity.activations import ActivationCache
+from prunebench.sensitivity.recomputation import Suffixes, recomputation
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+NODE, OTHER = list(fx.symbolic_trace(nn.Identity()).graph.nodes)[:2]
+
+
+def halves(model: nn.Module) -> dict[str, list[Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        name: [torch.rand(weight.shape, generator=generator) < 0.5]
+        for name, weight in prunable_parameters(model).items()
+    }
+
+
+def calls_of(model: nn.Module) -> list[str]:
+    calls: list[str] = []
+    for name, module in model.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda *_, name=name: calls.append(name))
+    return calls
+
+
+@pytest.mark.parametrize("kind", [Plain, Residual, Branches, Direct, Sequence])
+def test_answers_from_kept_activations_are_those_of_the_whole_model(kind: type[nn.Module]) -> None:
+    model, batch = built(kind).eval(), to_float(images(12).images)
+    masks = halves(model)
+    with torch.inference_mode():
+        way = recomputation(model, batch[:2])
+        assert isinstance(way, Suffixes)
+        assert way.caches
+        expected = {(a.layer, a.version): a.logits[[7, 3, 11]] for a in way.batch(batch, masks)}
+        cache = ActivationCache(12)
+        for some in (torch.arange(8), torch.arange(8, 12)):
+            list(way.batch(batch[some], {}, cached=cache.of(some)))
+        asked = torch.tensor([7, 3, 11])
+        found = list(way.batch(batch[asked], masks, cached=cache.of(asked)))
+    assert expected.keys() == {(answer.layer, answer.version) for answer in found}
+    for answer in found:
+        torch.testing.assert_close(expected[answer.layer, answer.version], answer.logits)
+
+
+def test_what_comes_before_what_is_kept_is_not_run() -> None:
+    model, batch = built(Plain).eval(), to_float(images(6).images)
+    way, cache, which = Suffixes(model), ActivationCache(6), torch.arange(6)
+    calls = calls_of(model)
+    with torch.inference_mode():
+        list(way.batch(batch, {}, cached=cache.of(which)))
+        calls.clear()
+        list(
+            way.batch(
+                batch, {"classifier.weight": halves(model)["classifier.weight"]}, base=False, cached=cache.of(which)
+            )
+        )
+    assert ["classifier"] == calls
+
+
+def test_a_batch_with_an_image_that_was_not_kept_is_computed_again() -> None:
+    model, batch = built(Plain).eval(), to_float(images(6).images)
+    way, cache, which = Suffixes(model), ActivationCache(6), torch.arange(6)
+    calls = calls_of(model)
+    with torch.inference_mode():
+        list(way.batch(batch[:5], {}, cached=cache.of(which[:5])))
+        calls.clear()
+        masks = {"classifier.weight": halves(model)["classifier.weight"]}
+        found = list(way.batch(batch, masks, base=False, cached=cache.of(which)))
+        expected = list(way.batch(batch, masks, base=False))
+    assert "backbone.0" in calls
+    assert torch.equal(expected[0].logits, found[0].logits)
+
+
+def test_an_operation_in_place_that_nobody_reads_is_not_forgotten() -> None:
+    model, data = built(Stating).eval(), images(60)
+    with torch.inference_mode():
+        way = recomputation(model, to_float(data.images[:2]))
+    assert isinstance(way, Suffixes)
+    assert not way.caches
+    exact = sensitivity_scan(model, data, sparsities=(0.5, 0.9), batch_size=20)
+    asked = sensitivity_scan(model, data, sparsities=(0.5, 0.9), batch_size=20, mode="adaptive")
+    assert exact.base_correct == asked.base_correct
+    assert [p.correct for p in exact.points] == [p.correct for p in asked.points if p.images == len(data)]
+
+
+@pytest.mark.parametrize("most", [0, 3 * 6 * 8 * 4, 10**9])
+def test_scans_say_the_same_however_much_is_kept(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = built(Plain).eval(), images(300)
+    expected = sensitivity_scan(model, data, mode="decision", within=5, batch_size=50)
+    monkeypatch.setattr("prunebench.sensitivity.scanning.ActivationCache", lambda images: ActivationCache(images, most))
+    found = sensitivity_scan(model, data, mode="decision", within=5, batch_size=50)
+    assert expected.points == found.points
+    assert expected.base_bits == found.base_bits
+
+
+def test_no_more_is_kept_than_fits_and_the_first_comes_first() -> None:
+    batch = torch.arange(4)
+    cached = ActivationCache(10, most=10 * 6 * 4).of(batch)
+    cached.keep(NODE, torch.rand(4, 7))
+    assert not cached.knows(NODE), "ten images' take 280 bytes of 240"
+    cached.keep(OTHER, torch.rand(4, 2, 3))
+    assert cached.knows(OTHER)
+    cached.keep(NODE, torch.rand(4, 1))
+    assert not cached.knows(NODE), "nothing is left"
+
+
+@pytest.mark.parametrize("value", [3, (torch.rand(4, 2),), torch.tensor(1.0), torch.rand(5, 2)])
+def test_what_is_no_tensor_of_these_images_is_not_kept(value: object) -> None:
+    cached = ActivationCache(10).of(torch.arange(4))
+    cached.keep(NODE, value)
+    assert not cached.knows(NODE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_kept_value_comes_back_as_it_was(dtype: torch.dtype, layout: torch.memory_format) -> None:
+    cache = ActivationCache(9)
+    value = torch.rand(4, 3, 5, 6).to(dtype=dtype, memory_format=layout)
+    cache.of(torch.tensor([8, 1, 5, 0])).keep(NODE, value)
+    assert not cache.of(torch.tensor([8, 2])).knows(NODE)
+    asked = cache.of(torch.tensor([0, 8, 8]))
+    assert asked.knows(NODE)
+    found = asked.value(NODE)
+    assert torch.equal(value[[3, 0, 0]], found)
+    assert found.is_contiguous(memory_format=layout)
+    found.zero_()
+    assert torch.equal(value[[3, 0, 0]], asked.value(NODE)), "a copy"
+
+
+def test_a_value_with_gaps_is_kept_too() -> None:
+    cached = ActivationCache(4).of(torch.arange(4))
+    value = torch.rand(4, 6, 2)[:, ::2]
+    cached.keep(NODE, value)
+    assert torch.equal(value, cached.value(NODE))
