@@ -39,23 +39,28 @@ def show(name: str, answers: float, plain: int, passes: float) -> None:
     print(f"{name}: {answers:,.0f} of {plain:,} answers, 1/{plain / passes:.2f} of the work")
 
 
+CACHED = ("backbone.conv4.weight", "backbone.conv6.weight", "classifier.weight")
+"""Whose inputs are kept for all images, in bf16 (`prunebench.sensitivity.activations`)."""
+
+
 def in_passes(scan: Scan, images: Mapping[tuple[str, float], float]) -> float:
     """Work in passes of one image through the whole model: the base model's own, and what follows each pruned layer.
 
-    An adaptive scan and a decision ask the base model first, and compute again what comes before the last layer asked.
-    Of a decision that is the least: a layer's questions that follow one another do not always share their batches.
+    An adaptive scan and a decision ask the base model first, and compute again what lies between a kept input and the
+    last layer asked. Of a decision that is the least: questions that follow one another do not always share batches.
 
     Args:
         images: how many were asked, by layer and sparsity.
     """
     macs = [layer.macs for layer in scan.layers]
-    after = {layer.name: sum(macs[index:]) / sum(macs) for index, layer in enumerate(scan.layers)}
-    passes = scan.images + sum(count * after[layer] for (layer, _), count in images.items())
+    before = {layer.name: sum(macs[:index]) / sum(macs) for index, layer in enumerate(scan.layers)}
+    passes = scan.images + sum(count * (1 - before[layer]) for (layer, _), count in images.items())
     if scan.mode == "exact":
         return passes
-    counts = sorted({0.0, *images.values()})
-    for fewer, more in pairwise(counts):  # of the images between, those layers were asked that were asked so many
-        passes += (more - fewer) * (1 - min(after[layer] for (layer, _), count in images.items() if count >= more))
+    for start, end in pairwise([0.0, *(before[name] for name in CACHED), 1.1]):
+        asked = [(count, before[layer]) for (layer, _), count in images.items() if start <= before[layer] < end]
+        for fewer, more in pairwise(sorted({0.0, *(count for count, _ in asked)})):
+            passes += (more - fewer) * (max(place for count, place in asked if count >= more) - start)
     return passes
 
 
