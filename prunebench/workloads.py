@@ -255,7 +255,7 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType(
                 load=lambda path, progress: load_cifar10(path, progress=progress),
                 dense_protocol=Protocol(
                     epochs=24,
-                    batch_size=256,
+                    batch_size=128,
                     learning_rate=0.1,
                     nesterov=True,
                     weight_decay=5e-4,
