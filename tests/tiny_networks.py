@@ -156,3 +156,12 @@ def built(kind: type[nn.Module], *, seed: int = 0) -> nn.Module:
             nn.init.normal_(module.running_mean)
             nn.init.uniform_(module.running_var, 0.5, 2)
     return model
+
+
+def calls_of(model: nn.Module) -> list[str]:
+    """The names of the layers that are run from now on, as they are."""
+    calls: list[str] = []
+    for name, module in model.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda *_, name=name: calls.append(name))
+    return calls

@@ -10,6 +10,7 @@ adaptive scan and decisions (1 and 2 points) would have done is replayed.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -39,8 +40,11 @@ def show(name: str, answers: float, plain: int, passes: float) -> None:
     print(f"{name}: {answers:,.0f} of {plain:,} answers, 1/{plain / passes:.2f} of the work")
 
 
-CACHED = ("backbone.conv4.weight", "backbone.conv6.weight", "classifier.weight")
-"""Whose inputs are kept for all images, in bf16 (`prunebench.sensitivity.activations`)."""
+CACHED = {
+    "fp32": ("backbone.conv6.weight", "classifier.weight"),
+    "bf16": ("backbone.conv4.weight", "backbone.conv6.weight", "classifier.weight"),
+}
+"""Layers of the VGG whose inputs `prunebench.sensitivity.activations` keeps for 10,000 images, by precision."""
 
 
 def in_passes(scan: Scan, images: Mapping[tuple[str, float], float]) -> float:
@@ -57,7 +61,7 @@ def in_passes(scan: Scan, images: Mapping[tuple[str, float], float]) -> float:
     passes = scan.images + sum(count * (1 - before[layer]) for (layer, _), count in images.items())
     if scan.mode == "exact":
         return passes
-    for start, end in pairwise([0.0, *(before[name] for name in CACHED), 1.1]):
+    for start, end in pairwise([0.0, *(before[name] for name in CACHED[scan.precision] if name in before), math.inf]):
         asked = [(count, before[layer]) for (layer, _), count in images.items() if start <= before[layer] < end]
         for fewer, more in pairwise(sorted({0.0, *(count for count, _ in asked)})):
             passes += (more - fewer) * (max(place for count, place in asked if count >= more) - start)

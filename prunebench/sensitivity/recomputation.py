@@ -136,7 +136,9 @@ class Suffixes:
         modules = dict(model.named_modules(remove_duplicate=False))
         self._suffixes = {name: self._after(self._users(weight, modules)) for name, weight in self.weights.items()}
         self._sources = {name: _sources(nodes) for name, nodes in self._suffixes.items()}
-        self._cacheable = {node for nodes in self._sources.values() for node in nodes if node.op.startswith("call")}
+        self._cacheable = {
+            node for name in prunable_parameters(model) for node in self._sources[name] if node.op.startswith("call")
+        }
         self._beside = {name: self._needed_by(nodes) for name, nodes in self._suffixes.items()}
         self._starts: dict[fx.Node, list[str]] = {}
         for name, nodes in self._suffixes.items():

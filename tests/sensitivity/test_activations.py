@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_networks import Branches, Direct, Plain, Residual, Sequence, Stating, built, images
+from tiny_networks import Branches, Direct, Plain, Residual, Sequence, Stating, built, calls_of, images
 from torch import Tensor, fx, nn
 
 from prunebench.data import to_float
@@ -24,14 +24,6 @@ def halves(model: nn.Module) -> dict[str, list[Tensor]]:
         name: [torch.rand(weight.shape, generator=generator) < 0.5]
         for name, weight in prunable_parameters(model).items()
     }
-
-
-def calls_of(model: nn.Module) -> list[str]:
-    calls: list[str] = []
-    for name, module in model.named_modules():
-        if not list(module.children()):
-            module.register_forward_hook(lambda *_, name=name: calls.append(name))
-    return calls
 
 
 @pytest.mark.parametrize("kind", [Plain, Residual, Branches, Direct, Sequence])
@@ -60,11 +52,8 @@ def test_what_comes_before_what_is_kept_is_not_run() -> None:
     with torch.inference_mode():
         list(way.batch(batch, {}, cached=cache.of(which)))
         calls.clear()
-        list(
-            way.batch(
-                batch, {"classifier.weight": halves(model)["classifier.weight"]}, base=False, cached=cache.of(which)
-            )
-        )
+        masks = {"classifier.weight": halves(model)["classifier.weight"]}
+        list(way.batch(batch, masks, base=False, cached=cache.of(which)))
     assert ["classifier"] == calls
 
 
@@ -94,12 +83,16 @@ def test_an_operation_in_place_that_nobody_reads_is_not_forgotten() -> None:
     assert [p.correct for p in exact.points] == [p.correct for p in asked.points if p.images == len(data)]
 
 
-@pytest.mark.parametrize("most", [0, 3 * 6 * 8 * 4, 10**9])
-def test_scans_say_the_same_however_much_is_kept(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("bytes_an_image", "nodes"), [(0, 0), (8 * 4, 1), (10**6, 2)])
+def test_scans_say_the_same_however_much_is_kept(
+    bytes_an_image: int, nodes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, data = built(Plain).eval(), images(300)
     expected = sensitivity_scan(model, data, mode="decision", within=5, batch_size=50)
-    monkeypatch.setattr("prunebench.sensitivity.scanning.ActivationCache", lambda images: ActivationCache(images, most))
+    cache = ActivationCache(len(data), bytes_an_image * len(data))
+    monkeypatch.setattr("prunebench.sensitivity.scanning.ActivationCache", lambda _images: cache)
     found = sensitivity_scan(model, data, mode="decision", within=5, batch_size=50)
+    assert nodes == len(cache.rows), "what enters the second convolution (96 floats) and the classifier (8)"
     assert expected.points == found.points
     assert expected.base_bits == found.base_bits
 

@@ -15,6 +15,7 @@ from tiny_networks import (
     Sequence,
     Spoiling,
     built,
+    calls_of,
     images,
 )
 from torch import Tensor, nn
@@ -111,10 +112,7 @@ def test_the_weights_end_as_they_were_when_it_is_abandoned() -> None:
 
 def test_what_comes_before_a_weight_is_computed_once() -> None:
     model = built(Plain).eval()
-    calls: list[str] = []
-    for name, module in model.named_modules():
-        if not list(module.children()):
-            module.register_forward_hook(lambda *_, name=name: calls.append(name))
+    calls = calls_of(model)
     with torch.inference_mode():
         way = Suffixes(model)
         list(way.batch(to_float(images(5).images), {"classifier.weight": some_masks(model)["classifier.weight"]}))
