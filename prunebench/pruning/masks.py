@@ -21,6 +21,11 @@ def zero_pruned_(weight: Tensor, mask: Tensor) -> None:
     weight.detach().view(_INTEGERS[weight.element_size()]).mul_(mask)
 
 
+def with_zeros(weight: Tensor, mask: Tensor) -> Tensor:
+    """A copy of `weight`, laid out as it is, with zeros where `mask`, of its shape, is False."""
+    return weight.detach().view(_INTEGERS[weight.element_size()]).mul(mask).view(weight.dtype)
+
+
 class Masks(Mapping[str, Tensor]):
     """Bool masks by parameter name: True where an element is kept, False where it is pruned.
 

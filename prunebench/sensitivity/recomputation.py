@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from prunebench.models import prunable_parameters
+from prunebench.pruning.masks import with_zeros
 from prunebench.sensitivity.activations import ActivationCache, CachedBatch
 
 Recomputed = Literal["suffix", "whole"]
@@ -83,7 +84,9 @@ def _agree(expected: Mapping[str | None, Tensor], answers: Iterator[Answered]) -
 
 
 def _every_other(weight: Tensor) -> Tensor:
-    return (torch.arange(weight.numel(), device=weight.device) % 2 == 0).view(weight.shape)
+    mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
+    mask[::2] = True
+    return mask.view(weight.shape)
 
 
 class Whole:
@@ -275,7 +278,7 @@ def _last_uses(nodes: Sequence[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
 def _pruned(weight: nn.Parameter, mask: Tensor) -> Iterator[None]:
     """The weight with zeros where the mask is False; put back afterwards. Swaps the storage: no copy back."""
     kept = weight.data
-    weight.data = kept.masked_fill(~mask, 0)
+    weight.data = with_zeros(kept, mask)
     try:
         yield
     finally:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from prunebench.errors import CheckpointError, MaskError, UnknownNameError
 from prunebench.models import save_state, state_digest
 from prunebench.pruning import Masks, prune_
+from prunebench.pruning.masks import with_zeros
 
 
 def small_model() -> nn.Sequential:
@@ -143,8 +144,11 @@ def test_applying_gives_the_bits_of_filling_with_zeros_in_any_type_and_memory_fo
     with torch.no_grad():
         model.weight.copy_(values.repeat(8).view(4, 4, 2, 2))
     mask = torch.arange(64).view(4, 4, 2, 2) % 16 < 8
-    expected = model.weight.detach().clone().masked_fill_(~mask, 0)
+    expected = model.weight.detach().masked_fill(~mask, 0)
+    copy = with_zeros(model.weight, mask)
+    assert copy.stride() == model.weight.stride()
     Masks({"weight": mask}).apply_(model)
+    assert state_digest({"weight": expected}) == state_digest({"weight": copy})
     assert state_digest({"weight": expected}) == state_digest({"weight": model.weight})
 
 
