@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from prunebench.errors import UnknownNameError
+from prunebench.errors import ModelError, UnknownNameError
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
@@ -34,8 +34,14 @@ def resolve_device(name: str) -> torch.device:
 
 
 def model_device(model: nn.Module) -> torch.device:
-    """The device a model's parameters are on."""
-    return next(model.parameters()).device
+    """The device a model's parameters are on.
+
+    Raises:
+        ModelError: it has none.
+    """
+    for parameter in model.parameters():
+        return parameter.device
+    raise ModelError("the model has no parameters: expected weights to prune")
 
 
 def wait_for(device: torch.device) -> None:

@@ -25,6 +25,12 @@ import difflib
 from collections.abc import Iterable
 
 
+def first_line(error: Exception) -> str:
+    """What an exception that somebody else's code raised says, in one line: of another kind than prunebench's own."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+
+
 class PrunebenchError(Exception):
     """Base of every error that prunebench raises on purpose."""
 

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from prunebench.data import ImageSet, to_float, whole_batches
 from prunebench.devices import Precision, arithmetic, model_device
-from prunebench.errors import DataError, ModelError
+from prunebench.errors import DataError, ModelError, first_line
 
 BATCH_SIZE = 500  # divides 10,000: no smaller last batch, whose shape would have to be prepared on its own
 
@@ -97,9 +97,8 @@ def check_answers(model: nn.Module, data: ImageSet) -> None:
         try:
             scores = model(images)
         except Exception as error:  # the model's own code may raise anything
-            reason = str(error).strip().splitlines()
-            said = f"{type(error).__name__}: {reason[0]}" if reason else type(error).__name__
-            raise ModelError(f"the model fails on images of shape {tuple(images.shape)}: {said}") from error
+            shape = tuple(images.shape)
+            raise ModelError(f"the model fails on images of shape {shape}: {first_line(error)}") from error
     if not isinstance(scores, Tensor) or scores.dim() != 2 or not scores.is_floating_point():
         got = f"a tensor {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
         raise ModelError(f"the model answers one image with {got}: expected scores, a float tensor (1, classes)")

@@ -82,6 +82,64 @@ class Stating(Residual):
         return self.classifier(self.third(features).mean(dim=(2, 3)))
 
 
+class Normalising(Residual):
+    """Changes the images it is given, the second time by a statement."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        images.sub_(0.5).div_(0.2)
+        return super().forward(images)
+
+
+class Rereading(Residual):
+    """Reads a value again that was changed in place by what came between."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.first(images)
+        beside = self.second(features.relu_())
+        return self.classifier((beside + self.third(features + features.flip(3))).mean(dim=(2, 3)))
+
+
+class SequenceFirst(nn.Module):
+    """Layers over pixels, which come before the images, as in torch's transformers by default."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 8)
+        self.second = nn.Linear(8, 8)
+        self.classifier = nn.Linear(8, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.first(images.flatten(2).permute(2, 0, 1)).relu()
+        return self.classifier(self.second(tokens).relu().mean(dim=0))
+
+
+class Prototypes(Plain):
+    """Compares with normalised weights, one for each class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prototypes = nn.Parameter(torch.randn(CLASSES * 5, CLASSES))
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores = linear(super().forward(images), nn.functional.normalize(self.prototypes))
+        return scores.unflatten(1, (CLASSES, 5)).sum(dim=2)
+
+
+class Keeping(Plain):
+    """Keeps what it computes: to count with, and to be looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.looked_at: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.asked = self.asked + images.mean()
+        scores = super().forward(images)
+        self.looked_at = [scores]
+        return scores
+
+
 class Branching(Plain):
     """Its path depends on its input: it cannot be traced."""
 

@@ -10,7 +10,7 @@ import click
 
 from prunebench.cli.options import shared
 from prunebench.cli.shell import FILE, Group
-from prunebench.files import RUN_FOLDER, check_targets
+from prunebench.files import RUN_FOLDER, check_targets, check_writable
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -70,6 +70,8 @@ def run(
     documented, chosen = find_run(run), find_workload(workload)
     afford = chosen.budget(budget or "quick")
     check_targets({"--json": output, "--save": save}, inputs=(table_file(run), checkpoint, data))
+    if not output:
+        check_writable(RUN_FOLDER)
 
     from prunebench.devices import resolve_device
     from prunebench.gate import Status, check_record, worst_first

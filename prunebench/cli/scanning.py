@@ -9,7 +9,7 @@ import click
 
 from prunebench.cli.options import shared
 from prunebench.cli.shell import FILE
-from prunebench.files import RUN_FOLDER, check_targets
+from prunebench.files import RUN_FOLDER, check_targets, check_writable
 
 
 class Fractions(click.ParamType[tuple[float, ...]]):
@@ -89,6 +89,8 @@ def scan(
 
     chosen = find_workload(workload)
     check_targets({"--json": output}, inputs=(checkpoint, data))
+    if not output:
+        check_writable(RUN_FOLDER)
 
     from prunebench.devices import resolve_device
     from prunebench.files import cache_folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections import Counter
 from typing import Any
@@ -12,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from prunebench.errors import ModelError, first_line
 from prunebench.models import prunable_parameters
 
 
@@ -22,16 +24,21 @@ def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str,
     depend on the image; by torch's own formulas. Biases, batch norm, pooling and products of two such values (attention
     scores) are left out, and so is what can be computed before the image is there. Dense: a pruned weight counts like
     any other (a layer's MACs times its density is what a perfect sparse kernel would do).
+
+    Raises:
+        ModelError: the model cannot be copied, or fails on a black image of weights that require gradients.
     """
     # Copied by name, not by `to`, which would make two of a parameter that two modules share.
     weightless: dict[int, Any] = {
         id(one): nn.Parameter(one.to("meta"), one.requires_grad) for one in model.parameters()
     }
     weightless |= {id(one): one.to("meta") for one in model.buffers()}
-    try:
+    with contextlib.suppress(Exception):  # its path may depend on values, which a meta tensor has not
         return _count(copy.deepcopy(model, weightless).eval(), image_shape)
-    except (RuntimeError, NotImplementedError):  # its path depends on values, which a meta tensor has not
+    try:
         return _count(copy.deepcopy(model).cpu().eval(), image_shape)
+    except Exception as error:  # the model's own code may raise anything
+        raise ModelError(f"the model's multiply-accumulates cannot be counted: {first_line(error)}") from error
 
 
 def _count(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:

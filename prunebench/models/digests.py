@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import sys
+from collections import deque
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType
 from typing import Any
 
 import numpy as np
@@ -16,15 +18,19 @@ from torch import Tensor, nn
 
 from prunebench.errors import CheckpointError
 
-_BOOKKEEPING = frozenset(vars(nn.Module())) - {"_forward_hooks", "_forward_pre_hooks"}
+_HOOKS = frozenset({"_forward_hooks", "_forward_pre_hooks"})
+_BOOKKEEPING = frozenset(vars(nn.Module())) - _HOOKS
 """What every module has: parameters and buffers are taken by name, its mode is set by whoever runs it."""
 
 Seen = dict[int, tuple[int, Any]]
 """By address, each with its number, and kept from being freed: nothing is described twice, whatever refers to it."""
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
-_FOLLOWED = (*_PLAIN, list, tuple, Tensor, FunctionType)
+_FOLLOWED = (*_PLAIN, list, tuple, Mapping, AbstractSet, np.ndarray, Tensor, FunctionType, type)
 """What a function reads from its module and is looked into."""
+
+_VERSIONED = frozenset({"torch", "builtins", *sys.stdlib_module_names})
+"""Whose code is not read: their versions are part of every fingerprint."""
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
@@ -47,8 +53,9 @@ def forward_digest(model: nn.Module) -> str:
     """SHA-256 over what `state_digest` leaves out and answers depend on.
 
     That is the modules with their settings, how weights lie in memory, buffers (those that no checkpoint holds too),
-    attributes, hooks, and the code of classes that are not torch's with the functions and constants it names. What is
-    reached through another module (`helpers.scale(x)`) counts by its name alone.
+    attributes, hooks, and classes that are neither torch's nor Python's: their code, the functions, classes and values
+    it names, and what they hold for all their objects. What is reached through another module (`helpers.scale(x)`)
+    counts by its name alone, and so does what neither has attributes nor can be pickled (a lock).
     """
     strides = [list(parameter.stride()) for parameter in model.parameters()]
     buffers = state_digest(dict(model.named_buffers()))
@@ -59,18 +66,26 @@ def forward_digest(model: nn.Module) -> str:
 
 def _of_module(module: nn.Module, seen: Seen) -> Any:
     attributes = {name: value for name, value in vars(module).items() if name not in _BOOKKEEPING}
+    for hooks in _HOOKS:  # their keys are numbers that depend on how many hooks the process has made
+        attributes[hooks] = list(attributes[hooks].values())
     seen[id(module)] = len(seen), module
-    code = [_described(found, seen) for kind in type(module).__mro__ for found in _own_functions(kind)]
-    return [_name(type(module)), code, _described(attributes, seen)]
+    return [_of_class(type(module), seen), _described(attributes, seen)]
 
 
-def _own_functions(kind: type) -> Iterator[FunctionType]:
-    if kind.__module__.partition(".")[0] in ("torch", "builtins"):
-        return  # torch's version is part of every fingerprint
-    for _, found in sorted(vars(kind).items()):
+def _of_class(kind: type, seen: Seen) -> Any:
+    return [_name(kind), *(_described(found, seen) for each in kind.__mro__ for found in _own(each))]
+
+
+def _own(kind: type) -> Iterator[Any]:
+    """Functions of a class, also those of Python's own protocols, and what else all its objects share."""
+    if _is_versioned(kind):
+        return
+    for name, found in sorted(vars(kind).items()):
         function = getattr(found, "__func__", getattr(found, "fget", found))
         if isinstance(function, FunctionType):
             yield function
+        elif not (name.startswith("__") or isinstance(found, MemberDescriptorType | GetSetDescriptorType)):
+            yield [name, found]
 
 
 def _described(value: Any, seen: Seen) -> Any:
@@ -84,9 +99,9 @@ def _described(value: Any, seen: Seen) -> Any:
 
 @functools.singledispatch
 def _parts(value: Any, seen: Seen) -> Any:
-    if hasattr(value, "__qualname__"):  # a class, or a function that is not written in Python
-        return _name(value)
-    return [_name(type(value)), _described(getattr(value, "__dict__", None), seen)]
+    if hasattr(value, "__qualname__"):  # a function that is not written in Python, but may stand before one that is
+        return [_name(value), _described(getattr(value, "__wrapped__", None), seen)]
+    return [_of_class(type(value), seen), _described(_state(value), seen)]
 
 
 @_parts.register(type(None) | bool | int | float | complex | str | bytes | torch.dtype | torch.device)
@@ -96,6 +111,8 @@ def _(value: Any, _: Seen) -> Any:
 
 @_parts.register
 def _(value: Tensor, _: Seen) -> Any:
+    if value.is_meta:  # what a hook was given while multiply-accumulates were counted
+        return [str(value.dtype), list(value.shape)]
     return state_digest({"": value})
 
 
@@ -111,11 +128,15 @@ def _(value: nn.Module, seen: Seen) -> Any:
 
 @_parts.register
 def _(value: Mapping, seen: Seen) -> Any:  # type: ignore[type-arg]
-    # The keys of hooks are numbers that depend on how many the process has made.
-    return [[key if isinstance(key, str) else "", _described(item, seen)] for key, item in value.items()]
+    return [[_described(key, seen), _described(item, seen)] for key, item in value.items()]
 
 
-@_parts.register(list | tuple)
+@_parts.register
+def _(value: type, seen: Seen) -> Any:
+    return _of_class(value, seen)
+
+
+@_parts.register(list | tuple | deque)
 def _(value: Any, seen: Seen) -> Any:
     return [_described(item, seen) for item in value]
 
@@ -137,7 +158,7 @@ def _(value: functools.partial, seen: Seen) -> Any:  # type: ignore[type-arg]
 
 @_parts.register
 def _(value: FunctionType, seen: Seen) -> Any:
-    if value.__module__.partition(".")[0] == "torch":
+    if _is_versioned(value):
         return _name(value)
     named = ((name, value.__globals__.get(name)) for name in sorted(_names(value.__code__)))
     followed = {name: found for name, found in named if isinstance(found, _FOLLOWED)}
@@ -151,10 +172,29 @@ def _(value: CodeType, seen: Seen) -> Any:
     return [value.co_code.hex(), value.co_names, value.co_varnames, _described(value.co_consts, seen)]
 
 
+def _is_versioned(value: type | FunctionType) -> bool:
+    return str(value.__module__).partition(".")[0] in _VERSIONED
+
+
+def _state(value: Any) -> Any:
+    """What an object holds: its attributes, or else what it would be pickled as."""
+    slots = [name for kind in type(value).__mro__ for name in _slots(kind) if hasattr(value, name)]
+    if hasattr(value, "__dict__") or slots:
+        return {**getattr(value, "__dict__", {}), **{name: getattr(value, name) for name in slots}}
+    try:
+        return value.__reduce_ex__(4)
+    except Exception:  # it cannot be pickled, and says so as it likes
+        return None
+
+
+def _slots(kind: type) -> list[str]:
+    return [name for name, found in vars(kind).items() if isinstance(found, MemberDescriptorType)]
+
+
 def _names(code: CodeType) -> set[str]:
     inner = (one for one in code.co_consts if isinstance(one, CodeType))
     return set(code.co_names).union(*map(_names, inner))
 
 
 def _name(value: Any) -> str:
-    return f"{value.__module__}.{value.__qualname__}"
+    return f"{getattr(value, '__module__', None)}.{value.__qualname__}"

@@ -10,6 +10,7 @@ answer as the model does, is run from its start each time.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
@@ -60,7 +61,6 @@ def recomputation(model: nn.Module, probe: Tensor) -> Recomputation:
     `probe` is a small batch of images, to which as many of noise are added, since a few real ones may be black. A graph
     that does not give the model's own logits on them, bit for bit, with half of each weight pruned and with none, is
     not used: of a model that changes in place what it needs again, or that computes with weights while it is traced.
-    Nor are kept activations that do not lead to them.
     """
     noise = torch.rand(probe.shape, generator=torch.Generator().manual_seed(0)).to(probe)
     images, whole = torch.cat([probe, noise]), Whole(model)
@@ -70,13 +70,24 @@ def recomputation(model: nn.Module, probe: Tensor) -> Recomputation:
         expected = {answer.layer: answer.logits for answer in whole.batch(images, halves)}
         if not _agree(expected, suffixes.batch(images, halves)):
             return whole
-        cached = ActivationCache(len(images)).of(torch.arange(len(images), device=images.device))
-        suffixes.caches = _agree(expected, suffixes.batch(images, {}, cached=cached)) and _agree(
-            expected, suffixes.batch(images, halves, base=False, cached=cached)
-        )
+        suffixes.caches = _caches(suffixes, images, halves)
     except Exception:  # tracing runs the model's own code, which may raise anything
         return whole
     return suffixes
+
+
+def _caches(suffixes: Suffixes, images: Tensor, masks: Mapping[str, Sequence[Tensor]]) -> bool:
+    """Whether kept activations lead to the very logits, also where the images come in another order.
+
+    Only what has a row an image here is kept from now on: elsewhere a batch may be as large as something else is.
+    """
+    if suffixes.changes_what_it_reads(images):
+        return False
+    cache, order = ActivationCache(len(images)), torch.arange(len(images), device=images.device)
+    expected = {answer.layer: answer.logits for answer in suffixes.batch(images.flip(0), masks)}
+    list(suffixes.batch(images, {}, cached=cache.of(order)))
+    suffixes.cacheable.intersection_update(cache.rows)
+    return _agree(expected, suffixes.batch(images.flip(0), masks, cached=cache.of(order.flip(0))))
 
 
 def _agree(expected: Mapping[str | None, Tensor], answers: Iterator[Answered]) -> bool:
@@ -122,6 +133,7 @@ class Suffixes:
 
     Attributes:
         weights: the parameters by name that can be changed: all of them.
+        cacheable: the nodes whose values may be kept for later: what enters layers that can be pruned.
         caches: whether it uses what is cached.
 
     Raises:
@@ -132,14 +144,16 @@ class Suffixes:
     caches: bool = True
 
     def __init__(self, model: nn.Module) -> None:
-        traced = fx.symbolic_trace(model)
+        # A copy with the same tensors: tracing leaves what it computes with in a model that keeps what it computes.
+        shared: dict[int, Any] = {id(one): one for one in (*model.parameters(), *model.buffers())}
+        traced = fx.symbolic_trace(copy.deepcopy(model, shared))
         self._interpreter = fx.Interpreter(traced, garbage_collect_values=False)
         self._nodes = list(traced.graph.nodes)
         self.weights = dict(model.named_parameters())
         modules = dict(model.named_modules(remove_duplicate=False))
         self._suffixes = {name: self._after(self._users(weight, modules)) for name, weight in self.weights.items()}
         self._sources = {name: _sources(nodes) for name, nodes in self._suffixes.items()}
-        self._cacheable = {
+        self.cacheable = {
             node for name in prunable_parameters(model) for node in self._sources[name] if node.op.startswith("call")
         }
         self._beside = {name: self._needed_by(nodes) for name, nodes in self._suffixes.items()}
@@ -172,8 +186,8 @@ class Suffixes:
             if cached and cached.knows(node):
                 values[node] = cached.value(node)
             else:
-                values[node] = images if node.op == "placeholder" else self._value(node, values)
-                if cached and node in self._cacheable:
+                values[node] = self._computed(node, values, images)
+                if cached and node in self.cacheable:
                     cached.keep(node, values[node])
 
         for node in self._nodes:
@@ -195,6 +209,19 @@ class Suffixes:
             yield from (Answered(name, version, logits) for version in range(len(masks[name])))
         if base:
             yield Answered(None, 0, logits)
+
+    def changes_what_it_reads(self, images: Tensor) -> bool:
+        """Whether a value is read after something changed it in place, and so is not what its node gave."""
+        values: dict[fx.Node, Any] = {}
+        given: dict[fx.Node, Tensor] = {}
+        for node in self._nodes:
+            read = given.keys() & set(node.all_input_nodes)
+            if not all(torch.equal(given[source], values[source]) for source in read):
+                return True
+            values[node] = self._computed(node, values, images)
+            if isinstance(values[node], Tensor):
+                given[node] = values[node].clone()
+        return False
 
     def _needed(self, ahead: set[str], cached: CachedBatch | None, *, whole: bool) -> set[fx.Node]:
         """What the suffixes of the layers `ahead`, and the model's own answer if `whole`, need that is not cached.
@@ -224,6 +251,9 @@ class Suffixes:
                 own.pop(used, None)  # what was there before is still needed
         result: Tensor = own[nodes[-1]]
         return result
+
+    def _computed(self, node: fx.Node, values: Mapping[fx.Node, Any], images: Tensor) -> Any:
+        return images.clone() if node.op == "placeholder" else self._value(node, values)  # it may be changed in place
 
     def _value(self, node: fx.Node, values: Any) -> Any:
         self._interpreter.env = values

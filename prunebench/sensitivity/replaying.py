@@ -25,7 +25,7 @@ def replay(
     half_width: HalfWidth | None = None,
     within: float = 1.0,
     confidence: float = 0.95,
-    batch_size: int | None = None,
+    batch_size: int = BATCH_SIZE,
     seed: int = 0,
 ) -> Scan:
     """The scan that `sensitivity_scan` would have made with these settings, had every answer been as in `exact`.
@@ -33,7 +33,7 @@ def replay(
     Raises:
         ScanError: a point of `exact` was not answered for every image, it has no doubts, or a setting is out of range.
     """
-    half_width, batch_size = half_width or HalfWidth(), batch_size or BATCH_SIZE
+    half_width = half_width or HalfWidth()
     rule = rule_of(mode, half_width, within, confidence)
     order = _order(exact, mode, seed)
     known: dict[Question, Answers] = {}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from prunebench.data import ImageSet, to_float
 from prunebench.devices import Precision, arithmetic, model_device
 from prunebench.environment import environment, exact_fingerprint
-from prunebench.errors import PlanError, UnknownNameError
+from prunebench.errors import PlanError, ScanError, UnknownNameError
 from prunebench.evaluation import check_answers, evaluation_mode
 from prunebench.files import source_digest
 from prunebench.measure import count_macs, nonzeros
@@ -49,7 +49,7 @@ def sensitivity_scan(
     confidence: float = 0.95,
     criterion: str = "magnitude",
     precision: Precision = "fp32",
-    batch_size: int | None = None,
+    batch_size: int = BATCH_SIZE,
     seed: int = 0,
     store: Path | None = None,
     model_name: str = "model",
@@ -76,15 +76,18 @@ def sensitivity_scan(
         model_name, data_name, origin: for the scan's description.
 
     Raises:
-        UnknownNameError: no such layer or criterion.
+        UnknownNameError: no such layer, criterion or mode.
         PlanError: a sparsity outside [0, 1], twice the same, or none.
-        ScanError: `within`, `confidence`, `half_width` or `batch_size` out of range.
+        ScanError: `within`, `confidence`, `half_width`, `batch_size` or `seed` out of range.
         DataError, ModelError: the model cannot be asked about these images.
     """
     started = time.perf_counter()
     check_answers(model, data)
-    half_width, batch_size = half_width or HalfWidth(), batch_size or BATCH_SIZE
+    half_width = half_width or HalfWidth()
     rule = rule_of(mode, half_width, within, confidence)
+    if seed < 0:
+        raise ScanError(f"seed must be at least 0, got {seed}")
+    described = scanned_layers(model, tuple(data.images.shape[1:]))  # type: ignore[arg-type]
     device, model_digest = model_device(model), state_digest(model.state_dict())
     key = {
         "model": model_digest,
@@ -141,7 +144,7 @@ def sensitivity_scan(
         base_correct=int(base.answers.sum()),
         base_bits=packed(base.answers == 1),
         base_doubts=packed_doubts(base.doubts),
-        layers=scanned_layers(model, tuple(data.images.shape[1:])),  # type: ignore[arg-type]
+        layers=described,
         points=points,
         seconds=time.perf_counter() - started,
         environment=environment(device),
@@ -166,6 +169,7 @@ def _masks(
         if layers is None or name in layers:
             zeros = weight.numel() - int(torch.count_nonzero(weight.detach()))
             absolute = [compounded(zeros / weight.numel(), beta) if compounding else float(beta) for beta in ordered]
+            absolute = list(dict.fromkeys(absolute))  # of an empty layer every fraction makes the same
             counts = [pruned_count(weight.numel(), sparsity, name=name) for sparsity in absolute]
             kept = keep_masks(CRITERIA[criterion](weight), counts, name=name)
             masks[name] = list(zip(absolute, kept, strict=True))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, get_args
 
 import numpy as np
 
-from prunebench.errors import ScanError
+from prunebench.errors import ScanError, UnknownNameError
 from prunebench.sensitivity.answers import Answers, packed
 from prunebench.sensitivity.bounds import Drop, HalfWidth, Outcomes, drop_interval, estimated, is_within
 from prunebench.sensitivity.order import Indices, Order
@@ -160,8 +160,11 @@ def rule_of(mode: Mode, half_width: HalfWidth, within: float, confidence: float)
     """The rule of a mode.
 
     Raises:
+        UnknownNameError: no such mode.
         ScanError: a setting out of range.
     """
+    if mode not in get_args(Mode):
+        raise UnknownNameError("mode", mode, get_args(Mode))
     if not 0.5 <= confidence < 1:
         raise ScanError(f"confidence must be at least 0.5 and below 1, got {confidence}")
     if not 0 < half_width.points <= 100:

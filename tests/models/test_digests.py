@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,14 +20,43 @@ from prunebench.errors import CheckpointError
 from prunebench.models import build_model, forward_digest, state_digest
 
 SCALE = 2.0
+SHIFTS = {"all": 0.0}
+WEIGHTS = np.ones(2, dtype=np.float32)
+
+
+class Tripled(torch.autograd.Function):
+    """Code of one's own behind a call that is torch's."""
+
+    @staticmethod
+    def forward(_: object, values: Tensor) -> Tensor:
+        return values * 3
+
+
+class Gain:
+    """An object of one's own, called on the way."""
+
+    def __init__(self) -> None:
+        self.by = 1.0
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return values * self.by
+
+
+@dataclass(slots=True)
+class Settings:
+    """Attributes that stand in no dictionary."""
+
+    bias: float = 0.0
 
 
 def scaled(values: Tensor) -> Tensor:
-    return values * SCALE
+    return Tripled.apply(values) * SCALE * torch.from_numpy(WEIGHTS) + SHIFTS["all"]
 
 
 class Own(nn.Module):
     """Everything that a checkpoint does not hold."""
+
+    temperature = 1.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,9 +66,15 @@ class Own(nn.Module):
         self.power = 1
         self.sizes = {"narrow", "wide", "deep"}
         self.listed = [self]
+        self.gain = Gain()
+        self.settings = Settings()
+        self.places = {0: "a", 1: "b"}
+        self.steps: object = range(2)
+        self.recent = deque([1.0])
 
     def forward(self, images: Tensor) -> Tensor:
-        return scaled(self.activation(self.linear((images - self.mean).mean(dim=(2, 3))))) ** self.power
+        hidden = self.gain(self.activation(self.linear((images - self.mean).mean(dim=(2, 3)))))
+        return scaled(hidden / self.temperature + self.settings.bias) ** self.power
 
 
 class Other(Own):
@@ -63,6 +102,11 @@ CHANGES: dict[str, Callable[[nn.Module], object]] = {
     "a function of one's own": lambda model: setattr(model, "activation", lambda values: values.relu() + 1),
     "a number": lambda model: setattr(model, "power", 2),
     "a tensor": lambda model: setattr(model, "power", torch.tensor(2)),
+    "an object's attribute": lambda model: setattr(model.gain, "by", 2.0),
+    "an attribute in a slot": lambda model: setattr(model.settings, "bias", 1.0),
+    "the keys of a dictionary": lambda model: setattr(model, "places", {1: "a", 0: "b"}),
+    "a range": lambda model: setattr(model, "steps", range(3)),
+    "a deque": lambda model: model.recent.append(2.0),
     "a hook": hooked,
     "how a weight lies in memory": laid_out,
 }
@@ -85,6 +129,31 @@ def test_code_and_what_it_names_are_part_of_it(monkeypatch: pytest.MonkeyPatch) 
     assert before == forward_digest(built())
     monkeypatch.setitem(globals(), "scaled", lambda values: values + SCALE)
     assert before != forward_digest(built())
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "value"),
+    [
+        (Own, "temperature", 9.0),
+        (sys.modules[__name__], "SHIFTS", {"all": 1.0}),
+        (sys.modules[__name__], "WEIGHTS", np.zeros(2, dtype=np.float32)),
+        (Tripled, "forward", staticmethod(lambda _, values: values * 4)),
+        (Gain, "__call__", lambda self, values: values - self.by),
+    ],
+)
+def test_what_classes_and_modules_hold_is_part_of_it(
+    owner: object, name: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = forward_digest(built())
+    monkeypatch.setattr(owner, name, value)
+    assert before != forward_digest(built())
+
+
+def test_whatever_a_model_holds_has_a_digest() -> None:
+    model = built()
+    model.odds = [torch.Tensor.relu, (i for i in range(3)), threading.Lock(), cache(scaled), np.float32, Path()]
+    model.kept = torch.empty(2, device="meta")
+    assert forward_digest(model) == forward_digest(model)
 
 
 def test_mode_values_and_names_are_not() -> None:

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_networks import Branches, Direct, Plain, Residual, Sequence, Stating, built, calls_of, images
+from tiny_networks import (
+    CLASSES,
+    Branches,
+    Direct,
+    Normalising,
+    Plain,
+    Prototypes,
+    Rereading,
+    Residual,
+    Sequence,
+    SequenceFirst,
+    Stating,
+    built,
+    calls_of,
+    images,
+)
 from torch import Tensor, fx, nn
 
-from prunebench.data import to_float
+from prunebench.data import ImageSet, to_float
 from prunebench.models import prunable_parameters
 from prunebench.sensitivity import sensitivity_scan
 from prunebench.sensitivity.activations import ActivationCache
+from prunebench.sensitivity.bounds import HalfWidth
 from prunebench.sensitivity.recomputation import Suffixes, recomputation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,8 +63,8 @@ def test_answers_from_kept_activations_are_those_of_the_whole_model(kind: type[n
 
 def test_what_comes_before_what_is_kept_is_not_run() -> None:
     model, batch = built(Plain).eval(), to_float(images(6).images)
-    way, cache, which = Suffixes(model), ActivationCache(6), torch.arange(6)
     calls = calls_of(model)
+    way, cache, which = Suffixes(model), ActivationCache(6), torch.arange(6)
     with torch.inference_mode():
         list(way.batch(batch, {}, cached=cache.of(which)))
         calls.clear()
@@ -59,8 +75,8 @@ def test_what_comes_before_what_is_kept_is_not_run() -> None:
 
 def test_a_batch_with_an_image_that_was_not_kept_is_computed_again() -> None:
     model, batch = built(Plain).eval(), to_float(images(6).images)
-    way, cache, which = Suffixes(model), ActivationCache(6), torch.arange(6)
     calls = calls_of(model)
+    way, cache, which = Suffixes(model), ActivationCache(6), torch.arange(6)
     with torch.inference_mode():
         list(way.batch(batch[:5], {}, cached=cache.of(which[:5])))
         calls.clear()
@@ -71,16 +87,42 @@ def test_a_batch_with_an_image_that_was_not_kept_is_computed_again() -> None:
     assert torch.equal(expected[0].logits, found[0].logits)
 
 
-def test_an_operation_in_place_that_nobody_reads_is_not_forgotten() -> None:
-    model, data = built(Stating).eval(), images(60)
+@pytest.mark.parametrize("kind", [Stating, Normalising, Rereading])
+def test_nothing_is_kept_of_a_model_that_reads_what_it_changed_in_place(kind: type[nn.Module]) -> None:
     with torch.inference_mode():
-        way = recomputation(model, to_float(data.images[:2]))
+        way = recomputation(built(kind).eval(), to_float(images(2).images))
     assert isinstance(way, Suffixes)
     assert not way.caches
-    exact = sensitivity_scan(model, data, sparsities=(0.5, 0.9), batch_size=20)
-    asked = sensitivity_scan(model, data, sparsities=(0.5, 0.9), batch_size=20, mode="adaptive")
-    assert exact.base_correct == asked.base_correct
-    assert [p.correct for p in exact.points] == [p.correct for p in asked.points if p.images == len(data)]
+
+
+def coloured(count: int) -> ImageSet:
+    """Images that a layer's mean tells apart."""
+    noise = images(count)
+    colours = torch.rand((count, 3, 1, 1), generator=torch.Generator().manual_seed(2))
+    return ImageSet((noise.images * colours).to(torch.uint8), noise.labels)
+
+
+EVERY_IMAGE = HalfWidth(points=1e-6, relative=0)
+
+
+@pytest.mark.parametrize("kind", [Plain, Stating, Normalising, Rereading, SequenceFirst, Prototypes])
+@pytest.mark.parametrize("bytes_an_image", [4 * 6 * 64, 10**6])
+def test_asked_in_another_order_until_all_are_answered_is_as_exact(
+    kind: type[nn.Module], bytes_an_image: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = built(kind).eval(), coloured(128)
+    with torch.no_grad():  # so that no class is the answer to nearly all
+        model.classifier.bias -= model(to_float(data.images)).mean(dim=0)[:CLASSES]
+    monkeypatch.setattr(
+        "prunebench.sensitivity.scanning.ActivationCache", lambda n: ActivationCache(n, n * bytes_an_image)
+    )
+    for batch_size in (20, 64):  # the first: as many images as prototypes; the second: as tokens
+        exact = sensitivity_scan(model, data, sparsities=(0.5, 0.9), batch_size=batch_size)
+        asked = sensitivity_scan(
+            model, data, sparsities=(0.5, 0.9), batch_size=batch_size, mode="adaptive", half_width=EVERY_IMAGE
+        )
+        assert exact.base_bits == asked.base_bits
+        assert [p.correct_bits for p in exact.points] == [p.correct_bits for p in asked.points]
 
 
 @pytest.mark.parametrize(("bytes_an_image", "nodes"), [(0, 0), (8 * 4, 1), (10**6, 2)])

@@ -151,8 +151,8 @@ def test_without_the_base_model_the_same_answers_and_no_more_work_than_they_need
 
 def test_what_comes_after_the_last_layer_asked_is_run_for_it_alone() -> None:
     model, calls = built(Plain).eval(), []
-    way = Suffixes(model)
     model.classifier.register_forward_hook(lambda *_: calls.append(1))
+    way = Suffixes(model)
     first = next(iter(prunable_parameters(model)))
     mask = torch.ones_like(model.backbone[0].weight, dtype=torch.bool)
     with torch.inference_mode():

@@ -44,6 +44,14 @@ def test_without_a_place_it_goes_to_the_scan_folder(untrained_checkpoint: Path, 
     assert "digits validation" == read_scan(path).data
 
 
+@pytest.mark.parametrize("command", [("scan",), ("run", "run1", "--no-finetune")])
+def test_where_nothing_can_be_kept_it_says_so_before_anything_is_read(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / ".prunebench").write_text("a file where the folder belongs")
+    done = CliRunner().invoke(main, [*command, "--checkpoint", "absent.pth"])
+    assert 2 == done.exit_code
+    assert "cannot write '.prunebench/records'" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

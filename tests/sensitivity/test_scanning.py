@@ -6,19 +6,21 @@ import base64
 import copy
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_networks import Branches, Branching, Direct, Plain, Residual, Sequence, built, images
-from torch import nn
+from tiny_networks import Branches, Branching, Direct, Keeping, Plain, Residual, Sequence, built, images
+from torch import Tensor, nn
 
 from prunebench.data import ImageSet
 from prunebench.documents import render
-from prunebench.errors import PlanError, PrunebenchError, RecordError, ScanError, UnknownNameError
+from prunebench.errors import ModelError, PlanError, PrunebenchError, RecordError, ScanError, UnknownNameError
 from prunebench.evaluation import evaluate
-from prunebench.models import prunable_parameters, state_digest
+from prunebench.gate.consistency import scan_contradictions
+from prunebench.models import forward_digest, prunable_parameters, state_digest
 from prunebench.pruning import compounded, prune_
 from prunebench.sensitivity import (
     HalfWidth,
@@ -135,6 +137,38 @@ def test_compounding_counts_from_what_is_left() -> None:
     expected = [compounded(layer.sparsity, 0.8) for layer in scan.layers]
     assert expected == [point.sparsity for point in scan.points]
     assert 0.95 == pytest.approx(scan.points[1].sparsity, abs=0.01)
+
+
+def test_compounding_on_an_empty_layer_has_one_point() -> None:
+    model = built(Plain)
+    nn.init.zeros_(model.classifier.weight)
+    scan = sensitivity_scan(model, images(), sparsities=(0.2, 0.5), compounding=True)
+    assert [1.0] == [point.sparsity for point in scan.curve("classifier.weight")]
+    assert [] == scan_contradictions(scan)
+
+
+def test_a_model_that_keeps_what_it_computes_keeps_nothing_of_tracing() -> None:
+    model = built(Keeping)
+    before = forward_digest(model)
+    scan = sensitivity_scan(model, images(), sparsities=(0.5,))
+    assert "suffix" == scan.recomputed
+    assert isinstance(model.asked, Tensor)
+    assert {Tensor} == {type(kept) for kept in model.looked_at}
+    model.asked, model.looked_at = 0, []
+    assert before == forward_digest(model)
+
+
+def test_a_model_whose_macs_cannot_be_counted_says_so_before_anything_is_asked() -> None:
+    model, asked = built(Plain), Counting()
+    model.lock = threading.Lock()
+    with pytest.raises(ModelError, match=r"multiply-accumulates cannot be counted: TypeError: cannot pickle"):
+        sensitivity_scan(model, images(), sparsities=(0.5,), progress=asked)
+    assert 0 == asked.batches
+
+
+def test_a_model_without_parameters_is_refused() -> None:
+    with pytest.raises(ModelError, match="has no parameters"):
+        sensitivity_scan(nn.Flatten(), images())
 
 
 def test_adaptive_intervals_hold_the_exact_accuracy_and_are_narrow() -> None:
@@ -298,7 +332,9 @@ def test_a_module_that_answering_comes_to_need_counts_as_its_code() -> None:
         ({"confidence": 1.0}, ScanError, "confidence"),
         ({"within": -1}, ScanError, "-1"),
         ({"half_width": HalfWidth(points=0)}, ScanError, "half width"),
-        ({"batch_size": -1}, ScanError, "-1"),
+        ({"batch_size": 0}, ScanError, "at least 1, got 0"),
+        ({"seed": -1}, ScanError, "-1"),
+        ({"mode": "fast"}, UnknownNameError, "fast"),
     ],
 )
 def test_bad_input_is_named(settings: dict[str, object], error: type[PrunebenchError], said: str) -> None:
