@@ -80,8 +80,8 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def check_answers(model: nn.Module, data: ImageSet) -> None:
-    """Check on one image that `model` can be asked, and that its scores have a place for every label.
+def check_answers(model: nn.Module, data: ImageSet) -> int:
+    """The number of classes that `model` scores, from one image; it can be asked, and has a place for every label.
 
     Raises:
         DataError: no images, or a label beyond the scores.
@@ -105,6 +105,7 @@ def check_answers(model: nn.Module, data: ImageSet) -> None:
     highest = int(data.labels.max())
     if highest >= scores.shape[1]:
         raise DataError(f"labels go up to {highest}, the model has {scores.shape[1]} scores, for 0 and up")
+    return scores.shape[1]
 
 
 def _check_images(data: ImageSet) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from prunebench.errors import PlanError
-from prunebench.models import build_model
+from prunebench.models import build_model, model_names
 from prunebench.pruning import SparsityPlan
 from prunebench.runs import RUNS, Cited, DocumentedRun, documented_run
 
@@ -54,8 +54,9 @@ def read_table(path: Path) -> DocumentedRun:
     """A run from a TOML file; its sparsities are checked against its model.
 
     Raises:
-        PlanError: unreadable, a key that is unknown or of the wrong type, a sparsity not in [0, 1], a layer left out.
-        UnknownNameError: a layer or model that does not exist.
+        PlanError: unreadable, a key that is unknown or of the wrong type, a sparsity not in [0, 1], a layer left out,
+            or a model that prunebench does not build.
+        UnknownNameError: a layer that does not exist.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
@@ -67,6 +68,11 @@ def read_table(path: Path) -> DocumentedRun:
     if not isinstance(sparsity, dict) or not sparsity:
         raise PlanError(f"the table '{path}' has no [sparsity] section: expected \"layer name\" = sparsity lines")
     run = DocumentedRun(sparsity=_sparsities(sparsity), **_claims(path, content))
+    if run.model not in model_names():
+        raise PlanError(
+            f"the table '{path}' has an unknown model '{run.model}': expected one of {', '.join(model_names())} (for a "
+            "model of your own, read its [sparsity] in Python: docs/own-model.md)"
+        )
     with torch.device("meta"):  # names and shapes are enough
         model = build_model(run.model)
     SparsityPlan(run.sparsity).check_fits(model)

@@ -177,16 +177,15 @@ def keep_trials(request: Request, loaded: Loaded, trials: list[Trial], **results
     write_plan(record, request.json_file)
 
 
-def keep_plan(request: Request, loaded: Loaded | None, **results: Any) -> None:
-    """A plan that nothing was measured for, beside what its file keeps of a refinement: that may be hours of work."""
+def keep_plan(request: Request, loaded: Loaded | None, *, made_for: str | None, **results: Any) -> None:
+    """A plan without rounds, beside what its file keeps of a refinement of the model `made_for`: perhaps hours."""
     from prunebench.planning import PlanRecord, write_plan
 
     assert request.json_file is not None
-    digest = loaded.digest if loaded else None
     earlier = earlier_record(request)
     if earlier is None or not earlier.trials:
-        earlier = PlanRecord(base_digest=digest)
-    elif digest not in (None, earlier.base_digest):
+        earlier = PlanRecord(base_digest=made_for, settings=_settings(request, loaded) if loaded else "")
+    elif made_for != earlier.base_digest:
         raise _of_another_model(request)
     write_plan(earlier.model_copy(update={"measured": None, "finetuned": None, **results}), request.json_file)
 
@@ -234,4 +233,10 @@ def measured_on_test(
     predicted = None
     if curves and made.interaction:
         predicted = predicted_accuracy(curves, made.sparsity, made.interaction, base=base)
-    return {"base": base, "predicted": predicted, "measured": measured.accuracy, "finetuned": measured.finetuned}
+    return {
+        "base": base,
+        "predicted": predicted,
+        "measured": measured.accuracy,
+        "finetuned": measured.finetuned,
+        "tuned": request.finetune and request.rounds > 0,
+    }

@@ -117,7 +117,7 @@ def plan(**options: Any) -> None:
     from prunebench.errors import PlanError
     from prunebench.planning import Curves, Inventory, make_plan
     from prunebench.progress import ProgressBar
-    from prunebench.report.plans import cost_table, plan_accuracy_table, plan_table, trials_table
+    from prunebench.report.plans import cost_table, plan_table, trials_table
 
     check_targets({"--output": request.output, "--json": request.json_file}, inputs=_inputs(request))
     earlier_record(request)
@@ -160,15 +160,25 @@ def plan(**options: Any) -> None:
         count = len(loaded.choosing) if loaded else 0
         click.echo(f"\nMeasured on {count:,} {request.choose_on} images:\n")
         click.echo(trials_table(refinement.trials, elements=inventory.elements, best=refinement.best))
+    _show_accuracy(made, loaded, tested)
+    _write(request, made, loaded, refinement, tested, scan)
+    if refinement and refinement.best.kind == "base" and request.max_drop is not None:
+        click.echo(f"\nNo plan measured keeps within {request.max_drop:g} points: what is shown is the base model.")
+        sys.exit(1)
+    if missed := _missed(request, tested):
+        click.echo(f"\n{missed}")
+        sys.exit(0 if refinement else 1)  # a refined one was chosen to keep within it, on other images
+
+
+def _show_accuracy(made: Plan, loaded: Loaded | None, tested: dict[str, Any] | None) -> None:
+    from prunebench.report.plans import plan_accuracy_table
+
     if tested and loaded:
         click.echo(f"\n{plan_accuracy_table(**tested, images=_images(loaded))}")
     elif made.base_accuracy is not None:
         predicted = made.predicted_accuracy
         click.echo(f"\n{plan_accuracy_table(base=made.base_accuracy, predicted=predicted, images='scanned images')}")
-    _write(request, made, loaded, refinement, tested)
-    if refinement and refinement.best.kind == "base" and request.max_drop is not None:
-        click.echo(f"\nNo plan measured keeps within {request.max_drop:g} points: what is shown is the base model.")
-        sys.exit(1)
+        click.echo("\nPredicted as if layers did not disturb one another: --measure shows, and --refine corrects it.")
 
 
 def _inputs(request: Request) -> list[Path | None]:
@@ -214,15 +224,29 @@ def _check(request: Request) -> None:
 
 
 def _unused_limit(request: Request, inventory: Inventory, sparsity: dict[str, float]) -> str | None:
-    """That a plan stays far within its limit, which looks like a mistake and is none."""
+    """That a plan stays far within its limit, which looks like a mistake."""
     limit = limit_of(request, inventory)
     if limit is None:
         return None
     spent = inventory.percent(limit[0], inventory.kept(sparsity))
-    most = 100 * limit[1] / inventory.dense_total(limit[0])
+    unpruned = inventory.percent(limit[0], {layer.name: layer.nonzeros for layer in inventory.layers})
+    most = min(unpruned, 100 * limit[1] / inventory.dense_total(limit[0]))
     if spent > 0.95 * most:
         return None
-    return f"{spent:.2f} % of dense is enough: by these curves nothing is won between it and the limit of {most:.2f} %."
+    return (
+        f"It takes {spent:.2f} % of dense where {most:.2f} % is allowed: by these curves no candidate sparsities in "
+        "between lose less. A smaller --step makes more candidates."
+    )
+
+
+def _missed(request: Request, tested: dict[str, Any] | None) -> str | None:
+    """How what was measured fails to keep within --max-drop: of `optimal` alone, others mean each layer by itself."""
+    if request.max_drop is None or request.rule != "optimal" or tested is None:
+        return None
+    lost = tested["base"] - (tested["measured"] if tested["finetuned"] is None else tested["finetuned"])
+    if lost <= request.max_drop + 1e-9:
+        return None
+    return f"On these images the plan loses {lost:.2f} points, more than the {request.max_drop:g} of --max-drop."
 
 
 def _sparsity(request: Request, inventory: Inventory, curves: Curves | None, loaded: Loaded | None) -> dict[str, float]:
@@ -279,7 +303,12 @@ def _source(request: Request, scan: Scan | None) -> list[str]:
     least = f" --cost {request.cost}" if drop and request.rule == "optimal" else ""
     refined = f" --refine {request.rounds}" if request.rounds else ""
     searched = f" --search {request.search}" if request.search else ""
-    lines = [f"--rule {request.rule}{target}{drop}{least}{refined}{searched}"]
+    others = "".join(
+        f" --{name} {value:g}" for name, value, usual in _numbers(request) if value != usual and request.scan_file
+    )
+    flags = " --extrapolate" * request.extrapolate + " --finetune" * request.finetune
+    previous = f" --previous {request.previous}" if request.previous else ""
+    lines = [f"--rule {request.rule}{target}{drop}{least}{refined}{searched}{others}{flags}{previous}"]
     if scan and request.scan_file:
         lines.append(
             f"scan {request.scan_file.name}: model {scan.model_digest[:12]}, {scan.images:,} images of {scan.data}, "
@@ -288,18 +317,28 @@ def _source(request: Request, scan: Scan | None) -> list[str]:
     return lines
 
 
+def _numbers(request: Request) -> list[tuple[str, float, float]]:
+    """Options by name, with their values and defaults."""
+    from prunebench.planning.optimise import STEP
+
+    return [("step", request.step, STEP), ("caution", request.caution, 1.0)]
+
+
 def _write(
     request: Request,
     made: Plan,
     loaded: Loaded | None,
     refinement: Refinement | None,
     tested: dict[str, Any] | None,
+    scan: Scan | None,
 ) -> None:
     lines = list(made.source)
     if made.predicted_accuracy is not None:
         lines.append(f"predicted accuracy, on the scanned images: {made.predicted_accuracy:.2f} %")
     if tested and loaded:
-        lines.append(f"measured on {_images(loaded)}: {tested['measured']:.2f} %, base model {tested['base']:.2f} %")
+        finetuned = "" if tested["finetuned"] is None else f", fine-tuned {tested['finetuned']:.2f} %"
+        measured = f"{tested['measured']:.2f} %{finetuned}, base model {tested['base']:.2f} %"
+        lines.append(f"measured on {_images(loaded)}: {measured}")
     made = made.model_copy(update={"source": lines})
     if request.output:
         write_text(request.output, made.as_toml)
@@ -311,5 +350,6 @@ def _write(
         if refinement and loaded:
             keep_trials(request, loaded, with_earlier(request, loaded, refinement), **results)
         else:
-            keep_plan(request, loaded, **results)
+            made_for = loaded.digest if loaded else scan.model_digest if scan else None
+            keep_plan(request, loaded, made_for=made_for, **results)
         click.echo(f"Record: {request.json_file}")

@@ -148,7 +148,8 @@ def _counts_of_json(source: Path) -> tuple[list[LayerCount], str, str]:
 
     if holds_scan(source):
         scan = sound_scan(source)
-        return layer_counts(scan.layers), scan.model, f"{source.name}: weights {scan.model_digest[:12]} ({scan.origin})"
+        weights = f"weights {scan.model_digest[:12]}{f' ({scan.origin})' if scan.origin else ''}"
+        return layer_counts(scan.layers), scan.model, f"{source.name}: {weights}"
     found = collect(source)
     for case, reason in found.unusable.items():
         raise RecordError(f"cannot draw '{source}': {case}: {reason}")
@@ -182,8 +183,8 @@ def _sources(found: dict[str, Collected]) -> list[str]:
     """A line a dense checkpoint."""
     lines = {
         f"{record.checkpoints.origin}: weights {record.checkpoints.dense[:12]}; {record.data.name} "
-        f"{record.data.digest[:12]}, {record.dense_accuracy.images:,} test images; best epoch chosen on "
-        f"{record.finetuning.selected_on if record.finetuning else 'test'} images"
+        f"{record.data.digest[:12]}, {record.dense_accuracy.images:,} test images"
+        + (f"; best epoch chosen on {record.finetuning.selected_on} images" if record.finetuning else "")
         for side in found.values()
         for record in side.records.values()
     }

@@ -20,7 +20,7 @@ from prunebench.gate.verdicts import Status, Verdict
 from prunebench.measure import MIB
 from prunebench.pruning import pruned_count
 from prunebench.records import RunRecord
-from prunebench.runs import DocumentedRun
+from prunebench.runs import RUNS, DocumentedRun
 
 COURSE_MARGIN = 0.5
 """Points. Two fine-tunings of one checkpoint differ in about 3 % of the answers: twice the standard error of that
@@ -69,7 +69,8 @@ def check_record(record: RunRecord, run: DocumentedRun) -> list[Verdict]:
 
 def check_sizes(record: RunRecord, run: DocumentedRun) -> Iterator[Verdict]:
     """Nonzeros of every layer and in total, exactly; documented sizes to half of their last printed digit."""
-    hint = f"look closer with 'prunebench lint {run.name}' and 'prunebench run {run.name} --no-finetune'"
+    named = _as_named(run)
+    hint = f"look closer with 'prunebench lint {named}' and 'prunebench run {named} --no-finetune'"
     expected = dict(record.dense_nonzeros)
     for layer in record.layers:
         kept = layer.numel - pruned_count(layer.numel, run.sparsity[layer.name], name=layer.name)
@@ -136,6 +137,11 @@ def _documented_floor(record: RunRecord, best: Decimal, change: Decimal) -> Floo
     return Floor(dense + float(change) - CHANGE_MARGIN, rule)
 
 
+def _as_named(run: DocumentedRun) -> str:
+    """What the command line takes: a documented run's name, or the table's file, wherever it lies."""
+    return run.name if run.name in RUNS else f"{run.name}.toml"
+
+
 def _exact(run: DocumentedRun, check: str, expected: int, measured: int, hint: str) -> Verdict:
     return Verdict(
         run=run.name,
@@ -160,7 +166,7 @@ def _at_least(run: DocumentedRun, check: str, floor: Floor, measured: float) -> 
         measured=f"{measured:.2f}",
         shortfall=floor.percent - measured,
         rule=floor.rule,
-        hint=f"look closer with 'prunebench run {run.name}', which prints every epoch",
+        hint=f"look closer with 'prunebench run {_as_named(run)}', which prints every epoch",
         evidence={"floor_percent": floor.percent, "measured_percent": measured},
         smallest_effect="any accuracy under the floor",
     )

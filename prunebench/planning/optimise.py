@@ -6,10 +6,13 @@ The problem is the multiple-choice knapsack (Sinha, Zoltners, The Multiple-Choic
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -27,6 +30,9 @@ STEP = 0.01
 
 SHORTEST_STEP, LONGEST_STEP = 0.001, 0.5
 """A thousand candidates a layer take seconds, ten thousand minutes; a step over half leaves a layer one candidate."""
+
+SPREAD_GAP = 1e-2
+"""How near the least sum of squared sparsities is near enough: of many alike, the very least takes minutes to prove."""
 
 _ATTEMPTS = 20
 _ROUNDING = 1e-12  # of a sum of floats, relative to it
@@ -73,7 +79,10 @@ def optimal_plan(
 
     Candidates are the multiples of `step` from the base model's own sparsity of a layer to the end of its curve, the
     scanned points, and leaving the layer as it is. Where a curve rises again a higher sparsity is preferred to a lower
-    one that loses more; a rise above the base model counts as no loss, and never pays for a loss elsewhere.
+    one that loses more; a rise above the base model counts as no loss, and never pays for a loss elsewhere. Within a
+    limit, layers that lose nothing that the scan can tell give back what others need not: of plans of the least loss
+    the one with the least sum of squared sparsities. (At the end of its flat stretch a layer is near its edge, and
+    layers add up.)
 
     Raises:
         PlanError: the goal cannot be met, and says what can; or a step outside its range.
@@ -82,7 +91,8 @@ def optimal_plan(
     if not SHORTEST_STEP <= step <= LONGEST_STEP:
         allowed = f"[{SHORTEST_STEP}, {LONGEST_STEP}]"
         raise PlanError(f"the step between candidate sparsities must be in {allowed}, got {step}")
-    options = {name: frontier(layer_options(curves, name, goal.cost, interaction, step)) for name in curves.layers}
+    candidates = {name: layer_options(curves, name, goal.cost, interaction, step) for name in curves.layers}
+    options = {name: frontier(found) for name, found in candidates.items()}
     if goal.max_drop is not None:
         loss = loss_of(curves.base_accuracy - goal.max_drop, base=curves.base_accuracy, chance=curves.chance)
         if loss >= GUESSING:
@@ -92,7 +102,9 @@ def optimal_plan(
     else:
         assert goal.limit is not None, "a goal has one or the other"
         _check_reachable(curves, goal, {name: found[-1] for name, found in options.items()})
-        chosen = choose(options, minimise="term", limit=goal.limit - curves.inventory.others(goal.cost))
+        limit = goal.limit - curves.inventory.others(goal.cost)
+        chosen = choose(options, minimise="term", limit=limit)
+        chosen = choose(_as_good(candidates, chosen), minimise="term", limit=limit, gap=SPREAD_GAP)
     return {name: option.sparsity for name, option in chosen.items()}
 
 
@@ -119,10 +131,20 @@ def frontier(options: Sequence[Option]) -> list[Option]:
     return best[::-1]
 
 
+def _as_good(candidates: Mapping[str, Sequence[Option]], chosen: Mapping[str, Option]) -> dict[str, list[Option]]:
+    """The options that lose no more than the chosen ones, with the square of their sparsity for a term."""
+    return {
+        name: [replace(option, term=option.sparsity**2) for option in found if option.term <= chosen[name].term]
+        for name, found in candidates.items()
+    }
+
+
 def choose(
-    options: Mapping[str, Sequence[Option]], *, minimise: Literal["cost", "term"], limit: float
+    options: Mapping[str, Sequence[Option]], *, minimise: Literal["cost", "term"], limit: float, gap: float = 0.0
 ) -> dict[str, Option]:
     """One option for each layer, with the least sum of one of cost and term and at most `limit` of the other.
+
+    The least but for the share `gap` of it.
 
     Raises:
         PlanError: no choice stays within the limit.
@@ -131,7 +153,7 @@ def choose(
     fitting = _fitting(options, other, limit)
     allowed = limit
     for _ in range(_ATTEMPTS):
-        taken = _solve(fitting, minimise, other, allowed)
+        taken = _solve(fitting, minimise, other, allowed, gap)
         if taken is None:
             break
         excess = math.fsum(getattr(option, other) for option in taken) - limit
@@ -161,6 +183,7 @@ def _solve(
     goal: Literal["cost", "term"],
     bound: Literal["cost", "term"],
     limit: float,
+    gap: float,
 ) -> list[Option] | None:
     """The option taken of each layer, in order; None where nothing fits.
 
@@ -168,17 +191,33 @@ def _solve(
     """
     everything = [option for layer in options.values() for option in layer]
     goals, bounds = (np.array([getattr(option, of) for option in everything], dtype=float) for of in (goal, bound))
-    result = milp(
-        goals / (goals.max() or 1.0),
-        integrality=np.ones(len(everything)),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(_one_a_layer([len(layer) for layer in options.values()]), 1, 1),
-            LinearConstraint(bounds[np.newaxis, :] / (limit or 1.0), -np.inf, 1 if limit else 0),
-        ],
-        options={"mip_rel_gap": 0.0},
-    )
+    with _silent():
+        result = milp(
+            goals / (goals.max() or 1.0),
+            integrality=np.ones(len(everything)),
+            bounds=Bounds(0, 1),
+            constraints=[
+                LinearConstraint(_one_a_layer([len(layer) for layer in options.values()]), 1, 1),
+                LinearConstraint(bounds[np.newaxis, :] / (limit or 1.0), -np.inf, 1 if limit else 0),
+            ],
+            options={"mip_rel_gap": gap},
+        )
     return None if result.x is None else [everything[index] for index in np.flatnonzero(result.x > 0.5)]
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """HiGHS now and then prints a line for its own developers, past Python and whatever its options say."""
+    with contextlib.ExitStack() as undo:
+        with contextlib.suppress(OSError):  # no standard output, nothing to be kept from it
+            output = os.dup(1)
+            undo.callback(os.close, output)
+            if sys.stdout:
+                sys.stdout.flush()
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), 1)
+            undo.callback(os.dup2, output, 1)
+        yield
 
 
 def _one_a_layer(counts: Sequence[int]) -> csr_array:

@@ -93,16 +93,32 @@ class Plan(Part):
     def as_toml(self) -> str:
         """A sparsity table for `prunebench run` and `prunebench lint`; it prunes exactly the planned elements."""
         pruned = sum(layer.numel - layer.kept for layer in self.layers)
+        size = [f"size_percent = {100 * (self.elements - pruned) / self.elements:.2f}"]
+        if any(layer.base_nonzeros < layer.numel for layer in self.layers):
+            size = []  # a run measures percents of its own base model, which is smaller
         lines = [
-            *(f"# {line}" for line in ("Made by prunebench plan.", *self.source)),
-            f"model = {json.dumps(self.model)}",
-            f"source = {json.dumps(f'prunebench plan, rule {self.rule}')}",
-            f"size_percent = {100 * (self.elements - pruned) / self.elements:.2f}",
+            *(f"# {_in_a_line(line)}" for line in ("Made by prunebench plan.", *self.source)),
+            f"model = {_quoted(self.model)}",
+            f"source = {_quoted(f'prunebench plan, rule {self.rule}')}",
+            *size,
             "",
             "[sparsity]",
-            *(f"{json.dumps(layer.name)} = {layer.sparsity!r}" for layer in self.layers),
+            *(f"{_quoted(layer.name)} = {layer.sparsity!r}" for layer in self.layers),
         ]
         return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A TOML string: JSON's, but for what TOML does not take."""
+    return json.dumps(_encodable(text), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _in_a_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in _encodable(text))
+
+
+def _encodable(text: str) -> str:
+    return text.encode(errors="replace").decode()  # a file's name may hold bytes that are no text
 
 
 class PlanRecord(Part):

@@ -34,42 +34,49 @@ def plan_table(plan: Plan) -> str:
 
 def cost_table(plan: Plan, inventory: Inventory) -> str:
     """Nominal size, size in a sparse file and multiply-accumulates, beside the dense model's."""
+    dense_bytes, dense_macs = inventory.dense_total("size") / 8, inventory.dense_total("macs")
+    unit, size = ("MiB", 2**20) if dense_bytes >= 2**20 else ("KiB", 2**10)
+    macs_unit, macs, decimals = ("MMACs", 1e6, 1) if dense_macs >= 1e6 else ("kMACs", 1e3, 2)
     rows = [
-        [
-            "nominal size, MiB",
-            _mib(plan.nonzeros * 4),
-            _mib(inventory.dense_total("size") / 8),
-            f"{plan.size_percent:.2f}",
-        ],
-        ["sparse file, MiB", _mib(plan.file_bytes), _mib(inventory.dense_total("file")), f"{plan.file_percent:.2f}"],
-        [
-            "MMACs an image",
-            f"{plan.macs / 1e6:,.1f}",
-            f"{inventory.dense_total('macs') / 1e6:,.1f}",
-            f"{plan.macs_percent:.2f}",
-        ],
-    ]
+        [f"nominal size, {unit}", f"{plan.nonzeros * 4 / size:.2f}", f"{dense_bytes / size:.2f}",
+         f"{plan.size_percent:.2f}"],
+        [f"sparse file, {unit}", f"{plan.file_bytes / size:.2f}", f"{inventory.dense_total('file') / size:.2f}",
+         f"{plan.file_percent:.2f}"],
+        [f"{macs_unit} an image", f"{plan.macs / macs:,.{decimals}f}", f"{dense_macs / macs:,.{decimals}f}",
+         f"{plan.macs_percent:.2f}"],
+    ]  # fmt: skip
     return aligned_table(rows, headers=["", "plan", "dense", "% of dense"])
 
 
 def plan_accuracy_table(
-    *, base: float, predicted: float | None, measured: float | None = None, finetuned: float | None = None, images: str
+    *,
+    base: float,
+    predicted: float | None,
+    measured: float | None = None,
+    finetuned: float | None = None,
+    tuned: bool = False,
+    images: str,
 ) -> str:
-    """Accuracy of the base model and of the plan, predicted and measured, on the same images, in percent."""
+    """Accuracy of the base model and of the plan, predicted and measured, on the same images, in percent.
+
+    `tuned`: the prediction is of what fine-tuning reaches, as of a law that was fitted to fine-tuned models.
+    """
     columns = {"accuracy, %": images, "base model": f"{base:.2f}", "plan predicted": _percent(predicted)}
     if measured is not None:
         columns["plan measured"] = f"{measured:.2f}"
-        difference = NONE if predicted is None else f"{round(measured - predicted, 2) + 0.0:+.2f}"
-        columns["measured - predicted"] = difference
+        if not tuned:
+            columns["measured - predicted"] = _difference(measured, predicted)
     if finetuned is not None:
         columns["fine-tuned"] = f"{finetuned:.2f}"
+        if tuned:
+            columns["fine-tuned - predicted"] = _difference(finetuned, predicted)
     return aligned_table([list(columns.values())], headers=list(columns))
 
 
 def trials_table(trials: Sequence[Trial], *, elements: int, best: Trial) -> str:
     """What a refinement measured, in order: plans, and what a search found better than all before."""
     rows = []
-    for trial in _told(trials):
+    for trial in _told(trials, best):
         measured = trial.measured
         rows.append(
             [
@@ -96,14 +103,19 @@ def trial_line(trial: Trial) -> str:
     return f"{trial.kind}{number}: {trial.nonzeros:,} nonzeros, {trial.measured.accuracy:.2f} %{predicted}{finetuned}"
 
 
-def _told(trials: Sequence[Trial]) -> list[Trial]:
-    """All but the probes, and of the search only what was better than everything before it."""
+def _told(trials: Sequence[Trial], best: Trial) -> list[Trial]:
+    """All but the probes, and of the search only what was better than everything before it; the best in any case."""
     told: list[Trial] = []
     for trial in trials:
-        best = max((earlier.measured.score for earlier in told if earlier.kind != "base"), default=-math.inf)
-        if trial.kind in {"base", "start", "plan"} or (trial.kind == "search" and trial.measured.score > best):
+        score = max((earlier.measured.score for earlier in told if earlier.kind != "base"), default=-math.inf)
+        better = trial.kind == "search" and trial.measured.score > score
+        if better or trial.kind in {"base", "start", "plan"} or trial.sparsity == best.sparsity:
             told.append(trial)
     return told
+
+
+def _difference(measured: float, predicted: float | None) -> str:
+    return NONE if predicted is None else f"{round(measured - predicted, 2) + 0.0:+.2f}"
 
 
 def _points(drop: float | None) -> str:
@@ -112,7 +124,3 @@ def _points(drop: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f}"
-
-
-def _mib(size_bytes: float) -> str:
-    return f"{size_bytes / 2**20:.2f}"

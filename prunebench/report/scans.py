@@ -30,11 +30,12 @@ def scan_heading(scan: Scan) -> str:
         "decision": f"asked until it was known, at {100 * scan.confidence:g} % a layer, which sparsity loses at most "
         f"{scan.within} points",
     }[scan.mode]
-    size = "" if scan.nonzeros == scan.elements else f", {100 * scan.nonzeros / scan.elements:.2f} % nonzero"
+    size = "" if scan.nonzeros == scan.elements else f"{100 * scan.nonzeros / scan.elements:.2f} % nonzero"
+    about = f" ({', '.join(filter(None, (scan.origin, size)))})" if scan.origin or size else ""
     saved = f", {100 * scan.images_saved:.0f} % of the images saved" if scan.images_saved else ""
     return "\n".join(
         (
-            f"sensitivity of {scan.model} {scan.model_digest[:8]} ({scan.origin}{size}) on {scan.images:,} images of "
+            f"sensitivity of {scan.model} {scan.model_digest[:8]}{about} on {scan.images:,} images of "
             f"{scan.data}, {scan.precision}: {scan.base_accuracy:.2f} % as it is",
             f"{asked}; {scan.images_answered:,} answers{saved}; {WAYS[scan.recomputed]}; {scan.seconds:.0f} s",
             "torch {torch}, {device}, {cpu}, {threads} threads".format_map(scan.environment),
@@ -92,7 +93,7 @@ def scan_baseline_text(baseline: ScanBaseline) -> str:
         *approval_rows(baseline),
         ["recorded", f"{scan.created}, revision {scan.revision or 'unknown'}, {scan.seconds:.1f} s"],
         ["data", f"{scan.data}, {scan.data_digest}"],
-        ["base weights", f"{scan.origin}, {scan.model_digest}"],
+        ["base weights", ", ".join(filter(None, (scan.origin, scan.model_digest)))],
         ["environment", ", ".join(f"{name} {value}" for name, value in scan.environment.items())],
     ]
     about = tabulate(rows, tablefmt="plain", disable_numparse=True)

@@ -1,7 +1,7 @@
 """`Scan` and its JSON: accuracy with one layer pruned at a time. How it is measured lives beside it.
 
 History of the format: version 1, first; 2, images drawn by the base model's doubts: `base_doubts`, `lost_share`,
-`gained_share`, `drawing_error`.
+`gained_share`, `drawing_error`; 3, `classes`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from prunebench.documents import (
 from prunebench.errors import UnknownNameError
 from prunebench.files import write_text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
-MIGRATIONS: Migrations = {1: lambda content: content}
-"""What turns a scan of a version into one of the next. What version 2 added may be absent."""
+MIGRATIONS: Migrations = {1: lambda content: content, 2: lambda content: content}
+"""What turns a scan of a version into one of the next. What later versions added may be absent."""
 
 SPARSITIES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Source: the documented runs."""
@@ -110,6 +110,7 @@ class Scan(Part):
             ones that came of them.
         elements, nonzeros: over all parameters of the base model, batch norm and bias included.
         images, base_correct, base_bits: number of images, and the base model's answers.
+        classes: that the model has scores for; None in older scans.
         base_doubts: one byte an image in base64: 255 where the base model's two likeliest classes are equally likely, 0
             where it is sure of one. An adaptive scan or a decision asks the first sooner. None in older scans.
         layers: every prunable parameter in the model's order, also those not scanned.
@@ -117,7 +118,7 @@ class Scan(Part):
         seconds: wall-clock time; of the last part only, where the scan was resumed.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     created: str
     model: str
     model_digest: Digest
@@ -137,6 +138,7 @@ class Scan(Part):
     elements: Count
     nonzeros: Count
     images: Annotated[int, Field(gt=0)]
+    classes: Annotated[int, Field(gt=0)] | None = None
     base_correct: Count
     base_bits: str
     base_doubts: str | None = None

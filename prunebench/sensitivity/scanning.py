@@ -82,7 +82,7 @@ def sensitivity_scan(
         DataError, ModelError: the model cannot be asked about these images.
     """
     started = time.perf_counter()
-    check_answers(model, data)
+    classes = check_answers(model, data)
     half_width = half_width or HalfWidth()
     rule = rule_of(mode, half_width, within, confidence)
     if seed < 0:
@@ -141,6 +141,7 @@ def sensitivity_scan(
         elements=sum(parameter.numel() for parameter in model.parameters()),
         nonzeros=sum(nonzeros(model).values()),
         images=len(data),
+        classes=classes,
         base_correct=int(base.answers.sum()),
         base_bits=packed(base.answers == 1),
         base_doubts=packed_doubts(base.doubts),

@@ -76,9 +76,16 @@ def make_scan(
     )
 
 
-def make_curves(accuracies: Mapping[str, Mapping[float, float]], *, numel: int = 100, base: float = 90.0) -> Curves:
+def make_curves(
+    accuracies: Mapping[str, Mapping[float, float]],
+    *,
+    numel: int = 100,
+    base: float = 90.0,
+    nonzeros: Mapping[str, int] | None = None,
+) -> Curves:
     """Curves of layers of (10, numel / 10) elements each."""
-    return Curves.of_scan(make_scan(dict.fromkeys(accuracies, (10, numel // 10)), accuracies, base=base))
+    shapes = dict.fromkeys(accuracies, (10, numel // 10))
+    return Curves.of_scan(make_scan(shapes, accuracies, base=base, nonzeros=nonzeros))
 
 
 def vgg_scan(

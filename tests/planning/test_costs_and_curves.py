@@ -111,3 +111,9 @@ def test_of_images_drawn_by_doubt_caution_takes_the_shares_of_all_and_the_error_
     assert pytest.approx(error) == standard_error(point, images=10_000)
     curve = Curves.of_scan(scan.model_copy(update={"points": [point]}), caution=1)["a"]
     assert pytest.approx(90.0 - 7.0 - error) == curve.cautious_at(0.5)
+
+
+def test_chance_is_that_of_the_classes_whatever_layer_comes_last() -> None:
+    scan = make_scan({"head": (10, 8), "body": (2, 8)}, {})
+    assert 50 == Curves.of_scan(scan).chance, "an older scan does not know"
+    assert 10 == Curves.of_scan(scan.model_copy(update={"classes": 10})).chance

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +22,7 @@ from prunebench.planning import (
     frontier,
     layer_options,
     optimal_plan,
+    optimise,
     predicted_accuracy,
 )
 
@@ -120,6 +123,23 @@ def test_the_two_goals_are_each_others_reverse() -> None:
 def test_a_layer_that_loses_nothing_is_pruned_to_the_end_of_its_curve() -> None:
     curves = make_curves({"a": dict.fromkeys(GRID, 90.0), "b": dict.fromkeys(GRID, 50.0)})
     assert {"a": 0.9, "b": 0.0} == optimal_plan(curves, Goal(max_drop=0))
+
+
+def test_within_a_limit_layers_that_lose_nothing_give_back_what_is_not_needed() -> None:
+    flat = dict.fromkeys(GRID, 90.0)
+    curves = make_curves({"a": flat, "b": flat})
+    assert {"a": 0.3, "b": 0.3} == optimal_plan(curves, Goal(limit=32 * 140))
+    assert {"a": 0.0, "b": 0.0} == optimal_plan(curves, Goal(limit=32 * 200))
+
+
+def test_the_solver_says_nothing_on_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    curves = make_curves({name: {0.3: 89.9, 0.5: 89.7, 0.7: 80, 0.9: 12.5} for name in "abcd"})
+    with optimise._silent():
+        os.write(1, b"from outside Python")
+    for drop in range(30):
+        optimal_plan(curves, Goal(max_drop=drop))
+    sys.stdout.write("said\n")
+    assert "said\n" == capfd.readouterr().out
 
 
 def test_where_a_curve_recovers_the_higher_sparsity_is_taken() -> None:

@@ -143,9 +143,10 @@ def test_every_rule_writes_a_table_that_can_be_read(scan_file: Path, tmp_path: P
 
 
 def test_a_limit_that_does_not_bind_is_no_riddle(scan_file: Path) -> None:
-    assert "is enough" not in call("--scan", scan_file, "--size", 29).output
-    slack = call("--scan", scan_file, "--size", 120).output
-    assert "% of dense is enough: by these curves nothing is won between it and the limit of 120.00 %." in slack
+    for size in (29, 120):
+        assert "smaller --step" not in call("--scan", scan_file, "--size", size).output
+    slack = call("--scan", scan_file, "--size", 75, "--step", 0.5).output
+    assert "of dense where 75.00 % is allowed: by these curves no candidate sparsities in between lose less." in slack
 
 
 def test_sparsities_are_not_compounded_twice(scan_file: Path, tmp_path: Path) -> None:
@@ -230,6 +231,18 @@ def test_predicted_stands_beside_measured(tiny: Callable[..., Result]) -> None:
     assert "200 test images" in result.output
 
 
+def test_a_plan_that_is_measured_to_lose_more_than_asked_says_so(tiny: Callable[..., Result], tmp_path: Path) -> None:
+    scan = read_scan(tmp_path / "tiny.json")
+    flat = [point.model_copy(update={"accuracy": scan.base_accuracy, "lost": 0, "gained": 0}) for point in scan.points]
+    write_scan(scan.model_copy(update={"points": flat}), tmp_path / "tiny.json")
+    unmeasured = tiny("--max-drop", 1)
+    assert 0 == unmeasured.exit_code, unmeasured.output
+    assert "Predicted as if layers did not disturb one another" in unmeasured.output
+    result = tiny("--max-drop", 1, "--measure")
+    assert 1 == result.exit_code, result.output
+    assert "points, more than the 1 of --max-drop." in result.output
+
+
 def test_images_that_plans_were_chosen_by_are_not_reported(tiny: Callable[..., Result]) -> None:
     result = tiny("--size", 50, "--refine", 1, "--choose-on", "test", "--images", 80)
     assert 0 == result.exit_code, result.output
@@ -275,6 +288,29 @@ def test_a_plan_without_measurements_keeps_those_of_its_file(tiny: Callable[...,
     after = read_plan(tmp_path / "r.json")
     assert before.plan != after.plan
     assert (before.trials, before.base_digest, before.settings) == (after.trials, after.base_digest, after.settings)
+
+
+def test_a_file_keeps_one_model(scan_file: Path, tiny: Callable[..., Result], tmp_path: Path) -> None:
+    tiny("--size", 40, "--refine", 1, "--images", 100, "--json", tmp_path / "r.json")
+    before = (tmp_path / "r.json").read_bytes()
+    other = call("--scan", scan_file, "--size", 40, "--json", tmp_path / "r.json")
+    assert_one_clear_line(other, "of another model")
+    assert before == (tmp_path / "r.json").read_bytes()
+    call("--scan", scan_file, "--size", 40, "--json", tmp_path / "new.json")
+    assert read_scan(scan_file).model_digest == read_plan(tmp_path / "new.json").base_digest
+
+
+def test_what_fine_tuning_reaches_stands_beside_its_prediction(tiny: Callable[..., Result], tmp_path: Path) -> None:
+    result = tiny("--size", 30, "--refine", 1, "--finetune", "--images", 100, "--output", tmp_path / "t.toml")
+    assert 0 == result.exit_code, result.output
+    assert "fine-tuned - predicted" in result.output
+    assert "measured - predicted" not in result.output
+    table = (tmp_path / "t.toml").read_text()
+    assert ", fine-tuned " in table
+    assert "--refine 1 --finetune" in table
+    result = tiny("--size", 30, "--measure", "--finetune", "--json", tmp_path / "m.json")
+    assert "measured - predicted" in result.output
+    assert "seed 0" in read_plan(tmp_path / "m.json").settings
 
 
 def test_fine_tuning_between_rounds_is_measured(tiny: Callable[..., Result], tmp_path: Path) -> None:

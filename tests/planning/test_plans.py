@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,10 +76,37 @@ def test_the_cost_table_is_in_mib_and_mmacs() -> None:
     assert "605.8" == lines[4].split()[-2]
 
 
+def test_the_costs_of_a_small_model_are_in_smaller_units() -> None:
+    curves = make_curves({"a": {0.5: 80.0}})
+    lines = cost_table(make_plan("uniform", {"a": 0.5}, curves.inventory, model="m"), curves.inventory).splitlines()
+    assert "nominal size, KiB 0.20 0.39 50.00" == " ".join(lines[2].split())
+    assert "kMACs an image 0.05 0.10 50.00" == " ".join(lines[4].split())
+
+
+def test_a_table_is_toml_whatever_names_hold() -> None:
+    inventory = make_curves({"a": {0.5: 80.0}}).inventory
+    lines = ["two\nlines", "a bell \a", "no text \udce9"]
+    plan = make_plan("uniform", {"a": 0.5}, inventory, model='a "sign" \U0001f6a6 \x7f\n', source=lines)
+    assert ('a "sign" \U0001f6a6 \x7f\n', {"a": 0.5}) == (
+        tomllib.loads(plan.as_toml)["model"],
+        tomllib.loads(plan.as_toml)["sparsity"],
+    )
+
+
+def test_a_table_for_a_pruned_model_claims_no_size_in_percent_of_the_dense_one() -> None:
+    layers = {"a": {0.5: 80.0}}
+    for nonzeros, claimed in ((100, True), (60, False)):
+        inventory = make_curves(layers, nonzeros={"a": nonzeros}).inventory
+        table = make_plan("uniform", {"a": 0.5}, inventory, model="m").as_toml
+        assert claimed == ("size_percent" in table)
+
+
 def test_the_accuracy_table_shows_the_difference_once_measured() -> None:
     assert "measured" not in plan_accuracy_table(base=90.0, predicted=80.0, images="scanned")
     table = plan_accuracy_table(base=90.0, predicted=80.0, measured=78.5, finetuned=89.0, images="test")
     assert ["test", "90.00", "80.00", "78.50", "-1.50", "89.00"] == table.splitlines()[-1].split()
+    table = plan_accuracy_table(base=90, predicted=88, measured=78.5, finetuned=89, tuned=True, images="test")
+    assert ["test", "90.00", "88.00", "78.50", "89.00", "+1.00"] == table.splitlines()[-1].split()
 
 
 def test_of_a_search_only_what_helped_is_told() -> None:
@@ -89,3 +117,5 @@ def test_of_a_search_only_what_helped_is_told() -> None:
     lines = trials_table(trials, elements=100, best=trials[-1]).splitlines()[2:]
     assert ["base", "plan", "search"] == [line.split()[0] for line in lines]
     assert "best" == lines[-1].split()[-1]
+    lines = trials_table(trials, elements=100, best=trials[2]).splitlines()[2:]
+    assert ["probe", "best"] == [lines[2].split()[0], lines[2].split()[-1]]

@@ -161,8 +161,8 @@ def test_curves_are_the_points_of_the_scan_after_the_base_model() -> None:
     scan = make_scan(sparsity=0.5)
     for axes, layer in zip(sensitivity_figure({"scan": scan}).axes, scan.layers, strict=True):
         x, y = line(axes, "scan").get_data()
-        assert [0.4, 0.5, 0.6, 0.8] == list(x)
-        points = {point.sparsity: point.accuracy for point in scan.curve(layer.name)}
+        assert [0.5, 0.6, 0.8] == list(x), "0.4 is below what was pruned before"
+        points = {point.sparsity: point.accuracy for point in scan.curve(layer.name) if point.sparsity > 0.5}
         assert sorted({**points, 0.5: scan.base_accuracy}.items()) == list(zip(x, y, strict=True))
         assert [scan.base_accuracy] * 2 == list(line(axes, "scan base").get_ydata())
 
@@ -220,6 +220,11 @@ def test_two_scans_lie_over_each_other_with_a_legend_and_the_floor_asked_for() -
 
 def test_the_axis_can_begin_near_the_floor() -> None:
     assert 80.0 == sensitivity_figure({"scan": make_scan()}, lowest=80.0).axes[0].get_ylim()[0]
+
+
+def test_an_axis_that_begins_above_what_is_drawn_is_refused() -> None:
+    with pytest.raises(PlotError, match=r"--lowest must be below .* 90.00 %, got 100"):
+        sensitivity_figure({"scan": make_scan()}, lowest=100.0)
 
 
 def test_layers_that_were_not_scanned_are_counted_and_have_no_panel() -> None:

@@ -357,7 +357,7 @@ def test_a_scan_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
-    [('"images": 90', '"images": 91', "edited"), ('"schema_version": 2', '"schema_version": 3', "upgrade")],
+    [('"images": 90', '"images": 91', "edited"), ('"schema_version": 3', '"schema_version": 4', "upgrade")],
 )
 def test_a_scan_that_was_edited_or_is_newer_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
     path = tmp_path / "scan.json"

@@ -109,7 +109,9 @@ def _draw_layer(axes: Axes, entry: _Shown, layer: str, *, number: int) -> None:
     if not (points := entry.scan.curve(layer)):
         return
     base = entry.scan.base_accuracy
-    start = (entry.scan.layer(layer).sparsity, base, base, base)
+    own = entry.scan.layer(layer).sparsity
+    start = (own, base, base, base)
+    points = [point for point in points if point.sparsity > own]  # below it nothing was pruned
     answered = [point for point in points if point.images]
     rows = sorted([start, *((point.sparsity, point.accuracy, point.low, point.high) for point in answered)])
     sparsity, accuracy, low, high = zip(*rows, strict=True)
@@ -153,7 +155,9 @@ def _set_limits(axes: Axes, shown: list[_Shown], *, floor: float | None, lowest:
     points = [point for entry in shown for point in entry.scan.points if point.images]
     bases = [entry.scan.base_accuracy for entry in shown] + ([] if floor is None else [floor])
     top = max([*bases, *(point.high for point in points)])
-    bottom = min([*bases, *(point.low for point in points)]) if lowest is None else min(lowest, *bases)
+    if lowest is not None and lowest >= min(bases):
+        raise PlotError(f"--lowest must be below the lines that are drawn, {min(bases):.2f} %, got {lowest:g}")
+    bottom = min([*bases, *(point.low for point in points)]) if lowest is None else lowest
     room = 0.06 * max(top - bottom, 1.0)
     axes.set_ylim(bottom - (room if lowest is None else 0), top + room)
     scanned = {point.layer for entry in shown for point in entry.scan.points}
@@ -210,7 +214,7 @@ def _caption(scans: Mapping[str, Scan], layers: Mapping[str, ScannedLayer]) -> C
 def _source(name: str, scan: Scan) -> str:
     zero = 100 * (1 - scan.nonzeros / scan.elements)
     return (
-        f"{name}: weights {scan.model_digest[:12]} ({scan.origin}), {zero:.1f} % sparse; "
+        f"{name}: weights {scan.model_digest[:12]}{f' ({scan.origin})' if scan.origin else ''}, {zero:.1f} % sparse; "
         f"data {scan.data_digest[:12]}; {scan.mode} scan in {scan.precision}, {len(scan.points)} points, "
         f"{scan.images_answered:,} answers"
     )
