@@ -122,7 +122,7 @@ def test_a_wrong_size_fails_with_benchmarking_on_off_or_saved(
     assert 1 == done.returncode, done.stdout
     assert "1 failed, 1 passed" in done.stdout
     assert "FAIL wrong: size, MiB: 15.8534, expected 15.86" in done.stdout
-    assert "look closer with 'prunebench lint wrong" in done.stdout
+    assert "look closer with 'prunebench lint TABLE.toml'" in done.stdout
 
 
 def test_a_saved_benchmark_carries_sizes(untrained_checkpoint: Path, tmp_path: Path) -> None:
