@@ -44,8 +44,10 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, one_thre
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/own-model.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert 3 == len(blocks)
-    pytester.makepyfile(test_pruned="\n\n".join(blocks))
+    *tests, planned = blocks
+    assert 3 == len(tests)
+    pytester.makepyfile(test_pruned="\n\n".join(tests))
+    pytester.makepyfile(planned=f"from prunebench.runs import DocumentedRun\n{planned}\nprint(sorted(RUN.sparsity))")
     pytester.makepyfile(mine=MINE)
     pytester.makepyfile(mine_parts=MINE.partition("def answers")[0])
     pytester.run(
@@ -63,9 +65,13 @@ def test_the_page_works_from_the_first_record_to_a_change(project: pytest.Pytest
     for record in collect(records).records.values():
         write_baseline(make_baseline(record), project.path / "baselines")
     (scan,) = (records / "scans" / "signs").iterdir()
-    for arguments in (("plot", "sensitivity", scan, "-o", "s.png"), ("plan", "--scan", scan, "--max-drop", 2)):
+    for arguments in (
+        ("plot", "sensitivity", scan, "-o", "s.png"),
+        ("plan", "--scan", scan, "--max-drop", 2, "--output", "table.toml"),
+    ):
         done = CliRunner().invoke(main, [str(argument) for argument in arguments])
         assert 0 == done.exit_code, done.output
+    project.run("python", "planned.py").stdout.fnmatch_lines(["*'0.weight', '4.weight'*"])
 
     at = datetime.now(UTC).isoformat(timespec="seconds")
     approval = Approval(by="Somebody <some@body.example>", at=at, reason="first", replaced=None)
