@@ -1,7 +1,8 @@
 """The best plan the curves allow: an integer program that gives each layer one of its candidate sparsities.
 
 The problem is the multiple-choice knapsack (Sinha, Zoltners, The Multiple-Choice Knapsack Problem, 1979). scipy's
-`milp` (HiGHS, branch and bound) solves it to the optimum.
+`milp` (HiGHS, branch and bound) solves it to the optimum, but for a millionth of the largest term or cost, its own
+tolerance.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ def choose(
 ) -> dict[str, Option]:
     """One option for each layer, with the least sum of one of cost and term and at most `limit` of the other.
 
-    The least but for the share `gap` of it.
+    It may be over the least by the share `gap` of it.
 
     Raises:
         PlanError: no choice stays within the limit.
