@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from prunebench.cli.options import FiniteRange, shared
 from prunebench.cli.plan_request import FROM_WEIGHTS, TARGETS, Request, goal_of, limit_of
@@ -167,7 +168,8 @@ def plan(**options: Any) -> None:
         sys.exit(1)
     if missed := _missed(request, tested):
         click.echo(f"\n{missed}")
-        sys.exit(0 if refinement else 1)  # a refined one was chosen to keep within it, on other images
+        if not refinement:  # which chose what keeps within it, on other images
+            sys.exit(1)
 
 
 def _show_accuracy(made: Plan, loaded: Loaded | None, tested: dict[str, Any] | None) -> None:
@@ -303,9 +305,9 @@ def _source(request: Request, scan: Scan | None) -> list[str]:
     least = f" --cost {request.cost}" if drop and request.rule == "optimal" else ""
     refined = f" --refine {request.rounds}" if request.rounds else ""
     searched = f" --search {request.search}" if request.search else ""
-    others = "".join(
-        f" --{name} {value:g}" for name, value, usual in _numbers(request) if value != usual and request.scan_file
-    )
+    origin = click.get_current_context().get_parameter_source
+    given = [name for name in ("step", "caution") if origin(name) is ParameterSource.COMMANDLINE]
+    others = "".join(f" --{name} {getattr(request, name):g}" for name in given)
     flags = " --extrapolate" * request.extrapolate + " --finetune" * request.finetune
     previous = f" --previous {request.previous}" if request.previous else ""
     lines = [f"--rule {request.rule}{target}{drop}{least}{refined}{searched}{others}{flags}{previous}"]
@@ -315,13 +317,6 @@ def _source(request: Request, scan: Scan | None) -> list[str]:
             f"base accuracy {scan.base_accuracy:.2f} %"
         )
     return lines
-
-
-def _numbers(request: Request) -> list[tuple[str, float, float]]:
-    """Options by name, with their values and defaults."""
-    from prunebench.planning.optimise import STEP
-
-    return [("step", request.step, STEP), ("caution", request.caution, 1.0)]
 
 
 def _write(

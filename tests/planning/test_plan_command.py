@@ -308,7 +308,9 @@ def test_what_fine_tuning_reaches_stands_beside_its_prediction(tiny: Callable[..
     table = (tmp_path / "t.toml").read_text()
     assert ", fine-tuned " in table
     assert "--refine 1 --finetune" in table
-    result = tiny("--size", 30, "--measure", "--finetune", "--json", tmp_path / "m.json")
+    assert "--step" not in table
+    result = tiny("--size", 30, "--measure", "--finetune", "--step", 0.02, "--json", tmp_path / "m.json")
+    assert "--step 0.02" in read_plan(tmp_path / "m.json").plan.source[0]
     assert "measured - predicted" in result.output
     assert "seed 0" in read_plan(tmp_path / "m.json").settings
 
