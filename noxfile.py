@@ -1,4 +1,4 @@
-"""Sessions: tests, benchmarks, lint and types. `nox -s tests` takes one; `nox` takes all but the torch matrix."""
+"""Sessions: tests, benchmarks, lint and types. `nox -s NAME` takes one; `nox` all but `torch_versions` and `speed`."""
 
 import nox
 
@@ -34,7 +34,14 @@ def speed(session: nox.Session) -> None:
 def torch_versions(session: nox.Session, torch: str) -> None:
     """Run the default benchmarks on one torch version each: what a pruned model loses from one to the next."""
     session.install(f"torch=={torch}", "-e", ".")
-    session.run("pytest", "benchmarks/", f"--benchmark-save=torch-{torch}", *session.posargs)
+    cache = session.cache_dir.absolute() / "prunebench"  # one dense model for all, which no other session then finds
+    session.run(
+        "pytest",
+        "benchmarks/",
+        f"--benchmark-save=torch-{torch}",
+        *session.posargs,
+        env={"PRUNEBENCH_CACHE": str(cache)},
+    )
 
 
 @nox.session

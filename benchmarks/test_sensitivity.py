@@ -30,7 +30,7 @@ def test_sensitivity(
         sensitivity_scan,
         args=(setting.dense.model, _images(setting)),
         kwargs={
-            "sparsities": SPARSITIES if setting.budget.full else QUICK_SPARSITIES,
+            "sparsities": SPARSITIES if setting.budget.name == "full" else QUICK_SPARSITIES,
             "model_name": setting.workload.model,
             "data_name": setting.data.name,
             "origin": setting.dense.origin,
@@ -52,5 +52,5 @@ def test_sensitivity(
 
 def _images(setting: Setting) -> ImageSet:
     """All test images, or some drawn from them: class folders come class by class, so the first are of one class."""
-    limit = None if setting.budget.full else QUICK_IMAGES.get(setting.workload.name)
+    limit = None if setting.budget.name == "full" else QUICK_IMAGES.get(setting.workload.name)
     return images_to_scan(setting.data, on="test", limit=limit, seed=0)

@@ -11,13 +11,18 @@ import torch
 
 
 def exact_fingerprint(device: torch.device) -> dict[str, str | int]:
-    """What the bytes of a result may depend on: build, instruction set or GPU, threads."""
+    """What the bytes of a result may depend on: build, processor or GPU, threads.
+
+    The processor's name too: libraries choose kernels by more than its instruction set.
+    """
     fingerprint: dict[str, str | int] = {
         "torch": str(torch.__version__),
         "device": device_name(device),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }
+    if device.type == "cpu":
+        fingerprint["cpu"] = cpu_name()
     if device.type == "cuda":
         fingerprint["cuda"] = str(torch.version.cuda)
         fingerprint["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]

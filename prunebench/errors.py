@@ -3,6 +3,7 @@
     PrunebenchError
     ├── UnknownNameError    a run, layer, workload, model, ... that does not exist
     ├── PlanError           a sparsity plan that cannot be applied: a bad sparsity, a missing layer, NaN weights
+    ├── ModelError          a model that cannot be copied, or does not answer images with scores
     ├── MaskError           masks that do not fit a model, or a pruned weight that is not zero
     ├── CheckpointError     a checkpoint that cannot be read, or of another architecture
     ├── DataError           a data set that cannot be used

@@ -84,7 +84,7 @@ def check_answers(model: nn.Module, data: ImageSet) -> int:
     """The number of classes that `model` scores, from one image; it can be asked, and has a place for every label.
 
     Raises:
-        DataError: no images, or a label beyond the scores.
+        DataError: no images, or a label below 0 or beyond the scores.
         ModelError: weights that are not float32, a model that fails on an image, or does not answer with scores.
     """
     _check_images(data)
@@ -102,7 +102,9 @@ def check_answers(model: nn.Module, data: ImageSet) -> int:
     if not isinstance(scores, Tensor) or scores.dim() != 2 or not scores.is_floating_point():
         got = f"a tensor {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
         raise ModelError(f"the model answers one image with {got}: expected scores, a float tensor (1, classes)")
-    highest = int(data.labels.max())
+    lowest, highest = int(data.labels.min()), int(data.labels.max())
+    if lowest < 0:
+        raise DataError(f"labels begin at {lowest}: expected 0 and up")
     if highest >= scores.shape[1]:
         raise DataError(f"labels go up to {highest}, the model has {scores.shape[1]} scores, for 0 and up")
     return scores.shape[1]
@@ -146,6 +148,6 @@ def evaluate(
                 progress(min(len(predictions) * batch_size, len(data)), len(data))
         answered = torch.cat(predictions).cpu()  # waits for the device
         usable = torch.cat(finite).cpu()
-        loss = float(torch.stack(losses).double().sum()) / len(data)
+        loss = float(torch.stack(losses).cpu().double().sum()) / len(data)  # not every device has doubles
     correct = (answered == data.labels.cpu()) & usable
     return Evaluation(predictions=answered, correct=correct, loss=loss, seconds=time.perf_counter() - start)

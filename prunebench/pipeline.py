@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from prunebench.data import Dataset, ImageSet, split_validation
 from prunebench.devices import Precision, model_device, wait_for
 from prunebench.environment import environment
-from prunebench.errors import DataError, ModelError
+from prunebench.errors import DataError, ModelError, first_line
 from prunebench.evaluation import Evaluation, check_answers, evaluate
 from prunebench.files import cache_folder
 from prunebench.layout import lay_out_
@@ -150,7 +150,10 @@ def own_setting(
             "the model cannot be copied: it computes a weight before each pass, as torch.nn.utils.prune and "
             "torch.nn.utils.weight_norm do: make it final first, by prune.remove or remove_weight_norm"
         ) from error
+    except Exception as error:  # what the model holds may raise anything
+        raise ModelError(f"the model cannot be copied: {first_line(error)}") from error
     check_answers(own, data.test)
+    count_macs(own, tuple(data.test.images.shape[1:]))  # type: ignore[arg-type]  # now, not after fine-tuning
     workload = Workload(
         name=data.name,
         summary=data.origin,
@@ -158,7 +161,7 @@ def own_setting(
         load=lambda _path, _progress: data,
         dense_protocol=protocol,
         trains_itself=False,
-        budgets={budget: Budget(name=budget, protocol=protocol, documented_epochs=False, full=False)},
+        budgets={budget: Budget(name=budget, protocol=protocol, documented_epochs=False)},
     )
     device, digest = model_device(model), state_digest(model.state_dict())
     dense = DenseModel(model=lay_out_(own, data.test), origin=origin, digest=digest)
@@ -198,11 +201,14 @@ def execute(
     *,
     finetune: bool = True,
     save: Path | None = None,
+    keep: Callable[[RunRecord], object] | None = None,
     progress: Progress | None = None,
 ) -> RunRecord:
     """Execute one run from the dense model to its record.
 
-    `save` is where the weights go, as safetensors: the best epoch's, or the pruned ones without fine-tuning.
+    Args:
+        save: where the weights go, as safetensors: the best epoch's, or the pruned ones without fine-tuning.
+        keep: called with the record while fine-tuning can still be taken up: where it raises, no epoch is lost.
 
     Raises:
         PlanError, UnknownNameError: the run's table does not fit the workload's model.
@@ -215,13 +221,17 @@ def execute(
     if not finetune:
         if save:
             save_state(pruned.model.state_dict(), save)
-        return record(run, setting, pruned, before)
-    progress.stage("fine-tuning")
-    training = fine_tune(run, setting, pruned, progress=progress)
-    if save:
-        save_state(training.best_state, save)
+        training = None
+    else:
+        progress.stage("fine-tuning")
+        training = fine_tune(run, setting, pruned, progress=progress)
+        if save:
+            save_state(training.best_state, save)
     measured = record(run, setting, pruned, before, training)
-    training.discard()
+    if keep:
+        keep(measured)
+    if training:
+        training.discard()
     return measured
 
 
@@ -283,7 +293,7 @@ def record(
         model=run.model,
         workload=setting.workload.name,
         budget=setting.budget.name,
-        full_protocol=setting.budget.full,
+        full_protocol=setting.budget.is_documented(run) and setting.select_on == "test",
         seed=setting.seed,
         precision=setting.precision,
         data=Data(name=data.name, digest=data.digest, train_images=len(data.train), test_images=len(data.test)),

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
 from prunebench.data import Augmentation, ImageSet, training_batches
-from prunebench.devices import Precision, arithmetic, model_device
+from prunebench.devices import Precision, arithmetic, model_device, seeded
 from prunebench.environment import exact_fingerprint
 from prunebench.errors import CheckpointError, TrainingError, UnknownNameError
 from prunebench.evaluation import Evaluation, evaluate
@@ -229,8 +229,8 @@ def _train_epoch(
     )
     summed, done = torch.zeros((), device=device), 0
     model.train()
-    with torch.random.fork_rng(), arithmetic(device, precision):
-        torch.manual_seed(_epoch_seed(seed, number))  # for models that draw numbers themselves, as dropout does
+    # The seed is for models that draw numbers themselves, as dropout does.
+    with seeded(device, _epoch_seed(seed, number)), arithmetic(device, precision):
         for images, labels in batches:
             loss = cross_entropy(model(images), labels, label_smoothing=protocol.label_smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -335,7 +335,7 @@ class _State:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "best": self.best_state,
-            "epochs": [{**asdict(epoch), "evaluation": asdict(epoch.evaluation)} for epoch in self.epochs],
+            "epochs": [asdict(epoch) for epoch in self.epochs],
         }
         buffer = io.BytesIO()  # torch.save reports a full disk as a RuntimeError, a plain write as what it is
         torch.save(content, buffer)
@@ -397,6 +397,7 @@ def _key(
         "forward": forward_digest(model),
         "code": source_digest(*TRAINING_SOURCES),
         "weights": state_digest(model.state_dict()),
+        "trained": [name for name, parameter in model.named_parameters() if parameter.requires_grad],
         "masks": masks.digest if masks is not None else None,
         "data": data.digest,
         "selection": selection.digest,

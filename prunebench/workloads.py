@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from prunebench.data import Augmentation, Dataset, load_cifar10, load_digits
-from prunebench.devices import Precision
+from prunebench.devices import Precision, seeded
+from prunebench.environment import exact_fingerprint
 from prunebench.errors import CheckpointError, UnknownNameError
 from prunebench.files import cache_folder, source_digest
 from prunebench.layout import lay_out_
@@ -50,19 +51,21 @@ class Budget:
     Attributes:
         protocol: what is trained; its epochs count only where `documented_epochs` is False.
         documented_epochs: take each run's own number of epochs.
-        full: whether this is the protocol a document describes; anything else is labelled shortened.
     """
 
     name: str
     protocol: Protocol
     documented_epochs: bool
-    full: bool
 
     def protocol_for(self, run: DocumentedRun) -> Protocol:
         """The protocol that fine-tunes `run`."""
         if not self.documented_epochs:
             return self.protocol
         return replace(self.protocol, epochs=run.epochs or UNDOCUMENTED_EPOCHS)
+
+    def is_documented(self, run: DocumentedRun) -> bool:
+        """Whether `run` is fine-tuned as documented, to the last setting; anything else is not to be called so."""
+        return run.epochs is not None and self.protocol_for(run) == replace(DOCUMENTED_PROTOCOL, epochs=run.epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +127,9 @@ class Workload:
     ) -> DenseModel:
         """The dense model: from `checkpoint`, else the course's file in the cache, else the workload's own.
 
-        A workload that trains itself does so again where its own was made by other code: what a first run finds, with
-        an empty cache, is what every run finds. Another torch is no other code, and goes on from the
-        same weights.
+        A workload that trains itself does so again where its own was made by other code, or on another processor,
+        device or number of threads: what a first run finds, with an empty cache, is what every run finds. Only another
+        torch goes on from the same weights, so that what it changes in pruning and fine-tuning is seen alone.
 
         Raises:
             CheckpointError: the file is unusable, or there is none and this workload does not train by itself.
@@ -135,7 +138,7 @@ class Workload:
         course, own = cache_folder() / "checkpoints" / COURSE_CHECKPOINT, self.dense_checkpoint(data)
         if checkpoint is None and self.name == "cifar10" and course.is_file():
             checkpoint = course
-        if checkpoint is None and own.is_file() and (not self.trains_itself or made_by_this_code(own)):
+        if checkpoint is None and own.is_file() and (not self.trains_itself or is_current(own, device)):
             checkpoint = own
         if checkpoint is None and not self.trains_itself:
             raise CheckpointError(
@@ -155,12 +158,19 @@ class Workload:
         )
 
 
-def made_by_this_code(checkpoint: Path) -> bool:
-    """Whether `train_dense` wrote this file, with every source that decides its bits as it stands now."""
+def is_current(checkpoint: Path, device: torch.device) -> bool:
+    """Whether `train_dense` wrote this file by the code as it stands now, on this machine's `device`."""
     try:
-        return read_metadata(checkpoint).get("code") == source_digest(*DENSE_TRAINING_SOURCES)
+        return _made_by(device).items() <= read_metadata(checkpoint).items()
     except CheckpointError:
         return False
+
+
+def _made_by(device: torch.device) -> dict[str, str]:
+    """What decides the bits of a dense model beside its recipe, but the versions of torch and of what comes with it."""
+    versions = ("torch", "cuda", "cudnn")
+    machine = {name: value for name, value in exact_fingerprint(device).items() if name not in versions}
+    return {"code": source_digest(*DENSE_TRAINING_SOURCES), "machine": json.dumps(machine, sort_keys=True)}
 
 
 def train_dense(
@@ -184,8 +194,7 @@ def train_dense(
     Raises:
         StorageError: `output` cannot be written.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(torch.device("cpu"), seed):
         model = build_model(workload.model)
     model = lay_out_(model.to(device), data.test)
     protocol = replace(workload.dense_protocol, epochs=epochs or workload.dense_protocol.epochs)
@@ -205,7 +214,7 @@ def train_dense(
         "data": data.digest,
         "seed": str(seed),
         "precision": precision,
-        "code": source_digest(*DENSE_TRAINING_SOURCES),
+        **_made_by(device),
         "accuracy": f"{training.last.evaluation.accuracy:.2f}",
     }
     save_state(training.last_state, output, metadata=metadata)
@@ -238,12 +247,11 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType(
                 trains_itself=True,
                 budgets=MappingProxyType(
                     {
-                        "quick": Budget(name="quick", protocol=_DIGITS_FINETUNING, documented_epochs=True, full=False),
+                        "quick": Budget(name="quick", protocol=_DIGITS_FINETUNING, documented_epochs=True),
                         "full": Budget(
                             name="full",
                             protocol=replace(_DIGITS_FINETUNING, images_per_epoch=None),
                             documented_epochs=True,
-                            full=True,
                         ),
                     }
                 ),
@@ -274,9 +282,8 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType(
                                 DOCUMENTED_PROTOCOL, epochs=1, batch_size=64, schedule="cosine", images_per_epoch=3072
                             ),
                             documented_epochs=False,
-                            full=False,
                         ),
-                        "full": Budget(name="full", protocol=DOCUMENTED_PROTOCOL, documented_epochs=True, full=True),
+                        "full": Budget(name="full", protocol=DOCUMENTED_PROTOCOL, documented_epochs=True),
                     }
                 ),
             ),

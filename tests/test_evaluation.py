@@ -211,3 +211,23 @@ def test_bf16_answers_as_fp32_where_the_arithmetic_is_exact_and_rounds_where_it_
     evaluate(linear, data)
     evaluate(linear, data, precision="bf16")
     assert [torch.float32, torch.bfloat16] == seen
+
+
+@pytest.mark.parametrize("allowed", ["high", "medium"])
+def test_fp32_is_fp32_whatever_the_process_allows(allowed: str) -> None:
+    """Training code often allows TF32 or, on the CPU, bfloat16 for matrix products: verdicts are not given on that."""
+    generator = torch.Generator().manual_seed(0)
+    # As wide as it takes for bfloat16 to be used at all.
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 512), nn.ReLU(), nn.Linear(512, 512), nn.Linear(512, CLASSES))
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, generator=generator)
+    data = random_images(600)
+    expected = evaluate(model, data)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(allowed)
+    try:
+        found = evaluate(model, data)
+        assert allowed == torch.get_float32_matmul_precision()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert (expected.loss, expected.digest) == (found.loss, found.digest)

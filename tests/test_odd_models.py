@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,12 @@ def torch_pruned() -> nn.Module:
     return model
 
 
+def locked() -> nn.Module:
+    model = odd()
+    model.lock = threading.Lock()
+    return model
+
+
 class Pair(Odd):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         return super().forward(images), images
@@ -103,6 +110,7 @@ class Remembering(Odd):
         (Pair, ModelError, r"answers one image with tuple: expected scores, a float tensor \(1, classes\)"),
         (Failing, ModelError, r"fails on images of shape \(1, 3, 8, 8\): ValueError: expected 224 rows$"),
         (torch_pruned, ModelError, r"cannot be copied: .* prune.remove"),
+        (locked, ModelError, r"cannot be copied: TypeError: cannot pickle '_thread.lock' object"),
         (Remembering, CheckpointError, r"'_extra_state' of the model's state is dict: expected a tensor"),
         (lambda: odd().requires_grad_(requires_grad=False), TrainingError, "requires a gradient"),
     ],
@@ -118,6 +126,7 @@ def test_what_does_not_work_is_said_in_one_sentence(model, error: type[Prunebenc
     [
         (images(40).take(torch.arange(0)), "no images to evaluate"),
         (ImageSet(images(40).images, images(40).labels + 1), "labels go up to 4, the model has 4 scores"),
+        (ImageSet(images(40).images, images(40).labels - 1), "labels begin at -1: expected 0 and up"),
     ],
 )
 def test_data_that_does_not_fit_is_refused_by_runs_and_by_scans(test: ImageSet, said: str) -> None:

@@ -15,11 +15,12 @@ from torch import nn
 from prunebench import pipeline
 from prunebench.data import Augmentation, Dataset, ImageSet
 from prunebench.environment import exact_fingerprint
+from prunebench.errors import StorageError
 from prunebench.evaluation import evaluate
 from prunebench.gate import Status, check_record
 from prunebench.models import build_model, registry, save_state, state_digest
 from prunebench.pipeline import PRUNING_SAMPLES, Progress, Setting, execute, fine_tune, prepare, prune
-from prunebench.records import read_record, write_record
+from prunebench.records import RunRecord, read_record, write_record
 from prunebench.runs import DocumentedRun
 from prunebench.training import Protocol
 from prunebench.workloads import Budget, Workload
@@ -68,7 +69,7 @@ WORKLOAD = Workload(
     load=lambda _path, _progress: DATA,
     dense_protocol=PROTOCOL,
     trains_itself=True,
-    budgets={"full": Budget(name="full", protocol=PROTOCOL, documented_epochs=True, full=True)},
+    budgets={"full": Budget(name="full", protocol=PROTOCOL, documented_epochs=True)},
 )
 
 
@@ -181,6 +182,19 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(setting: Setting)
     assert 2 + 1 == len(resumed.timings.evaluate)  # those of the stopped process took its time
     assert whole.checkpoints == resumed.checkpoints
     assert whole.finetuning.best == resumed.finetuning.best
+
+
+def test_no_epoch_is_lost_where_the_record_cannot_be_kept(setting: Setting) -> None:
+    def full_disk(record: RunRecord) -> None:
+        raise StorageError(f"cannot write the record of {record.run}")
+
+    with pytest.raises(StorageError):
+        execute(RUN, setting, keep=full_disk)
+    kept: list[RunRecord] = []
+    again = execute(RUN, setting, keep=kept.append)
+    assert [again] == kept
+    assert again.finetuning is not None
+    assert PROTOCOL.epochs == again.finetuning.resumed_after
 
 
 def test_a_record_reads_back_as_it_was_written(setting: Setting, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,8 +14,9 @@ import torch
 
 from prunebench.data import Dataset, load_digits
 from prunebench.errors import CheckpointError, UnknownNameError
+from prunebench.files import source_digest
 from prunebench.models import build_model, load_state, read_metadata, save_state, state_digest
-from prunebench.runs import documented_run
+from prunebench.runs import RUNS, documented_run
 from prunebench.workloads import (
     COURSE_CHECKPOINT,
     DENSE_TRAINING_SOURCES,
@@ -64,10 +66,15 @@ def test_run4_whose_epochs_are_not_documented_gets_those_of_run5() -> None:
     assert 9 == budget.protocol_for(documented_run("run4")).epochs
 
 
-def test_only_full_calls_itself_full() -> None:
-    assert {("quick", False), ("full", True)} == {
-        (name, budget.full) for workload in WORKLOADS.values() for name, budget in workload.budgets.items()
+def test_only_what_is_fine_tuned_as_documented_calls_itself_so() -> None:
+    documented = {
+        (workload.name, budget.name, run.name)
+        for workload in WORKLOADS.values()
+        for budget in workload.budgets.values()
+        for run in RUNS.values()
+        if budget.is_documented(run)
     }
+    assert {("cifar10", "full", name) for name in ("run1", "run2", "run3", "run5")} == documented
 
 
 def test_an_unknown_budget_names_the_known() -> None:
@@ -94,7 +101,17 @@ def damaged(checkpoint: Path) -> None:
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
 
 
-@pytest.mark.parametrize("spoil", [other_code, damaged])
+def other_machine(checkpoint: Path) -> None:
+    """As `other_code`, by two threads more."""
+    other_code(checkpoint)
+    metadata = read_metadata(checkpoint)
+    machine = json.loads(metadata["machine"])
+    machine["threads"] += 2
+    code = source_digest(*DENSE_TRAINING_SOURCES)
+    save_state(load_state(checkpoint), checkpoint, metadata={**metadata, "code": code, "machine": json.dumps(machine)})
+
+
+@pytest.mark.parametrize("spoil", [other_code, other_machine, damaged])
 def test_what_a_cache_left_behind_is_not_found_again(
     brief: Workload, digits: Dataset, spoil: Callable[[Path], None]
 ) -> None:

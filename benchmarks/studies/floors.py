@@ -24,7 +24,7 @@ from prunebench.pipeline import execute, prepare
 from prunebench.progress import ProgressBar
 from prunebench.records import RunRecord, keep_record
 from prunebench.runs import RUNS
-from prunebench.workloads import find_workload, made_by_this_code, train_dense
+from prunebench.workloads import find_workload, is_current, train_dense
 
 CONFIDENCE = 0.999
 
@@ -53,8 +53,8 @@ def execute_all(options: argparse.Namespace, seed: int) -> list[RunRecord]:
             checkpoint = cache_folder() / "checkpoints" / f"{workload.name}-study-seed{seed}.safetensors"
             data = workload.load(options.data, progress.loading)
             progress.stage(f"seed {seed}: dense training")
-            if not made_by_this_code(checkpoint):
-                cpu = torch.device("cpu")
+            cpu = torch.device("cpu")
+            if not is_current(checkpoint, cpu):
                 train_dense(workload, data, output=checkpoint, seed=seed, device=cpu, progress=progress)
         setting = prepare(
             workload,

@@ -27,7 +27,8 @@ class Augmentation:
 
 def to_float(images: Tensor) -> Tensor:
     """uint8 to float32 in [0, 1], the values of torchvision's `ToTensor`."""
-    return images.float().div_(255)
+    # By a tensor: CUDA multiplies by the reciprocal of a number, which rounds some of the 256 values differently.
+    return images.float().div_(torch.full((), 255.0, device=images.device))
 
 
 def whole_batches(data: ImageSet, *, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

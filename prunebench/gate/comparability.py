@@ -11,8 +11,7 @@ from prunebench.records import RunRecord
 from prunebench.sensitivity import Scan
 
 MACHINE = ("torch", "device", "cpu_capability", "threads", "cuda", "cudnn", "cpu", "cores")
-"""What the bytes and the time of a result depend on: the keys of `prunebench.environment.exact_fingerprint`, and the
-processor itself, for which libraries choose kernels by more than its capability."""
+"""What bytes and times depend on: the keys of `prunebench.environment.exact_fingerprint`, and the number of cores."""
 
 ALWAYS_KNOWN = ("torch", "device", "cpu_capability", "threads")
 

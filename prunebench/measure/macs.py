@@ -36,7 +36,7 @@ def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str,
     with contextlib.suppress(Exception):  # its path may depend on values, which a meta tensor has not
         return _count(copy.deepcopy(model, weightless).eval(), image_shape)
     try:
-        return _count(copy.deepcopy(model).cpu().eval(), image_shape)
+        return _count(copy.deepcopy(model).eval(), image_shape)
     except Exception as error:  # the model's own code may raise anything
         raise ModelError(f"the model's multiply-accumulates cannot be counted: {first_line(error)}") from error
 

@@ -104,8 +104,11 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def _is_safetensors(path: Path) -> bool:
     """By content: an eight-byte header length, then a JSON object."""
-    with path.open("rb") as file:
-        return file.read(9)[8:] == b"{"
+    try:
+        with path.open("rb") as file:
+            return file.read(9)[8:] == b"{"
+    except OSError as error:
+        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}") from error
 
 
 def _read_safetensors(path: Path) -> Any:

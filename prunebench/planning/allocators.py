@@ -65,8 +65,8 @@ def lamp(weights: Mapping[str, Tensor]) -> Allocator:
 
 
 def lamp_scores(weight: Tensor) -> Tensor:
-    """LAMP scores, float64, of the shape of `weight`; of equal weights the one of lower index has the lower score."""
-    squares = weight.detach().double().square().flatten()
+    """LAMP scores, float64, on the CPU, of the shape of `weight`; of equal weights the first has the lowest score."""
+    squares = weight.detach().cpu().double().square().flatten()
     ascending = torch.sort(squares, stable=True)
     remaining = ascending.values.flip(0).cumsum(0).flip(0)
     scores = torch.where(remaining > 0, ascending.values / remaining, 0.0)

@@ -82,7 +82,7 @@ def sound():
     dense = DenseModel(model=model.eval(), origin="tiny", digest=state_digest(model.state_dict()))
     setting = pipeline.Setting(
         workload=replace(find_workload("digits"), model="tiny"),
-        budget=Budget(name="quick", protocol=FINE, documented_epochs=False, full=False),
+        budget=Budget(name="quick", protocol=FINE, documented_epochs=False),
         data=data,
         dense=dense,
         dense_evaluation=evaluate(model, data.test),

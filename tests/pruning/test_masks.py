@@ -95,7 +95,7 @@ def test_masks_survive_a_device_move() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_masks_survive_a_gpu_and_prune_there() -> None:
+def test_masks_survive_a_gpu_and_hold_there() -> None:
     model, masks = pruned_model()
     moved = masks.to(torch.device("cuda"))
     assert masks.digest == moved.digest

@@ -277,6 +277,17 @@ def test_training_leaves_the_callers_random_numbers_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_training_on_the_cpu_leaves_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking a GPU for its state starts CUDA, which fails where the driver does not fit."""
+
+    def asked() -> int:
+        raise RuntimeError("the NVIDIA driver on your system is too old")
+
+    model = conv_model()
+    monkeypatch.setattr(torch.cuda, "device_count", asked)
+    fine_tune(replace(PROTOCOL, epochs=1), model=model)
+
+
 def test_progress_hears_of_every_step_and_every_epoch() -> None:
     heard = list[tuple[Any, ...]]()
 
@@ -383,6 +394,12 @@ def test_the_state_is_one_file_while_training_and_none_at_the_end(tmp_path: Path
     assert [] == list(tmp_path.iterdir())
 
 
+def frozen(model: nn.Sequential) -> nn.Sequential:
+    """Its first layer is not trained."""
+    model[0].requires_grad_(requires_grad=False)
+    return model
+
+
 def relabelled(data: ImageSet) -> ImageSet:
     return ImageSet(data.images, data.labels.roll(1))
 
@@ -394,6 +411,7 @@ OTHERS: dict[str, Callable[[Path | None], Training]] = {
     "augmentation": lambda folder: fine_tune(replace(PROTOCOL, augmentation=None), folder),
     "data": lambda folder: fine_tune(PROTOCOL, folder, data=relabelled(DATA)),
     "weights": lambda folder: fine_tune(PROTOCOL, folder, model=conv_model(seed=1)),
+    "frozen": lambda folder: fine_tune(PROTOCOL, folder, model=frozen(conv_model())),
 }
 
 
