@@ -29,7 +29,7 @@ SPEED = Path(__file__).parent / "speed"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("prunebench benchmarks")
     group.addoption("--workload", default="digits", help="digits (default) or cifar10")
-    group.addoption("--budget", default="quick", help="quick (default) or full: the documented protocol")
+    group.addoption("--budget", default="quick", help="quick (default) or full: on cifar10 the documented protocol")
     group.addoption("--checkpoint", type=Path, help="dense checkpoint: .safetensors, .pth or .pt")
     group.addoption("--data", type=Path, help="CIFAR-10: a folder or archive (default: PRUNEBENCH_DATA)")
     group.addoption("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")

@@ -145,7 +145,7 @@ def _superseded(record: RunRecord) -> str | None:
     workload = WORKLOADS.get(record.workload)
     if workload is None:
         return None
-    if record.budget not in workload.budgets:
+    if record.run in RUNS and record.budget not in workload.budgets:  # of a run of your own the budget may be too
         return f"the budget {record.budget} of {record.workload} is gone"
     if record.run in RUNS and record.run_digest != run_digest(RUNS[record.run]):
         return f"{record.run} has changed its sparsities, model or epochs"

@@ -107,10 +107,10 @@ def _accuracies(run: DocumentedRun) -> Iterator[Claim]:
 def _epochs(run: DocumentedRun) -> Iterator[Claim]:
     if not run.accuracy_by_epoch:
         return
-    best = max(figure.value for figure in run.accuracy_by_epoch)
+    best = max(run.accuracy_by_epoch, key=lambda figure: figure.value)
     if run.accuracy_best is not None:
-        agrees = best == run.accuracy_best.value
-        yield _claim(run, "best is the highest epoch, %", run.accuracy_best, str(best), agrees=agrees)
+        agrees = run.accuracy_best.agrees_with(best.value) or best.agrees_with(run.accuracy_best.value)
+        yield _claim(run, "best is the highest epoch, %", run.accuracy_best, str(best.value), agrees=agrees)
     if run.epochs is not None:
         count = Cited(Decimal(run.epochs), run.source)
         listed = len(run.accuracy_by_epoch)

@@ -401,11 +401,16 @@ def _failure(judged: Judged, settings: Settings) -> list[str]:
     command = f"prunebench baseline approve {judged.record} --only {judged.case}"
     if any(verdict["status"] == "INCOMPARABLE" for verdict in failed):
         command += f" --incomparable {judged.case}"
+    meant = f"if this is meant, commit, run again, and: {command} --reason '...'"
+    if any(verdict["tier"] == "floor" for verdict in failed):
+        meant = (
+            "a floor is no baseline that could be approved: it is what a document or a measurement says (docs/gate.md)"
+        )
     return [
         f"prunebench gate: {len(failed)} of {len(judged.verdicts)} checks of {judged.case} failed",
         *(verdict["text"] for verdict in failed),
         f"record: {judged.record}",
-        f"if this is meant, commit, run again, and: {command} --reason '...'",
+        meant,
     ]
 
 

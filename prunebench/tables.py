@@ -76,7 +76,22 @@ def read_table(path: Path) -> DocumentedRun:
     with torch.device("meta"):  # names and shapes are enough
         model = build_model(run.model)
     SparsityPlan(run.sparsity).check_fits(model)
+    _check_is_no_other(run, path)
     return run
+
+
+def _check_is_no_other(run: DocumentedRun, path: Path) -> None:
+    """A documented run's name brings its floors and its baselines: only the same table may have it."""
+    documented = RUNS.get(run.name)
+    if documented and (run.sparsity, run.model, run.epochs) != (
+        documented.sparsity,
+        documented.model,
+        documented.epochs,
+    ):
+        raise PlanError(
+            f"the table '{path}' is called '{run.name}', which is a documented run with other sparsities, model or "
+            'epochs: give it another name, by its file or by name = "..." in it'
+        )
 
 
 def _sparsities(section: dict[str, Any]) -> dict[str, float]:

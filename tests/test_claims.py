@@ -142,6 +142,26 @@ def test_a_planted_slip_is_the_one_claim_that_differs(
     assert expected == differing(lint(read_table(write_table(tmp_path, planted))))
 
 
+@pytest.mark.parametrize("claims", [{"accuracy_best": "92.7"}, {"accuracy_by_epoch": "[92.5, 92.7, 92.3]"}])
+def test_a_best_epoch_agrees_with_its_rounding(claims: dict[str, str], tmp_path: Path) -> None:
+    assert [] == differing(lint(read_table(write_table(tmp_path, claims))))
+
+
+@pytest.mark.parametrize("change", [{"epochs": "3"}, {}])
+def test_only_its_own_table_has_the_name_of_a_documented_run(change: dict[str, str], tmp_path: Path) -> None:
+    """Or it would be judged by that run's floors, and its record be taken for one of that run."""
+    own = {
+        **dict.fromkeys(("accuracy_best", "accuracy_before", "dense_accuracy"), "90"),
+        "name": '"run3"',
+        "epochs": "5",
+    }
+    own["accuracy_by_epoch"] = "[90.0]"
+    assert "run3" == read_table(write_table(tmp_path, own)).name
+    sparsity = {} if change else {"backbone.conv0.weight": "0.1"}
+    with pytest.raises(PlanError, match="is called 'run3', which is a documented run with other sparsities"):
+        read_table(write_table(tmp_path, own | change, sparsity))
+
+
 @pytest.mark.parametrize("figure", ["10.34", "10.341", "10.3409", "10.3", "10"])
 def test_a_size_agrees_at_every_number_of_digits_it_may_be_printed_with(figure: str, tmp_path: Path) -> None:
     assert [] == differing(lint(read_table(write_table(tmp_path, {"size_mib": figure}))))

@@ -96,6 +96,7 @@ def test_data_shows_digests_of_the_digits() -> None:
     result = call("data", "--verify")
     assert 0 == result.exit_code
     assert "1,197 training, 600 test, 3x16x16" in result.output
+    assert "nothing to verify" in result.output
 
 
 # Bad input

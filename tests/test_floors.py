@@ -82,6 +82,21 @@ def test_a_file_that_only_has_the_courses_name_is_found_out(measured: RunRecord)
     assert (Status.FAIL, Status.FAIL) == (found["dense accuracy, %"], found["accuracy before fine-tuning, %"])
 
 
+@pytest.mark.parametrize(("origin", "held"), [("digits-0123456789abcdef.safetensors", 1), ("mine.safetensors", 0)])
+def test_the_floors_of_digits_hold_for_the_recipe_they_were_measured_on(
+    measured: RunRecord, origin: str, held: int
+) -> None:
+    tuned = on_cifar10(measured, dense=9500, best=9500).finetuning
+    checkpoints = measured.checkpoints.model_copy(update={"origin": origin})
+    record = measured.model_copy(update={"finetuning": tuned, "checkpoints": checkpoints})
+    assert [Status.FAIL] * held == list(statuses(record, documented_run("run3")).values())
+
+
+def test_a_longer_fine_tuning_than_quick_has_no_floor_of_quick(measured: RunRecord) -> None:
+    record = on_cifar10(measured, dense=8963, best=5000).model_copy(update={"full_protocol": False})
+    assert {} == statuses(record, documented_run("run3"))
+
+
 def test_where_nothing_is_documented_nothing_is_held(measured: RunRecord) -> None:
     assert {} == statuses(on_cifar10(measured, dense=8963, best=5000), documented_run("run4"))
 

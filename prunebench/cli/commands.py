@@ -32,7 +32,7 @@ def runs() -> None:
 @main.command()
 @click.argument("run")
 @shared("workload")
-@click.option("--budget", help="quick (default) or full: the documented protocol.")
+@click.option("--budget", help="quick (default) or full: on cifar10 the documented protocol.")
 @click.option("--checkpoint", type=FILE, help="Dense checkpoint: .safetensors, .pth or .pt.")
 @shared("data", "device", "precision", "seed")
 @click.option("--no-finetune", is_flag=True, help="Stop after evaluating the pruned model.")
@@ -78,7 +78,7 @@ def run(
     from prunebench.memory import keep_freed_memory
     from prunebench.pipeline import execute, prepare
     from prunebench.progress import ProgressBar
-    from prunebench.records import failures_kept, keep_record, name_case, write_record
+    from prunebench.records import RunRecord, failures_kept, keep_record, name_case, write_record
     from prunebench.report import accuracy_table, heading, layer_table, verdict_lines
 
     case = name_case(
@@ -90,6 +90,14 @@ def run(
         select_on=select_on,
         finetuned=not no_finetune,
     )
+
+    def keep(record: RunRecord) -> None:
+        nonlocal output
+        if output:
+            write_record(record, output)
+        else:
+            output = keep_record(record)
+
     keep_freed_memory()
     with ProgressBar() as progress:
         setting = prepare(
@@ -104,11 +112,7 @@ def run(
             progress=progress,
         )
         with failures_kept(case):
-            record = execute(documented, setting, finetune=not no_finetune, save=save, progress=progress)
-    if output:
-        write_record(record, output)
-    else:
-        output = keep_record(record)
+            record = execute(documented, setting, finetune=not no_finetune, save=save, keep=keep, progress=progress)
     about = heading(record.run, record, [documented])
     click.echo(f"{about}\n\n{layer_table(record)}\n\n{accuracy_table(record, documented)}\n")
     verdicts = worst_first(check_record(record, documented))
@@ -211,5 +215,9 @@ def data(workload: str, data: Path | None, verify: bool) -> None:
         if verify:
             from prunebench.data import verify_source
 
-            verify_source(found, progress.loading)
-            click.echo("verified: decoding the source again gives the same digest")
+            again = verify_source(found, progress.loading)
+            click.echo(
+                "verified: decoding the source again gives the same digest"
+                if again
+                else "nothing to verify: these images are read from their source each time, there is no decoded copy"
+            )

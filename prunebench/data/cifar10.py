@@ -48,25 +48,29 @@ def load_cifar10(path: Path | None = None, *, progress: Progress | None = None) 
     for folder in (path, path.parent):
         if (folder / BATCHES).is_dir() and (folder == path or path.name == BATCHES):
             return _with_torchvision(folder, download=False)
+    if path.name == "cifar-10-python.tar.gz":
+        raise DataError(f"'{path}' is packed: unpack it, and give the folder that then holds '{BATCHES}'")
     if not is_archive(path) and not (path / "train").is_dir():
         raise DataNotFoundError(f"'{path}' is no CIFAR-10: {WAYS}")
     return _decoded_once(path, progress)
 
 
-def verify_source(dataset: Dataset, progress: Progress | None = None) -> None:
+def verify_source(dataset: Dataset, progress: Progress | None = None) -> bool:
     """Decode `dataset` from its origin again, past the cache, and compare digests.
 
-    Torchvision's folder and scikit-learn's digits have no decoded copy: loading them is reading the source.
+    False, where there is nothing to compare: torchvision's folder and scikit-learn's digits have no decoded copy,
+    loading them is reading the source.
 
     Raises:
         DataError: the source gives other images than `dataset` holds.
     """
     origin = Path(dataset.origin)
     if not is_archive(origin) and not (origin / "train").is_dir():
-        return
+        return False
     again = read_class_folders(origin, name=dataset.name, classes=dataset.classes, progress=progress)
     if again.digest != dataset.digest:
         raise DataError(f"'{origin}' decodes to digest {again.digest}, the cached copy has {dataset.digest}")
+    return True
 
 
 def _decoded_once(path: Path, progress: Progress | None) -> Dataset:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 
+from prunebench.gate.comparability import is_own_recipe
 from prunebench.gate.verdicts import Status, Verdict
 from prunebench.measure import MIB
 from prunebench.pruning import pruned_count
@@ -119,12 +120,19 @@ def _floor_after(record: RunRecord, run: DocumentedRun) -> Floor | None:
     """The floor of the best epoch's accuracy for what the record was executed on, where there is one."""
     dense, where = record.dense_accuracy.percent, f"{record.workload} {record.budget}"
     if record.workload == "digits":
+        if not is_own_recipe(record.checkpoints.origin, record.checkpoints.origin, workload="digits"):
+            return None  # measured on models of that recipe: another dense model may be worse to begin with
         percent = DIGITS_FLOORS.get(record.budget, {}).get(run.name)
         return Floor(percent, f"floor of {where}") if percent is not None else None
-    if record.workload == "cifar10" and not record.full_protocol:
+    if record.workload == "cifar10" and record.budget == "quick":
         change = QUICK_CHANGE_FLOORS.get(run.name)
         return Floor(dense + change, f"dense {dense:.2f} {change:+}, floor of {where}") if change is not None else None
-    if record.workload == "cifar10" and run.accuracy_best is not None and run.change_after_finetuning is not None:
+    if (
+        record.workload == "cifar10"
+        and record.full_protocol
+        and run.accuracy_best is not None
+        and run.change_after_finetuning is not None
+    ):
         return _documented_floor(record, run.accuracy_best.value, run.change_after_finetuning)
     return None
 

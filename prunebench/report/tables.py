@@ -37,7 +37,8 @@ def runs_table(runs: Iterable[DocumentedRun]) -> str:
 
 def heading(title: str, record: RunRecord, runs: Iterable[DocumentedRun]) -> str:
     """`title` (a run, say), what it was executed on and how, in a few lines; `runs` are what is compared with."""
-    protocol = "documented protocol" if record.full_protocol else "SHORTENED fine-tuning, not the documented protocol"
+    shortened = "SHORTENED fine-tuning, " if record.budget == "quick" else ""
+    protocol = "documented protocol" if record.full_protocol else f"{shortened}not the documented protocol"
     how = f"{record.workload} {record.budget} ({protocol}), seed {record.seed}, training in {record.precision}"
     if record.finetuning is None:
         how = f"{record.workload}, without fine-tuning"

@@ -281,11 +281,18 @@ def test_a_truncated_archive_is_one_clear_error_and_leaves_no_cached_copy(tmp_pa
     assert [] == list(cache.rglob("*.safetensors"))
 
 
+def test_torchvisions_archive_has_to_be_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "cifar-10-python.tar.gz"
+    path.touch()
+    with pytest.raises(DataError, match="is packed: unpack it, and give the folder that then holds"):
+        load_cifar10(path)
+
+
 @pytest.mark.usefixtures("few_images")
 def test_verifying_the_source_accepts_what_was_decoded_from_it_and_nothing_else(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "folder", tree())
     dataset = load_cifar10(path)
-    verify_source(dataset)
+    assert verify_source(dataset)
     (path / "test" / "cat" / "0000.png").write_bytes(tree()["test/dog/0000.png"])
     with pytest.raises(DataError, match="the cached copy has"):
         verify_source(dataset)

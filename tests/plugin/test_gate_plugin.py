@@ -304,7 +304,8 @@ def test_floors_are_checked_where_the_run_is_given(project: pytest.Pytester) -> 
     """)
     result = run(project)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["FAIL tiny: nonzeros of classifier.weight*"])
+    result.stdout.fnmatch_lines(["FAIL tiny: nonzeros of classifier.weight*", "*a floor is no baseline*"])
+    result.stdout.no_fnmatch_line("*baseline approve*")  # which would refuse it
 
 
 def test_github_gets_a_summary_and_annotations(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from record_factory import IMAGES, accuracy, digest, make_record
+from record_factory import IMAGES, accuracy, digest, make_baseline, make_record
 
 from prunebench import approval
 from prunebench.approval import approve, chosen_records, remove, superseded
@@ -23,6 +23,7 @@ from prunebench.records import (
     keep_record,
     list_baselines,
     read_baseline,
+    write_baseline,
 )
 from prunebench.records.provenance import source_revision
 from prunebench.runs import RUNS
@@ -202,14 +203,16 @@ def test_of_several_cases_those_meant_have_to_be_named(tmp_path: Path) -> None:
 
 def test_baselines_of_what_is_gone_are_superseded(repository: Path) -> None:
     folder = repository / "baselines"
-    for record in (make_record(), make_record(workload="own"), make_record(budget="gone")):
-        approve_one(repository, record)
+    run3 = {"run": "run3", "run_digest": digest("run3 as it once was")}
+    kept = (make_record(), make_record(workload="own"), make_record(budget="ci"))  # a run of your own, on digits too
+    for record in (*kept, make_record(**run3, budget="gone"), make_record(**run3)):
+        write_baseline(make_baseline(record), folder)
     found = superseded(list_baselines(folder))
-    assert {"digits/tiny-gone"} == found.keys()  # of another's workload nothing is known
+    assert {"digits/run3-gone", "digits/run3-quick"} == found.keys()
     (folder / "digits" / ".tiny-quick.json.x.tmp").touch()
     remove([list_baselines(folder)[case] for case in found], folder)
-    assert ["digits/tiny-quick", "own/tiny-quick"] == sorted(list_baselines(folder))
-    assert ["tiny-quick.json"] == [path.name for path in (folder / "digits").iterdir()]
+    assert ["digits/tiny-ci", "digits/tiny-quick", "own/tiny-quick"] == sorted(list_baselines(folder))
+    assert ["tiny-ci.json", "tiny-quick.json"] == sorted(path.name for path in (folder / "digits").iterdir())
 
 
 def test_a_documented_run_with_its_own_sparsities_is_approved(repository: Path) -> None:
