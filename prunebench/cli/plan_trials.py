@@ -44,6 +44,11 @@ def load_base(request: Request, scan: Scan | None, progress: ProgressBar) -> Loa
 
     workload = find_workload(request.workload)
     workload.budget(request.budget)
+    if scan and scan.model != workload.model:
+        raise PlanError(
+            f"the scan '{request.scan_file}' is of the model '{scan.model}', and '{workload.name}' has "
+            f"'{workload.model}': what needs its weights can be had from Python only (docs/own-model.md)"
+        )
     device = resolve_device(request.device)
     progress.stage("data")
     data = workload.load(request.data, progress.loading)
@@ -54,6 +59,9 @@ def load_base(request: Request, scan: Scan | None, progress: ProgressBar) -> Loa
             f"the scan '{request.scan_file}' is of other weights ({scan.model_digest[:12]}) than {base.origin} "
             f"({base.digest[:12]}): give the scanned model with --checkpoint, or scan this one"
         )
+    earlier = earlier_record(request)
+    if earlier and earlier.trials and earlier.base_digest != base.digest:
+        raise _of_another_model(request)  # before anything is measured
     training, reporting, seed = data.train, data.test, request.seed
     if request.choose_on == "validation":
         training, choosing = split_validation(training, size=min(request.images, len(training) // 2), seed=seed)

@@ -129,6 +129,10 @@ def plan(**options: Any) -> None:
             "compounding would do it again: take --rule documented, or a scan without --compounding"
         )
     curves = Curves.of_scan(scan, caution=request.caution, extrapolate=request.extrapolate) if scan else None
+    if request.needs_model:
+        from prunebench.memory import keep_freed_memory
+
+        keep_freed_memory()
     with ProgressBar() as progress:
         loaded = load_base(request, scan, progress) if request.needs_model else None
         if curves:

@@ -83,7 +83,7 @@ def scan(
 ) -> None:
     """Measure accuracy with one layer pruned at a time, the others as they are.
 
-    Interrupt it any time: the same command goes on where it was, and scans of one model share what they found.
+    Interrupt it any time: the same command goes on where it was. Scans of one model in one mode share what they found.
     """
     from prunebench.workloads import find_workload
 

@@ -60,7 +60,8 @@ class Curve:
 
         Only what was measured counts: nothing is read between the points.
         """
-        return max(s for s, a in zip(self.sparsity, self.accuracy, strict=True) if self.accuracy[0] - a <= points)
+        most = points + 1e-9  # accuracies are counts divided: a difference of just `points` may come out above it
+        return max(s for s, a in zip(self.sparsity, self.accuracy, strict=True) if self.accuracy[0] - a <= most)
 
     def _at(self, sparsity: float, values: tuple[float, ...], cubic: PchipInterpolator | None) -> float:
         if sparsity > self.limit:
@@ -105,8 +106,8 @@ class Curves:
                 Who picks the cheapest of many points picks those that chance flattered; the fewer the images the more.
                 Images that a layer pruned alone turns right pay for nothing: layers together do not gain what each
                 gains, but lose what each loses.
-            extrapolate: go on from the last point in a straight line to guessing at sparsity 1, where a layer passes
-                nothing on. What a plan gains there is an assumption until it is measured.
+            extrapolate: go on from the last point of a scanned layer in a straight line to guessing at sparsity 1,
+                where a layer passes nothing on. What a plan gains there is an assumption until it is measured.
 
         Raises:
             PlanError: the base model of the scan has no image right.
@@ -123,7 +124,7 @@ class Curves:
             for point in scan.curve(layer.name):
                 if point.sparsity > layer.sparsity:
                     points[point.sparsity] = (point.accuracy, _cautious(scan, point, caution))
-            if extrapolate and max(points) < 1:
+            if extrapolate and len(points) > 1 and max(points) < 1:
                 points[1.0] = (min(chance, points[max(points)][0]),) * 2
             accuracy, cautious = zip(*points.values(), strict=True)
             curves[layer.name] = Curve(layer=layer.name, sparsity=tuple(points), accuracy=accuracy, cautious=cautious)

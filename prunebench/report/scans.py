@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 WAYS = {
     "suffix": "only what follows the pruned layer was computed again",
-    "whole": "the model could not be traced, so it was run from its start for every point: slower, the same answers",
+    "whole": "the model cannot be run from its middle, so it was run from its start for every point: slower, the same "
+    "answers",
 }
 
 
@@ -32,7 +33,8 @@ def scan_heading(scan: Scan) -> str:
     }[scan.mode]
     size = "" if scan.nonzeros == scan.elements else f"{100 * scan.nonzeros / scan.elements:.2f} % nonzero"
     about = f" ({', '.join(filter(None, (scan.origin, size)))})" if scan.origin or size else ""
-    saved = f", {100 * scan.images_saved:.0f} % of the images saved" if scan.images_saved else ""
+    least = "at least " * (scan.mode == "decision")  # the scan does not name the points it had no need to ask
+    saved = f", {least}{100 * scan.images_saved:.0f} % of the images saved" if scan.images_saved else ""
     return "\n".join(
         (
             f"sensitivity of {scan.model} {scan.model_digest[:8]}{about} on {scan.images:,} images of "
@@ -106,7 +108,7 @@ def _cells(curve: Sequence[Point], sparsities: Sequence[float]) -> list[str]:
 
 
 def _accuracy(point: Point) -> str:
-    width = (point.high - point.low) / 2
+    width = max(point.high - point.accuracy, point.accuracy - point.low)  # the interval need not lie evenly about it
     return f"{point.accuracy:.2f}" if not width else f"{point.accuracy:.1f}±{width:.1f}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -9,6 +11,9 @@ from prunebench.errors import ScanError
 from prunebench.sensitivity.answers import UNKNOWN, Answers, AnswerStore, Base, Doubts
 from prunebench.sensitivity.order import Indices, as_they_lie
 from prunebench.sensitivity.stopping import Question, Rule
+
+SAVE_EVERY = 2.0
+"""Seconds. A file is written to disk for every point; a GPU answers a batch in less time than that takes."""
 
 
 class Reply(NamedTuple):
@@ -69,16 +74,20 @@ class Inquiry:
         self._batch_size = batch_size
         self._first_batch = first_batch
         self._store = store
+        self._unsaved: dict[tuple[str, int], Question] = {}
+        self._base_unsaved = False
+        self._saved_at = time.monotonic()
         self._progress = progress or ScanProgress()
 
     def ask_base(self) -> None:
         """Fill in what is not known of the base model yet."""
         images = as_they_lie(len(self._base.answers)).images
-        for start in range(0, len(images), self._batch_size):
-            batch = images[start : start + self._batch_size]
-            if self._is_new(batch):
-                self._fill(batch, [])
-                self._progress.base_asked(start + len(batch), len(images))
+        with self._saving():
+            for start in range(0, len(images), self._batch_size):
+                batch = images[start : start + self._batch_size]
+                if self._is_new(batch):
+                    self._fill(batch, [])
+                    self._progress.base_asked(start + len(batch), len(images))
 
     def ask(self, questions: Mapping[str, Sequence[Question]], rule: Rule) -> None:
         """Batch after batch until `rule` has no question open; of the base model what is not known of these batches.
@@ -88,15 +97,16 @@ class Inquiry:
         """
         everything = [question for group in questions.values() for question in group]
         most = len(self._base.answers) * len(everything)
-        while open_ := [each for group in questions.values() for each in rule.next(group, self._base.answers)]:
-            start = min(question.asked for question in open_)
-            size = self._batch_size if start else self._first_batch
-            batch = open_[0].order.images[start : start + size]
-            behind = [question for question in open_ if question.asked == start]
-            self._fill(batch, behind)
-            for question in behind:
-                question.asked += len(batch)
-            self._progress.asked(sum(question.asked for question in everything), most, len(open_))
+        with self._saving():
+            while open_ := [each for group in questions.values() for each in rule.next(group, self._base.answers)]:
+                start = min(question.asked for question in open_)
+                size = self._batch_size if start else self._first_batch
+                batch = open_[0].order.images[start : start + size]
+                behind = [question for question in open_ if question.asked == start]
+                self._fill(batch, behind)
+                for question in behind:
+                    question.asked += len(batch)
+                self._progress.asked(sum(question.asked for question in everything), most, len(open_))
 
     def _is_new(self, batch: Indices) -> bool:
         return bool((self._base.answers[batch] == UNKNOWN).any())
@@ -109,9 +119,25 @@ class Inquiry:
             if isinstance(reply, Reply):
                 question = reply.question
                 question.answers[batch] = reply.right
-                if self._store:
-                    self._store.save(question.layer, question.pruned, question.answers)
+                self._unsaved[question.layer, question.pruned] = question
             else:
                 self._base.answers[batch], self._base.doubts[batch] = reply
-                if self._store:
-                    self._store.save_base(self._base)
+                self._base_unsaved = True
+            if time.monotonic() > self._saved_at + SAVE_EVERY:
+                self._save()
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        """However the block ends, nothing that was answered in it is lost."""
+        try:
+            yield
+        finally:
+            self._save()
+
+    def _save(self) -> None:
+        if self._store:
+            for question in self._unsaved.values():
+                self._store.save(question.layer, question.pruned, question.answers)
+            if self._base_unsaved:
+                self._store.save_base(self._base)
+        self._unsaved, self._base_unsaved, self._saved_at = {}, False, time.monotonic()

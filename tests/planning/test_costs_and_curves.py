@@ -78,6 +78,17 @@ def test_beyond_its_last_point_a_curve_says_nothing_unless_asked() -> None:
     assert pytest.approx([60.0, 10.0]) == [extrapolated.accuracy_at(0.9), extrapolated.accuracy_at(1.0)]
 
 
+def test_a_layer_that_was_not_scanned_is_not_extrapolated() -> None:
+    scan = make_scan({"a": (10, 10), "b": (10, 10)}, {"a": {0.5: 80.0, 0.9: 60.0}})
+    assert (0.0,) == Curves.of_scan(scan, extrapolate=True)["b"].sparsity
+
+
+def test_a_point_exactly_at_the_limit_keeps_within_it() -> None:
+    curve = make_curves({"a": {0.5: 90.39999999999999}}, base=90.8)["a"]  # as a scan has it: two images of 500 fewer
+    assert curve.accuracy[0] - curve.accuracy[1] > 0.4
+    assert 0.5 == curve.largest_keeping(0.4)
+
+
 def test_a_base_that_is_sparse_starts_its_curve_there() -> None:
     scan = make_scan({"a": (10, 10)}, {"a": {0.4: 90.0, 0.7: 80.0}}, nonzeros={"a": 50})
     curve = Curves.of_scan(scan)["a"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +20,7 @@ from prunebench.cli import main
 from prunebench.data import Dataset, ImageSet
 from prunebench.evaluation import evaluate
 from prunebench.measure import count_macs
-from prunebench.models import prunable_parameters, registry, save_state, state_digest
+from prunebench.models import load_state, prunable_parameters, registry, save_state, state_digest
 from prunebench.planning import measure_on, read_plan
 from prunebench.sensitivity import read_scan, write_scan
 from prunebench.tables import read_table
@@ -205,9 +207,16 @@ def test_bad_input_is_one_line(scan_file: Path, arguments: list[object], parts: 
 
 
 def test_help_imports_no_torch_and_names_the_rules() -> None:
-    result = call("--help")
-    assert 0 == result.exit_code
-    assert all(rule in result.output for rule in ("optimal", "documented", "erk", "lamp"))
+    """In a process of its own: this one has torch already."""
+    script = """
+import sys
+from prunebench.cli import main
+main(["plan", "--help"], standalone_mode=False)
+assert "torch" not in sys.modules
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (0, "") == (result.returncode, result.stderr)
+    assert all(rule in result.stdout for rule in ("optimal", "documented", "erk", "lamp"))
 
 
 # Plans that are measured
@@ -334,10 +343,29 @@ def test_where_no_plan_keeps_within_the_drop_it_says_so(tiny: Callable[..., Resu
     assert "No plan measured keeps within 1 points: what is shown is the base model." in result.output
 
 
-def test_a_scan_of_other_weights_is_refused(scan_file: Path, tiny: Callable[..., Result], tmp_path: Path) -> None:
-    arguments = ("--workload", "tiny", "--checkpoint", tmp_path / "tiny.safetensors")
-    result = call("--scan", scan_file, "--size", 30, "--measure", *arguments)
+def test_a_scan_of_other_weights_is_refused(tiny: Callable[..., Result], tmp_path: Path) -> None:
+    save_state(Tiny().state_dict(), tmp_path / "other.safetensors")
+    result = tiny("--size", 30, "--measure", "--checkpoint", tmp_path / "other.safetensors")
     assert_one_clear_line(result, "is of other weights", "--checkpoint")
+
+
+def test_a_scan_of_a_model_that_the_workload_has_not_is_refused(scan_file: Path, tiny: Callable[..., Result]) -> None:
+    result = tiny("--size", 30, "--measure", "--scan", scan_file)
+    assert_one_clear_line(result, "is of the model 'vgg', and 'tiny' has 'tiny-plan'", "docs/own-model.md")
+
+
+def test_a_file_of_another_model_is_refused_before_anything_is_measured(
+    tiny: Callable[..., Result], tmp_path: Path
+) -> None:
+    tiny("--size", 40, "--refine", 1, "--images", 100, "--json", tmp_path / "r.json")
+    save_state(Tiny().state_dict(), tmp_path / "other.safetensors")
+    scan = read_scan(tmp_path / "tiny.json")
+    other = state_digest(load_state(tmp_path / "other.safetensors"))
+    write_scan(scan.model_copy(update={"model_digest": other}), tmp_path / "other.json")
+    arguments = ("--scan", tmp_path / "other.json", "--checkpoint", tmp_path / "other.safetensors")
+    result = tiny("--size", 40, "--measure", *arguments, "--json", tmp_path / "r.json", "--output", tmp_path / "t.toml")
+    assert_one_clear_line(result, "of another model")
+    assert not (tmp_path / "t.toml").exists()
 
 
 # Scans that contradict themselves

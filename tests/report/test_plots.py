@@ -196,7 +196,7 @@ def test_decided_points_show_which_keep_the_accuracy_and_what_was_not_looked_at(
     assert {"o": [0.6], "x": [0.8], "^": [0.4]} == {marker: marked[marker] for marker in ("o", "x", "^")}
     assert [0.0, 0.6, 0.8] == list(line(axes, "scan").get_xdata())
     assert [scan.base_accuracy - 2.0] * 2 == list(line(axes, "floor").get_ydata())
-    assert "keeps to 0.60" in texts(figure)
+    assert "keeps to 0.6" in texts(figure)
     assert "within 2.0 points of base" in texts(figure)
 
 

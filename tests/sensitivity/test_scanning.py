@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -206,16 +207,32 @@ def test_a_decision_is_the_highest_sparsity_within_the_limit() -> None:
     assert found.images_answered < exact.images_answered
 
 
-def test_an_interrupted_scan_goes_on_and_ends_as_one_that_was_not(tmp_path: Path) -> None:
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[Question]:
+    """Every question that a model is asked from now on, once for each batch."""
+    asked: list[Question] = []
+    answer = scanning._Model.__call__
+
+    def spied(self: Any, batch: Any, questions: Any, /, *, base: bool) -> Any:
+        asked.extend(questions)
+        return answer(self, batch, questions, base=base)
+
+    monkeypatch.setattr(scanning._Model, "__call__", spied)
+    return asked
+
+
+def test_an_interrupted_scan_goes_on_and_ends_as_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, data = built(Plain), images()
     whole = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=20)
     with pytest.raises(KeyboardInterrupt):
         sensitivity_scan(
             model, data, sparsities=SPARSITIES, batch_size=20, store=tmp_path, progress=Counting(stop_after=3)
         )
-    progress = Counting()
-    resumed = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=20, store=tmp_path, progress=progress)
+    asked = computed(monkeypatch)
+    resumed = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=20, store=tmp_path)
     assert measured(whole) == measured(resumed)
+    assert (-(-len(data) // 20) - 3) * len(whole.points) == len(asked)
 
 
 def test_what_no_image_has_to_decide_is_answered_all_the_same() -> None:
@@ -256,19 +273,17 @@ def test_a_scan_with_any_interval_narrow_enough_asks_all_the_same() -> None:
     assert {30} == {point.images for point in scan.points}
 
 
-def test_what_is_known_is_not_computed_again(tmp_path: Path) -> None:
+def test_what_is_known_is_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, data = built(Plain), images()
-    sensitivity_scan(model, data, sparsities=(0.3, 0.6), store=tmp_path)
-    calls = []
-    for module in (model.backbone[0], model.classifier):
-        module.register_forward_hook(lambda module, *_: calls.append(module))
+    first = sensitivity_scan(model, data, sparsities=(0.3, 0.6), store=tmp_path)
+    asked = computed(monkeypatch)
     again = sensitivity_scan(model, data, sparsities=(0.3, 0.6), store=tmp_path)
-    probing = len(calls)
+    assert [] == asked
+    assert first.points == again.points
     more = sensitivity_scan(model, data, sparsities=(0.3, 0.6, 0.9), store=tmp_path)
+    assert {(layer.name, 0.9) for layer in more.layers} == {(each.layer, each.sparsity) for each in asked}
     assert [point for point in more.points if point.sparsity < 0.9] == again.points
-    fresh = sensitivity_scan(model, data, sparsities=(0.3, 0.6, 0.9))
-    assert measured(fresh) == measured(more)
-    assert len(calls) > 2 * probing, "the points that were not known were computed"
+    assert measured(sensitivity_scan(model, data, sparsities=(0.3, 0.6, 0.9))) == measured(more)
 
 
 @pytest.mark.parametrize("damage", ["", "{}", "not json", '{"schema_version": 1}'])

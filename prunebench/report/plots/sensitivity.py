@@ -48,8 +48,8 @@ def sensitivity_figure(scans: Mapping[str, Scan], *, floor: float | None = None,
 
     Args:
         scans: by what they are called; at most as many as there are styles.
-        floor: accuracy in percent to draw as a line; default: where a scan asks for accuracy within some points of its
-            base model, that.
+        floor: accuracy in percent to draw as a line; default: where scans ask for accuracy within some points of
+            their base models, that, if it is one.
         lowest: the accuracy in percent where the y axis begins; default: as low as the curves go.
 
     Raises:
@@ -92,8 +92,8 @@ def _layers(scans: Mapping[str, Scan]) -> dict[str, ScannedLayer]:
 
 
 def _floor(scans: Mapping[str, Scan]) -> float | None:
-    asked = [scan.base_accuracy - scan.within for scan in scans.values() if scan.within is not None]
-    return asked[0] if asked else None
+    asked = {scan.base_accuracy - scan.within for scan in scans.values() if scan.within is not None}
+    return asked.pop() if len(asked) == 1 else None
 
 
 def _draw_lines(axes: Axes, shown: list[_Shown], floor: float | None) -> None:
@@ -146,7 +146,7 @@ def _draw_decisions(axes: Axes, entry: _Shown, points: list[Point], *, number: i
         x, y = zip(*found, strict=True) if found else ((), ())
         axes.plot(x, y, linestyle="", marker=marker, markersize=4.2, markerfacecolor=face, color=look.color, label="")
     most = max((sparsity for sparsity, _ in kept), default=None)
-    text = "keeps none" if most is None else f"keeps to {most:.2f}"
+    text = "keeps none" if most is None else f"keeps to {most:g}"
     axes.text(0.04, 0.05 + 0.13 * number, text, transform=axes.transAxes, size=TINY, color=look.color)
 
 
