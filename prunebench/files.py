@@ -8,6 +8,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -87,6 +88,14 @@ def _new_file(path: Path) -> Iterator[Path]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+def sweep(folder: Path, *, seconds: float = 86_400) -> None:
+    """Remove what killed processes left half-written in `folder`, where nobody touched it for a day."""
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):  # another process may have been faster
+            if time.time() - path.stat().st_mtime > seconds:
+                path.unlink()
 
 
 def check_writable(folder: Path) -> None:

@@ -26,7 +26,7 @@ from prunebench.devices import Precision, arithmetic, model_device, seeded
 from prunebench.environment import exact_fingerprint
 from prunebench.errors import CheckpointError, TrainingError, UnknownNameError
 from prunebench.evaluation import Evaluation, evaluate
-from prunebench.files import check_writable, replacing, source_digest
+from prunebench.files import check_writable, replacing, source_digest, sweep
 from prunebench.models import forward_digest, prunable_parameters, state_digest
 from prunebench.pruning import Masks
 
@@ -178,6 +178,7 @@ def train(
     path = None
     if state_folder is not None:
         check_writable(state_folder)
+        sweep(state_folder)
         path = state_folder / f"{_key(model, data, selection, protocol, seed, precision, masks)}.pt"
         state.load_(path)
     resumed_after = len(state.epochs)

@@ -18,6 +18,7 @@ from prunebench.environment import exact_fingerprint
 from prunebench.errors import CheckpointError, UnknownNameError
 from prunebench.files import cache_folder, source_digest
 from prunebench.layout import lay_out_
+from prunebench.locks import alone
 from prunebench.models import build_model, load_state, load_state_, read_metadata, save_state, state_digest
 from prunebench.runs import DocumentedRun
 from prunebench.training import TRAINING_SOURCES, Protocol, Training, TrainingProgress, train
@@ -74,7 +75,7 @@ class DenseModel:
 
     Attributes:
         origin: for people: a file's name, or how it was made.
-        is_course_checkpoint: whether documented accuracies apply to it absolutely.
+        is_course_checkpoint: whether documented accuracies apply to it absolutely, on the data they are of.
     """
 
     model: nn.Module
@@ -146,7 +147,9 @@ class Workload:
                 f"{COURSE_CHECKPOINT} at '{course}', or make one with 'prunebench train --workload {self.name}'"
             )
         if checkpoint is None:
-            train_dense(self, data, output=own, device=device, progress=progress)
+            with alone(cache_folder() / "training" / f"{own.stem}.lock"):  # of several processes one trains for all
+                if not is_current(own, device):
+                    train_dense(self, data, output=own, device=device, progress=progress)
             checkpoint = own
         model = build_model(self.model)
         load_state_(model, load_state(checkpoint), origin=str(checkpoint))
@@ -154,7 +157,7 @@ class Workload:
             model=lay_out_(model.to(device), data.test),
             origin=checkpoint.name,
             digest=state_digest(model.state_dict()),
-            is_course_checkpoint=checkpoint.name == COURSE_CHECKPOINT,
+            is_course_checkpoint=checkpoint.name == COURSE_CHECKPOINT and data.is_original,
         )
 
 

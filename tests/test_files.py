@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from prunebench.errors import StorageError
-from prunebench.files import CACHE_VARIABLE, cache_folder, check_targets, file_digest, replacing, write_text
+from prunebench.files import CACHE_VARIABLE, cache_folder, check_targets, file_digest, replacing, sweep, write_text
 
 KILLS = 20
 WHOLE_BYTES = 400_000
@@ -273,3 +273,13 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> No
             time.sleep(moments.uniform(0, 0.02))
         content = path.read_bytes()
         assert content in (b"a" * WHOLE_BYTES, b"b" * WHOLE_BYTES)
+
+
+def test_what_a_killed_process_left_is_swept_up_a_day_later(tmp_path: Path) -> None:
+    left, in_use, kept = (tmp_path / name for name in (".state.pt.x.tmp", ".state.pt.y.tmp", "state.pt"))
+    for path in (left, in_use, kept):
+        path.touch()
+    for path in (left, kept):
+        os.utime(path, (0, 0))
+    sweep(tmp_path)
+    assert {in_use, kept} == set(tmp_path.iterdir())

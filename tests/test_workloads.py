@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from prunebench import workloads
 from prunebench.data import Dataset, load_digits
 from prunebench.errors import CheckpointError, UnknownNameError
 from prunebench.files import source_digest
 from prunebench.models import build_model, load_state, read_metadata, save_state, state_digest
 from prunebench.runs import RUNS, documented_run
+from prunebench.training import Training
 from prunebench.workloads import (
     COURSE_CHECKPOINT,
     DENSE_TRAINING_SOURCES,
@@ -91,6 +96,21 @@ def test_digits_trains_its_dense_model_once_and_keeps_it(brief: Workload, digits
     assert (first.digest, before) == (again.digest, kept[0].stat().st_mtime_ns)
 
 
+def test_of_several_at_once_one_trains_the_dense_model(
+    brief: Workload, digits: Dataset, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+
+    def counted(*arguments: Any, **options: Any) -> Training:
+        trained.append(threading.current_thread().name)
+        return train_dense(*arguments, **options)
+
+    monkeypatch.setattr(workloads, "train_dense", counted)
+    with ThreadPoolExecutor(2) as pool:
+        digests = {model.digest for model in pool.map(brief.dense_model, [digits, digits])}
+    assert (1, 1) == (len(trained), len(digests))
+
+
 def other_code(checkpoint: Path) -> None:
     """Make `checkpoint` one that an earlier version wrote, with other weights."""
     state = {name: tensor * 2 for name, tensor in load_state(checkpoint).items()}
@@ -130,7 +150,7 @@ def test_a_checkpoint_of_hours_is_kept_whatever_code_made_it(brief: Workload, di
 
 def test_a_module_that_dense_training_comes_to_need_counts_as_its_code() -> None:
     """What `prunebench.workloads` imports decides the bits of a dense model, or stands here as not doing so."""
-    without_effect = {"environment", "errors", "files", "runs"}
+    without_effect = {"environment", "errors", "files", "locks", "runs"}
     script = "import sys, prunebench.workloads; print(*sys.modules)"
     imported = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     needed = {name.split(".")[1] for name in imported if name.startswith("prunebench.")}
@@ -158,8 +178,9 @@ def test_the_courses_file_is_known_by_its_name(untrained_checkpoint: Path, digit
     course = own_cache / "checkpoints" / COURSE_CHECKPOINT
     course.parent.mkdir()
     torch.save({"state_dict": load_state(untrained_checkpoint)}, course)
-    found = cifar10.dense_model(digits)
+    found = cifar10.dense_model(replace(digits, is_original=True))
     assert (True, COURSE_CHECKPOINT) == (found.is_course_checkpoint, found.origin)
+    assert not cifar10.dense_model(digits).is_course_checkpoint, "a copy of the data may be harder than it"
 
 
 def test_cifar10_without_a_checkpoint_asks_for_one(digits: Dataset) -> None:

@@ -143,4 +143,4 @@ def _with_torchvision(root: Path, *, download: bool) -> Dataset:
     train, test = (
         ImageSet(torch.from_numpy(half.data).permute(0, 3, 1, 2), torch.tensor(half.targets)) for half in halves
     )
-    return Dataset(name="cifar10", train=train, test=test, classes=CIFAR10_CLASSES, origin=str(root))
+    return Dataset(name="cifar10", train=train, test=test, classes=CIFAR10_CLASSES, origin=str(root), is_original=True)

@@ -64,6 +64,7 @@ class Dataset:
 
     Attributes:
         origin: where it was found, for people (a path, or "scikit-learn"); not part of the digest.
+        is_original: whether it is known to be the data set as published, and not a copy that may be harder.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Dataset:
     test: ImageSet
     classes: tuple[str, ...]
     origin: str
+    is_original: bool = False
 
     @cached_property
     def digest(self) -> str:

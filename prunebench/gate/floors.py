@@ -2,7 +2,7 @@
 
 Sizes are exact everywhere. Accuracy depends on what the run was executed on:
 
-- `cifar10`, course checkpoint, full protocol: the documented accuracies themselves, within `COURSE_MARGIN`.
+- `cifar10` as published, course checkpoint, full protocol: the documented accuracies, within `COURSE_MARGIN`.
 - `cifar10`, another checkpoint, full protocol: each run's documented change after fine-tuning against its own dense
   model, within `CHANGE_MARGIN`. Before fine-tuning nothing is documented for another checkpoint.
 - `cifar10` quick and `digits`: limits measured with this project, see docs/results.md.

@@ -7,12 +7,10 @@ one is `prunebench.approval`. History of the format: version 1, first.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Literal
 
-from filelock import FileLock, Timeout
 from pydantic import Field
 
 from prunebench.documents import (
@@ -28,8 +26,9 @@ from prunebench.documents import (
     upgraded,
     verified,
 )
-from prunebench.errors import RecordError, StorageError
+from prunebench.errors import RecordError
 from prunebench.files import BASELINES, write_text
+from prunebench.locks import alone
 from prunebench.records.cases import case_id, check_case_id, in_family
 from prunebench.records.record import RunRecord, parse_record
 
@@ -149,23 +148,10 @@ def family(folder: Path = BASELINES, *, workload: str, budget: str) -> list[str]
     return [case for case in list_baselines(folder) if in_family(case, workload=workload, budget=budget)]
 
 
-@contextlib.contextmanager
-def locked(folder: Path = BASELINES) -> Iterator[None]:
+def locked(folder: Path = BASELINES) -> AbstractContextManager[None]:
     """Keep every other process from changing the baselines in `folder`, which is made where there is none.
 
     Raises:
         StorageError: the folder cannot be written, or another process held it for a minute.
     """
-    lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        message = f"another prunebench has been changing '{folder}' for {LOCK_SECONDS:.0f} s: try again"
-        raise StorageError(message) from error
-    except (OSError, NotImplementedError) as error:
-        raise StorageError(f"cannot lock '{folder}': {getattr(error, 'strerror', None) or error}") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    return alone(folder / ".lock", seconds=LOCK_SECONDS)
