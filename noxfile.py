@@ -5,7 +5,7 @@ import nox
 nox.options.sessions = ["lint", "types", "tests", "bench"]
 nox.options.default_venv_backend = "uv|virtualenv"
 
-TORCH_VERSIONS = ["2.13.0", "2.15.0"]
+TORCH_VERSIONS = ["2.9.1", "2.13.0", "2.15.0"]
 
 
 @nox.session
@@ -32,7 +32,10 @@ def speed(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("torch", TORCH_VERSIONS)
 def torch_versions(session: nox.Session, torch: str) -> None:
-    """Run the default benchmarks on one torch version each: what a pruned model loses from one to the next."""
+    """Run the default benchmarks on one torch version each: what a pruned model loses from one to the next.
+
+    For a workload that trains no dense model itself give yours: -- --workload cifar10 --data PATH --checkpoint PATH.
+    """
     session.install(f"torch=={torch}", "-e", ".")
     cache = session.cache_dir.absolute() / "prunebench"  # one dense model for all, which no other session then finds
     session.run(

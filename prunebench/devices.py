@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -60,40 +61,75 @@ def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
     """
     bf16 = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
     # Without benchmark, cuDNN chooses one algorithm for one shape, whenever it is asked.
-    settings = [(torch.backends.cudnn, "benchmark", False), *(_ieee_settings(device) if precision == "fp32" else [])]
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in settings]
+    settings = [(_attribute(torch.backends.cudnn, "benchmark"), False), *(_ieee() if precision == "fp32" else [])]
+    before = [(setting, setting.get()) for setting, _ in settings]
     try:
-        for owner, name, value in settings:
-            setattr(owner, name, value)
+        for setting, value in settings:
+            setting.set(value)
         with bf16:
             yield
     finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
+        for setting, value in before:
+            setting.set(value)
 
 
-def _ieee_settings(device: torch.device) -> list[tuple[Any, str, Any]]:
-    """What keeps convolutions and matrix products in IEEE fp32: settings of the process as (owner, name, value).
+class _Setting(NamedTuple):
+    """A setting of the process."""
+
+    get: Callable[[], Any]
+    set: Callable[[Any], object]
+
+
+def _attribute(owner: object, name: str) -> _Setting:
+    return _Setting(partial(getattr, owner, name), partial(setattr, owner, name))
+
+
+def _ieee() -> list[tuple[_Setting, Any]]:
+    """What keeps convolutions and matrix products in IEEE fp32, on any device: settings of the process, values.
 
     TF32 on a GPU is torch's default for convolutions. `torch.set_float32_matmul_precision`, common in training code,
     allows it for matrix products too, and on the CPU bfloat16.
     """
-    backends = torch.backends
-    if hasattr(backends, "fp32_precision"):  # torch 2.9; the older settings raise where a newer one was made
-        if device.type == "cpu":
-            operations = [backends.mkldnn.conv, backends.mkldnn.matmul, backends.mkldnn.rnn]  # type: ignore[attr-defined]
-        else:
-            operations = [backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul]  # type: ignore[attr-defined]
-        return [(operation, "fp32_precision", "ieee") for operation in operations]
-    return [(backends.cudnn, "allow_tf32", False), (backends.cuda.matmul, "allow_tf32", False)]
+    backends: Any = torch.backends
+    cuda = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
+    cpu = (backends.mkldnn.conv, backends.mkldnn.rnn, backends.mkldnn.matmul)
+    newer = [(_attribute(operation, "fp32_precision"), "ieee") for operation in (*cuda, *cpu)]
+    # Whoever reads an older setting inside, as torch's own code does, gets an error where it contradicts the newer
+    # ones. Older ones come first: they change newer ones. One that cannot be read already contradicts them.
+    older = [
+        (_attribute(backends.cudnn, "allow_tf32"), False),
+        (_Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision), "highest"),
+    ]
+    return [*(entry for entry in older if _is_readable(entry[0])), *newer]
+
+
+def _is_readable(setting: _Setting) -> bool:
+    try:
+        setting.get()
+    except RuntimeError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
 def seeded(device: torch.device, seed: int) -> Iterator[None]:
     """Numbers drawn inside, by the CPU and by `device`, follow from `seed`; those drawn after it are as without it."""
     # Only this GPU: by default all of them are asked for their state, which starts CUDA, in a run on the CPU too.
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _mps_state_kept(device):
         torch.default_generator.manual_seed(seed)
-        if device.type != "cpu":
-            torch.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def _mps_state_kept(device: torch.device) -> Iterator[None]:
+    state = torch.mps.get_rng_state() if device.type == "mps" else None
+    try:
+        yield
+    finally:
+        if state is not None:
+            torch.mps.set_rng_state(state)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -231,3 +234,47 @@ def test_fp32_is_fp32_whatever_the_process_allows(allowed: str) -> None:
     finally:
         torch.set_float32_matmul_precision(before)
     assert (expected.loss, expected.digest) == (found.loss, found.digest)
+
+
+def _every_setting() -> dict[str, object]:
+    backends = torch.backends
+    operations = {
+        f"{owner.__name__}.{name}": getattr(owner, name).fp32_precision
+        for owner, names in (
+            (backends.cudnn, ("conv", "rnn")),
+            (backends.cuda, ("matmul",)),
+            (backends.mkldnn, ("conv", "rnn", "matmul")),
+        )
+        for name in names
+    }
+    return {**operations, "all": backends.fp32_precision, "benchmark": backends.cudnn.benchmark}
+
+
+ALLOWING = {
+    "nothing": "",
+    "bfloat16": "torch.set_float32_matmul_precision('medium')",
+    "TF32, the older way": "b.cuda.matmul.allow_tf32 = True; b.cudnn.allow_tf32 = False",
+    "TF32, the newer way": "b.fp32_precision = 'tf32'",
+    "IEEE for convolutions": "b.cudnn.conv.fp32_precision = 'ieee'",
+    "IEEE for all": "b.fp32_precision = 'ieee'",
+}
+
+
+@pytest.mark.parametrize("allowing", ALLOWING)
+def test_settings_are_ieee_inside_and_put_back_after(allowing: str) -> None:
+    """In a process of its own: some settings cannot be put back by anybody."""
+    program = f"""
+import torch
+from torch import backends as b
+from prunebench.devices import arithmetic
+from test_evaluation import _every_setting
+{ALLOWING[allowing]}
+before = _every_setting()
+with arithmetic(torch.device("cpu"), "fp32"):
+    inside = _every_setting()
+    assert set(inside.values()) - {{inside["all"], inside["benchmark"]}} <= {{"ieee"}}, inside
+    if {allowing!r} not in ("IEEE for convolutions", "IEEE for all"):
+        b.cuda.matmul.allow_tf32, b.cudnn.allow_tf32  # may be read: they contradict nothing
+assert before == _every_setting()
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=Path(__file__).parent, check=True)

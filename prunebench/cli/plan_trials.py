@@ -44,10 +44,11 @@ def load_base(request: Request, scan: Scan | None, progress: ProgressBar) -> Loa
 
     workload = find_workload(request.workload)
     workload.budget(request.budget)
-    if scan and scan.model != workload.model:
+    if scan and {layer.name: layer.shape for layer in scan.layers} != _layers(workload.model):
         raise PlanError(
-            f"the scan '{request.scan_file}' is of the model '{scan.model}', and '{workload.name}' has "
-            f"'{workload.model}': what needs its weights can be had from Python only (docs/own-model.md)"
+            f"the scan '{request.scan_file}' is of other layers, of a model called '{scan.model}', than "
+            f"'{workload.name}' has in '{workload.model}': what needs its weights can be had from Python only "
+            "(docs/own-model.md)"
         )
     device = resolve_device(request.device)
     progress.stage("data")
@@ -59,9 +60,7 @@ def load_base(request: Request, scan: Scan | None, progress: ProgressBar) -> Loa
             f"the scan '{request.scan_file}' is of other weights ({scan.model_digest[:12]}) than {base.origin} "
             f"({base.digest[:12]}): give the scanned model with --checkpoint, or scan this one"
         )
-    earlier = earlier_record(request)
-    if earlier and earlier.trials and earlier.base_digest != base.digest:
-        raise _of_another_model(request)  # before anything is measured
+    check_earlier(request, base.digest)
     training, reporting, seed = data.train, data.test, request.seed
     if request.choose_on == "validation":
         training, choosing = split_validation(training, size=min(request.images, len(training) // 2), seed=seed)
@@ -76,6 +75,16 @@ def load_base(request: Request, scan: Scan | None, progress: ProgressBar) -> Loa
         choosing=choosing,
         reporting=reporting if request.rounds or request.finetune else data.test,
     )
+
+
+def _layers(model: str) -> dict[str, list[int]]:
+    """Its prunable parameters' shapes, which take no weights."""
+    import torch
+
+    from prunebench.models import build_model, prunable_parameters
+
+    with torch.device("meta"):
+        return {name: list(weight.shape) for name, weight in prunable_parameters(build_model(model)).items()}
 
 
 def _finetune(request: Request, loaded: Loaded, progress: ProgressBar) -> FineTune | None:
@@ -193,8 +202,6 @@ def keep_plan(request: Request, loaded: Loaded | None, *, made_for: str | None, 
     earlier = earlier_record(request)
     if earlier is None or not earlier.trials:
         earlier = PlanRecord(base_digest=made_for, settings=_settings(request, loaded) if loaded else "")
-    elif made_for != earlier.base_digest:
-        raise _of_another_model(request)
     write_plan(earlier.model_copy(update={"measured": None, "finetuned": None, **results}), request.json_file)
 
 
@@ -208,6 +215,18 @@ def earlier_record(request: Request) -> PlanRecord | None:
 
     path = request.json_file
     return read_plan(path) if path is not None and path.is_file() else None
+
+
+def check_earlier(request: Request, base_digest: str | None) -> None:
+    """Called before anything is measured or written, with None where the model is not known yet.
+
+    Raises:
+        RecordError: the file of --json holds something else than a plan.
+        PlanError: the file of --json keeps what was measured of a model other than `base_digest`.
+    """
+    earlier = earlier_record(request)
+    if earlier and earlier.trials and base_digest not in {None, earlier.base_digest}:
+        raise _of_another_model(request)
 
 
 def _of_another_model(request: Request) -> Exception:

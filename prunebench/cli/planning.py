@@ -12,7 +12,7 @@ from prunebench.cli.options import FiniteRange, shared
 from prunebench.cli.plan_request import FROM_WEIGHTS, TARGETS, Request, goal_of, limit_of
 from prunebench.cli.plan_trials import (
     Loaded,
-    earlier_record,
+    check_earlier,
     keep_plan,
     keep_trials,
     load_base,
@@ -121,8 +121,8 @@ def plan(**options: Any) -> None:
     from prunebench.report.plans import cost_table, plan_table, trials_table
 
     check_targets({"--output": request.output, "--json": request.json_file}, inputs=_inputs(request))
-    earlier_record(request)
     scan = sound_scan(request.scan_file) if request.scan_file else None
+    check_earlier(request, scan.model_digest if scan else None)
     if scan and scan.compounding and request.rule == "compounding":
         raise PlanError(
             f"the sparsities of '{request.scan_file}' are compounded already (scan --compounding), and --rule "

@@ -30,7 +30,6 @@ def case_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
         _difference("workload", baseline.workload, record.workload),
         _difference("model", baseline.model, record.model),
         _difference("budget", baseline.budget, record.budget),
-        _difference("full protocol", baseline.full_protocol, record.full_protocol),
         _difference("precision", baseline.precision, record.precision),
         _digests("data", baseline.data.digest, record.data.digest),
         _difference("training images", baseline.data.train_images, record.data.train_images),

@@ -5,18 +5,19 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType
+from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunebench.errors import CheckpointError
+from prunebench.errors import CheckpointError, ModelError
 
 _HOOKS = frozenset({"_forward_hooks", "_forward_pre_hooks"})
 _BOOKKEEPING = frozenset(vars(nn.Module())) - _HOOKS
@@ -26,9 +27,6 @@ Seen = dict[int, tuple[int, Any]]
 """By address, each with its number, and kept from being freed: nothing is described twice, whatever refers to it."""
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
-_FOLLOWED = (*_PLAIN, list, tuple, Mapping, AbstractSet, np.ndarray, Tensor, FunctionType, type)
-"""What a function reads from its module and is looked into."""
-
 _VERSIONED = frozenset({"torch", "builtins", *sys.stdlib_module_names})
 """Whose code is not read: their versions are part of every fingerprint."""
 
@@ -53,14 +51,23 @@ def forward_digest(model: nn.Module) -> str:
     """SHA-256 over what `state_digest` leaves out and answers depend on.
 
     That is the modules with their settings, how weights lie in memory, buffers (those that no checkpoint holds too),
-    attributes, hooks, and classes that are neither torch's nor Python's: their code, the functions, classes and values
+    attributes, hooks, and classes that are neither torch's nor Python's: their code, the functions, classes and objects
     it names, and what they hold for all their objects. What is reached through another module (`helpers.scale(x)`)
-    counts by its name alone, and so does what neither has attributes nor can be pickled (a lock).
+    counts by its name alone, and so do loggers and what neither has attributes nor can be pickled (a lock).
+
+    Raises:
+        ModelError: what the model holds refers to itself too deeply to be followed.
     """
     strides = [list(parameter.stride()) for parameter in model.parameters()]
     buffers = state_digest(dict(model.named_buffers()))
     seen: Seen = {}
-    modules = [[name, _of_module(module, seen)] for name, module in model.named_modules()]
+    try:
+        modules = [[name, _of_module(module, seen)] for name, module in model.named_modules()]
+    except RecursionError as error:
+        raise ModelError(
+            "what the model's objects hold is nested too deeply to tell it from other models: expected settings, not "
+            "chains of objects; keep those out of its attributes and of what its code names"
+        ) from error
     return hashlib.sha256(json.dumps([str(model), strides, buffers, modules]).encode()).hexdigest()
 
 
@@ -143,12 +150,23 @@ def _(value: Any, seen: Seen) -> Any:
 
 @_parts.register(AbstractSet)
 def _(value: Any, seen: Seen) -> Any:
-    return sorted(json.dumps(_described(item, seen)) for item in value)
+    # Each as if it were the only one: which of them comes first differs from process to process.
+    return sorted(json.dumps(_described(item, dict(seen))) for item in value)
+
+
+@_parts.register
+def _(value: ModuleType, _: Seen) -> Any:
+    return value.__name__
+
+
+@_parts.register
+def _(value: logging.Logger, _: Seen) -> Any:  # it leads to every other, and to what their handlers keep
+    return value.name
 
 
 @_parts.register
 def _(value: MethodType, seen: Seen) -> Any:
-    return _described(value.__func__, seen)
+    return [_described(part, seen) for part in (value.__func__, value.__self__)]
 
 
 @_parts.register
@@ -161,7 +179,7 @@ def _(value: FunctionType, seen: Seen) -> Any:
     if _is_versioned(value):
         return _name(value)
     named = ((name, value.__globals__.get(name)) for name in sorted(_names(value.__code__)))
-    followed = {name: found for name, found in named if isinstance(found, _FOLLOWED)}
+    followed = {name: found for name, found in named if not isinstance(found, ModuleType)}
     cells = [cell.cell_contents for cell in value.__closure__ or ()]
     parts = (cells, value.__defaults__, value.__kwdefaults__, followed)
     return [_described(value.__code__, seen), *(_described(part, seen) for part in parts)]
@@ -188,6 +206,8 @@ def _state(value: Any) -> Any:
 
 
 def _slots(kind: type) -> list[str]:
+    if _is_versioned(kind):  # what they keep there may be a hash, which is another in every process
+        return []
     return [name for name, found in vars(kind).items() if isinstance(found, MemberDescriptorType)]
 
 

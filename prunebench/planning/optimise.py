@@ -8,6 +8,7 @@ tolerance.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import os
 import sys
@@ -213,12 +214,20 @@ def _silent() -> Iterator[None]:
         with contextlib.suppress(OSError):  # no standard output, nothing to be kept from it
             output = os.dup(1)
             undo.callback(os.close, output)
-            if sys.stdout:
-                sys.stdout.flush()
+            _flush()
             with Path(os.devnull).open("wb") as nowhere:
                 os.dup2(nowhere.fileno(), 1)
             undo.callback(os.dup2, output, 1)
+            undo.callback(_flush)
         yield
+
+
+def _flush() -> None:
+    """Send off what Python and C hold back of standard output; C does for as long as it is no terminal."""
+    if sys.stdout:
+        sys.stdout.flush()
+    if os.name == "posix":
+        ctypes.CDLL(None).fflush(None)
 
 
 def _one_a_layer(counts: Sequence[int]) -> csr_array:

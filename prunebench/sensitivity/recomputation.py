@@ -268,7 +268,7 @@ class Suffixes:
                 users.add(node)
             elif node.op == "get_attr":
                 owner, _, attribute = str(node.target).rpartition(".")
-                if getattr(modules[owner], attribute) is weight:
+                if getattr(modules[owner], attribute, None) is weight:  # the copy alone has constants
                     users.add(node)
         return users
 

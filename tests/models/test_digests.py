@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prunebench.errors import CheckpointError
+from prunebench.errors import CheckpointError, ModelError
 from prunebench.models import build_model, forward_digest, state_digest
 
 SCALE = 2.0
@@ -49,7 +50,35 @@ class Settings:
     bias: float = 0.0
 
 
+HALVED, DOUBLED = Gain(), Gain()
+DOUBLE = DOUBLED.__call__
+LOG = logging.getLogger(__name__)
+
+
+def shared() -> float:
+    return 1.0
+
+
+class One:
+    """One of two that name the same function."""
+
+    def value(self) -> float:
+        return shared()
+
+
+class Two:
+    """The other."""
+
+    def value(self) -> float:
+        return shared() + 1
+
+
+KINDS = {One, Two}
+
+
 def scaled(values: Tensor) -> Tensor:
+    LOG.debug("%s", KINDS)
+    values = DOUBLE(HALVED(values))
     return Tripled.apply(values) * SCALE * torch.from_numpy(WEIGHTS) + SHIFTS["all"]
 
 
@@ -57,6 +86,7 @@ class Own(nn.Module):
     """Everything that a checkpoint does not hold."""
 
     temperature = 1.0
+    functional = nn.functional
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,6 +101,9 @@ class Own(nn.Module):
         self.places = {0: "a", 1: "b"}
         self.steps: object = range(2)
         self.recent = deque([1.0])
+        self.folder = Path("weights")
+        self.backends = {"torch": torch}
+        hash(self.folder)  # which it keeps
 
     def forward(self, images: Tensor) -> Tensor:
         hidden = self.gain(self.activation(self.linear((images - self.mean).mean(dim=(2, 3)))))
@@ -139,6 +172,8 @@ def test_code_and_what_it_names_are_part_of_it(monkeypatch: pytest.MonkeyPatch) 
         (sys.modules[__name__], "WEIGHTS", np.zeros(2, dtype=np.float32)),
         (Tripled, "forward", staticmethod(lambda _, values: values * 4)),
         (Gain, "__call__", lambda self, values: values - self.by),
+        (HALVED, "by", 0.5),
+        (DOUBLED, "by", 2.0),
     ],
 )
 def test_what_classes_and_modules_hold_is_part_of_it(
@@ -154,6 +189,15 @@ def test_whatever_a_model_holds_has_a_digest() -> None:
     model.odds = [torch.Tensor.relu, (i for i in range(3)), threading.Lock(), cache(scaled), np.float32, Path()]
     model.kept = torch.empty(2, device="meta")
     assert forward_digest(model) == forward_digest(model)
+
+
+def test_what_is_nested_without_end_is_refused() -> None:
+    model, chain = built(), []
+    for _ in range(2000):
+        chain = [chain]
+    model.chain = chain
+    with pytest.raises(ModelError, match="nested too deeply"):
+        forward_digest(model)
 
 
 def test_mode_values_and_names_are_not() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import subprocess
 import sys
 
 import pytest
@@ -140,6 +141,20 @@ def test_the_solver_says_nothing_on_standard_output(capfd: pytest.CaptureFixture
         optimal_plan(curves, Goal(max_drop=drop))
     sys.stdout.write("said\n")
     assert "said\n" == capfd.readouterr().out
+
+
+def test_nor_does_it_later_where_that_is_a_pipe() -> None:
+    program = """
+import ctypes
+from prunebench.planning import optimise
+libc = ctypes.CDLL(None)
+libc.puts(b"before")
+with optimise._silent():
+    libc.puts(b"from outside Python")
+libc.puts(b"after")
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ["before", "after"] == said.stdout.split()
 
 
 def test_where_a_curve_recovers_the_higher_sparsity_is_taken() -> None:

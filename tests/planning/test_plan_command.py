@@ -302,8 +302,9 @@ def test_a_plan_without_measurements_keeps_those_of_its_file(tiny: Callable[...,
 def test_a_file_keeps_one_model(scan_file: Path, tiny: Callable[..., Result], tmp_path: Path) -> None:
     tiny("--size", 40, "--refine", 1, "--images", 100, "--json", tmp_path / "r.json")
     before = (tmp_path / "r.json").read_bytes()
-    other = call("--scan", scan_file, "--size", 40, "--json", tmp_path / "r.json")
+    other = call("--scan", scan_file, "--size", 40, "--json", tmp_path / "r.json", "--output", tmp_path / "t.toml")
     assert_one_clear_line(other, "of another model")
+    assert not (tmp_path / "t.toml").exists()
     assert before == (tmp_path / "r.json").read_bytes()
     call("--scan", scan_file, "--size", 40, "--json", tmp_path / "new.json")
     assert read_scan(scan_file).model_digest == read_plan(tmp_path / "new.json").base_digest
@@ -351,7 +352,14 @@ def test_a_scan_of_other_weights_is_refused(tiny: Callable[..., Result], tmp_pat
 
 def test_a_scan_of_a_model_that_the_workload_has_not_is_refused(scan_file: Path, tiny: Callable[..., Result]) -> None:
     result = tiny("--size", 30, "--measure", "--scan", scan_file)
-    assert_one_clear_line(result, "is of the model 'vgg', and 'tiny' has 'tiny-plan'", "docs/own-model.md")
+    assert_one_clear_line(result, "is of other layers, of a model called 'vgg'", "'tiny-plan'", "docs/own-model.md")
+
+
+def test_a_scan_is_known_by_its_weights_and_not_by_the_name_it_was_given(
+    tiny: Callable[..., Result], tmp_path: Path
+) -> None:
+    write_scan(read_scan(tmp_path / "tiny.json").model_copy(update={"model": "mine"}), tmp_path / "tiny.json")
+    assert 0 == tiny("--size", 30, "--measure").exit_code
 
 
 def test_a_file_of_another_model_is_refused_before_anything_is_measured(

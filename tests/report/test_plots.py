@@ -200,6 +200,11 @@ def test_decided_points_show_which_keep_the_accuracy_and_what_was_not_looked_at(
     assert "within 2.0 points of base" in texts(figure)
 
 
+def test_how_far_a_layer_keeps_is_what_the_table_says_also_below_its_own_sparsity() -> None:
+    figure = sensitivity_figure({"scan": make_scan(mode="decision", sparsity=0.7)})
+    assert "keeps to 0.6" in texts(figure)
+
+
 def test_two_scans_lie_over_each_other_with_a_legend_and_the_floor_asked_for() -> None:
     scans = {"dense": make_scan(), "tuned": make_scan(sparsity=0.5, correct=176, name="tuned")}
     figure = sensitivity_figure(scans, floor=85.0)

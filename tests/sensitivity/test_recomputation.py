@@ -8,6 +8,7 @@ from tiny_networks import (
     Adding,
     Branches,
     Branching,
+    Centred,
     Direct,
     Folded,
     Plain,
@@ -27,7 +28,7 @@ from prunebench.sensitivity.recomputation import Suffixes, Whole, recomputation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TRACEABLE = (Plain, Residual, Branches, Direct, Sequence)
+TRACEABLE = (Plain, Residual, Branches, Direct, Centred, Sequence)
 OTHERS = (Branching, Spoiling, Adding, Folded)
 
 

@@ -111,6 +111,7 @@ def _draw_layer(axes: Axes, entry: _Shown, layer: str, *, number: int) -> None:
     base = entry.scan.base_accuracy
     own = entry.scan.layer(layer).sparsity
     start = (own, base, base, base)
+    most = max((point.sparsity for point in points if point.keeps), default=None)
     points = [point for point in points if point.sparsity > own]  # below it nothing was pruned
     answered = [point for point in points if point.images]
     rows = sorted([start, *((point.sparsity, point.accuracy, point.low, point.high) for point in answered)])
@@ -130,14 +131,16 @@ def _draw_layer(axes: Axes, entry: _Shown, layer: str, *, number: int) -> None:
     axes.plot(*start[:2], marker="o", markersize=3.5, markerfacecolor="white", color=look.color, label="")
     if decides:
         axes.vlines(sparsity, low, high, color=look.color, linewidth=1.2, label=f"{entry.name} interval")
-        _draw_decisions(axes, entry, points, number=number)
+        _draw_decisions(axes, entry, points)
+        text = "keeps none" if most is None else f"keeps to {most:g}"
+        axes.text(0.04, 0.05 + 0.13 * number, text, transform=axes.transAxes, size=TINY, color=look.color)
     elif low != high:
         axes.fill_between(
             sparsity, low, high, color=look.color, alpha=0.22, linewidth=0, label=f"{entry.name} interval"
         )
 
 
-def _draw_decisions(axes: Axes, entry: _Shown, points: list[Point], *, number: int) -> None:
+def _draw_decisions(axes: Axes, entry: _Shown, points: list[Point]) -> None:
     look, asked = entry.style, entry.scan.base_accuracy - (entry.scan.within or 0.0)
     kept = [(point.sparsity, point.accuracy) for point in points if point.images and point.keeps]
     lost = [(point.sparsity, point.accuracy) for point in points if point.images and point.keeps is False]
@@ -145,9 +148,6 @@ def _draw_decisions(axes: Axes, entry: _Shown, points: list[Point], *, number: i
     for found, marker, face in ((kept, look.marker, look.color), (lost, "x", look.color), (implied, "^", "white")):
         x, y = zip(*found, strict=True) if found else ((), ())
         axes.plot(x, y, linestyle="", marker=marker, markersize=4.2, markerfacecolor=face, color=look.color, label="")
-    most = max((sparsity for sparsity, _ in kept), default=None)
-    text = "keeps none" if most is None else f"keeps to {most:g}"
-    axes.text(0.04, 0.05 + 0.13 * number, text, transform=axes.transAxes, size=TINY, color=look.color)
 
 
 def _set_limits(axes: Axes, shown: list[_Shown], *, floor: float | None, lowest: float | None) -> None:
