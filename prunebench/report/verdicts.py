@@ -20,18 +20,32 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
 
 
 def notable(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], list[str]]:
-    """Those that did not pass; of times that were not compared, for another machine's sake, a line instead of each."""
+    """Those that did not pass, and a line instead of each for those that only repeat one another.
+
+    Times that were not compared, for another machine's sake, take a line together; so do cases that were not compared
+    for one and the same reason, where that is advisory.
+    """
     from prunebench.comparison import case_of
     from prunebench.gate import Status, Tier
 
     alone: list[Verdict] = []
     elsewhere: dict[str, list[Verdict]] = {}
+    alike: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
-        if verdict.tier is Tier.TIME and verdict.status is Status.INCOMPARABLE and verdict.advisory:
-            elsewhere.setdefault(verdict.rule.removeprefix("advisory: "), []).append(verdict)
-        elif verdict.status is not Status.PASS:
+        if verdict.status is Status.PASS:
+            continue
+        if verdict.status is not Status.INCOMPARABLE or not verdict.advisory:
             alone.append(verdict)
+        elif verdict.tier is Tier.TIME:
+            elsewhere.setdefault(verdict.rule.removeprefix("advisory: "), []).append(verdict)
+        else:
+            alike.setdefault((verdict.check, verdict.measured), []).append(verdict)
     lines = []
+    for (check, why), same in alike.items():
+        if len(same) == 1:
+            alone.append(same[0])
+            continue
+        lines.append(f"{same[0].status} (advisory) {', '.join(map(case_of, same))}: {check}: {why}")
     for why, times in elsewhere.items():
         cases = {case_of(verdict) for verdict in times}
         lines.append(f"{_counted(len(times), 'time')} of {_counted(len(cases), 'case')} not compared: {why}")

@@ -52,6 +52,16 @@ def test_times_of_another_machine_take_one_line() -> None:
         assert ["3 times of 2 cases not compared: another machine (cpu A -> B)"] == lines
 
 
+def test_cases_that_were_not_compared_for_one_reason_take_one_line() -> None:
+    def other_weights(case: str, digests: str = "a -> b", *, advisory: bool = True) -> Verdict:
+        return replace(SIZE, case=case, status=Status.INCOMPARABLE, advisory=advisory, measured=digests)
+
+    deciding, lone = other_weights("e", advisory=False), other_weights("d", "a -> c")
+    shown, lines = notable([other_weights("a"), SIZE, lone, other_weights("b"), deciding, other_weights("c")])
+    assert {deciding, lone} == set(shown)
+    assert ["INCOMPARABLE (advisory) a, b, c: size: a -> b"] == lines
+
+
 def test_too_few_images_for_any_drop_are_not_passed_over() -> None:
     _, line = passed_lines([accuracy("a", 0.5), accuracy("b", None)])
     assert line == ("accuracy: no drop, however large, would have failed everywhere; too few images: b, accuracy")
