@@ -14,7 +14,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from prunebench.data import ImageSet, to_float, whole_batches
 from prunebench.devices import Precision, arithmetic, model_device
@@ -34,13 +33,15 @@ class Evaluation:
         predictions: int64 (n,), on the CPU, in the order of the images.
         correct: bool (n,), on the CPU.
         seconds: wall-clock time of the evaluation.
-        loss: mean cross-entropy, in nats an image; NaN where it was not kept.
+        smooth_accuracy: percent, with each image counted by the sigmoid of its margin, which is the score of the right
+            class less the highest of another, instead of by 0 or 1: one minus the smooth 0-1 loss (Nguyen, Sanner 2013,
+            Algorithms for Direct 0-1 Loss Optimization in Binary Classification). NaN where it was not kept.
     """
 
     predictions: Tensor
     correct: Tensor
     seconds: float
-    loss: float = math.nan
+    smooth_accuracy: float = math.nan
 
     @property
     def count(self) -> int:
@@ -137,17 +138,24 @@ def evaluate(
     device = model_device(model)
     resident = data.to(device)
     start = time.perf_counter()
-    predictions, finite, losses = [], [], []
+    predictions, finite, ahead = [], [], []
     with evaluation_mode(model), torch.inference_mode(), arithmetic(device, precision):
         for images, labels in whole_batches(resident, batch_size=batch_size):
             logits = model(images)
-            losses.append(cross_entropy(logits.float(), labels, reduction="sum"))
+            ahead.append(_margins(logits.float(), labels).sigmoid())
             predictions.append(logits.argmax(dim=1))
             finite.append(torch.isfinite(logits).all(dim=1))
             if progress:
                 progress(min(len(predictions) * batch_size, len(data)), len(data))
         answered = torch.cat(predictions).cpu()  # waits for the device
         usable = torch.cat(finite).cpu()
-        loss = float(torch.stack(losses).cpu().double().sum()) / len(data)  # not every device has doubles
+        smooth = torch.cat(ahead).cpu().double().where(usable, 0.0).mean()  # not every device has doubles
     correct = (answered == data.labels.cpu()) & usable
-    return Evaluation(predictions=answered, correct=correct, loss=loss, seconds=time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Evaluation(predictions=answered, correct=correct, smooth_accuracy=100 * float(smooth), seconds=seconds)
+
+
+def _margins(logits: Tensor, labels: Tensor) -> Tensor:
+    """The score of the right class less the highest of another; float (n,) from (n, classes)."""
+    right = logits.gather(1, labels[:, None])
+    return right.squeeze(1) - logits.scatter(1, labels[:, None], -math.inf).amax(dim=1)

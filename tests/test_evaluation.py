@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -70,13 +71,24 @@ def test_every_image_counts_also_those_of_a_smaller_last_batch(n: int) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [7, 25])
-def test_the_loss_is_the_mean_over_all_images(batch_size: int) -> None:
+def test_smooth_accuracy_is_that_of_the_right_class_against_its_strongest_rival(batch_size: int) -> None:
     data = random_images(25)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, CLASSES))
-    logits = model(data.images.float() / 255)
-    expected = nn.functional.cross_entropy(logits, data.labels).item()
-    assert expected == pytest.approx(evaluate(model, data, batch_size=batch_size).loss, rel=1e-5)
+    shares = []
+    for scores, label in zip((model(data.images.float() / 255)).tolist(), data.labels.tolist(), strict=True):
+        right, rival = math.exp(scores[label]), math.exp(max(scores[:label] + scores[label + 1 :]))
+        shares.append(right / (right + rival))
+    expected = 100 * sum(shares) / 25
+    assert expected == pytest.approx(evaluate(model, data, batch_size=batch_size).smooth_accuracy, rel=1e-5)
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(1e4, 100.0), (-1e4, 0.0), (0.0, 50.0), (float("nan"), 0.0)])
+def test_smooth_accuracy_of_the_sure_the_wrong_the_undecided_and_the_broken(scale: float, expected: float) -> None:
+    data = random_images(12)
+    model = ByFirstPixel()
+    nn.init.constant_(model.scale, scale)
+    assert expected == pytest.approx(evaluate(model, data, batch_size=5).smooth_accuracy)
 
 
 @pytest.mark.parametrize("wrong", [0, 9, 10, 24])
@@ -233,7 +245,7 @@ def test_fp32_is_fp32_whatever_the_process_allows(allowed: str) -> None:
         assert allowed == torch.get_float32_matmul_precision()
     finally:
         torch.set_float32_matmul_precision(before)
-    assert (expected.loss, expected.digest) == (found.loss, found.digest)
+    assert (expected.smooth_accuracy, expected.digest) == (found.smooth_accuracy, found.digest)
 
 
 def _every_setting() -> dict[str, object]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prunebench.devices import Precision
     from prunebench.planning import Cost, Goal, Inventory, Rule
 
 FROM_WEIGHTS = ("magnitude", "lamp")
@@ -33,6 +34,7 @@ class Request:
     checkpoint: Path | None
     data: Path | None
     device: str
+    precision: Precision
     seed: int
     measure: bool
     rounds: int

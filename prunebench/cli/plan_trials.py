@@ -103,6 +103,7 @@ def _finetune(request: Request, loaded: Loaded, progress: ProgressBar) -> FineTu
             protocol,
             selection=loaded.choosing,
             seed=request.seed,
+            precision=request.precision,
             masks=masks,
             state_folder=cache_folder() / "training",
             progress=progress,
@@ -137,12 +138,17 @@ def refined(request: Request, curves: Curves, loaded: Loaded, progress: Progress
         curves,
         goal_of(request, curves.inventory),
         measure_on(
-            loaded.model, loaded.choosing, finetune=_finetune(request, loaded, progress), progress=progress.evaluated
+            loaded.model,
+            loaded.choosing,
+            finetune=_finetune(request, loaded, progress),
+            precision=request.precision,
+            progress=progress.evaluated,
         ),
         rounds=request.rounds,
         probes=request.probes and not request.finetune,
         starts=_starts(request, curves.inventory, loaded),
         search=request.search,
+        seed=request.seed,
         step=request.step,
         finished=finished,
         on_trial=keep,
@@ -165,7 +171,8 @@ def _starts(request: Request, inventory: Inventory, loaded: Loaded) -> list[dict
 
 
 def _settings(request: Request, loaded: Loaded) -> str:
-    return f"{_protocol(request, loaded)}, seed {request.seed}" if request.finetune else "not fine-tuned"
+    tuned = f"{_protocol(request, loaded)}, seed {request.seed}" if request.finetune else "not fine-tuned"
+    return tuned if request.precision == "fp32" else f"{tuned}, {request.precision}"
 
 
 def _finished(request: Request, loaded: Loaded) -> list[Trial]:

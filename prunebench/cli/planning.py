@@ -69,7 +69,15 @@ MOST_NONZEROS = 2**63 - 1
 @click.option("--extrapolate", is_flag=True, help="Beyond the last point, fall to guessing at sparsity 1.")
 @shared("workload")
 @click.option("--checkpoint", type=FILE, help="The model to plan for; the one that was scanned.")
-@shared("data", "device", "seed")
+@shared("data", "device")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Arithmetic that plans are chosen in, and fine-tuned; what is reported is evaluated in fp32.",
+)
+@shared("seed")
 @click.option("--measure", is_flag=True, help="Prune by the plan and evaluate it on the test images.")
 @click.option(
     "--refine",
@@ -88,7 +96,7 @@ MOST_NONZEROS = 2**63 - 1
     "--search",
     type=click.IntRange(min=0),
     default=0,
-    help="After the rounds, so many measurements at most of a local search.",
+    help="After the rounds, so many measurements at most of a local search (CMA-ES); hundreds pay.",
 )
 @click.option("--finetune", is_flag=True, help="Fine-tune what is measured; plans are then judged by what comes out.")
 @click.option("--budget", default="quick", show_default=True, help="Of fine-tuning: quick or full.")
@@ -313,6 +321,7 @@ def _source(request: Request, scan: Scan | None) -> list[str]:
     given = [name for name in ("step", "caution") if origin(name) is ParameterSource.COMMANDLINE]
     others = "".join(f" --{name} {getattr(request, name):g}" for name in given)
     flags = " --extrapolate" * request.extrapolate + " --finetune" * request.finetune
+    flags += " --precision bf16" * (request.precision == "bf16")
     previous = f" --previous {request.previous}" if request.previous else ""
     lines = [f"--rule {request.rule}{target}{drop}{least}{refined}{searched}{others}{flags}{previous}"]
     if scan and request.scan_file:

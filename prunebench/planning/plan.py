@@ -27,10 +27,10 @@ from prunebench.planning.curves import Curves
 from prunebench.planning.interaction import Interaction, predicted_accuracy
 from prunebench.planning.refine import Trial
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-MIGRATIONS: Migrations = {}
-"""What turns a plan of a version into one of the next. None yet: version 1 is the first."""
+MIGRATIONS: Migrations = {1: lambda content: {**content, "trials": [], "choosing_digest": None}}
+"""What turns a plan of a version into one of the next. Trials of version 1 lack what plans are compared by now."""
 
 Rule = Literal["optimal", "documented", "compounding", "uniform", "magnitude", "erk", "lamp"]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -133,7 +133,7 @@ class PlanRecord(Part):
         measured: the plan on the test images, percent; after fine-tuning where done.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     base_digest: Digest | None = None
     choosing_digest: Digest | None = None
     settings: str = ""

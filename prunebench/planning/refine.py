@@ -7,7 +7,6 @@ chosen by what they measure: give images that the result is not reported on, a h
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -16,6 +15,7 @@ from pydantic import Field
 from torch import nn
 
 from prunebench.data import ImageSet
+from prunebench.devices import Precision
 from prunebench.documents import Count, Part
 from prunebench.errors import PlanError
 from prunebench.evaluation import BatchProgress, evaluate
@@ -33,9 +33,6 @@ from prunebench.planning.search import local_search
 from prunebench.pruning import Masks, prune_
 
 Percent = Annotated[float, Field(ge=0, le=100)]
-MOST_LOSS = 100.0
-"""Nats an image; a larger loss, or none, is taken for this. Guessing among 1,000 classes costs 7."""
-
 FineTune = Callable[[nn.Module, Masks], None]
 """Fine-tunes a pruned model in place, under its masks."""
 
@@ -43,12 +40,12 @@ FineTune = Callable[[nn.Module, Masks], None]
 class Measured(Part):
     """A pruned model on the images that plans are chosen by: accuracy in percent, after fine-tuning too where done.
 
-    `loss` is the mean cross-entropy that goes with the last of them, in nats an image.
+    `smooth` is the smooth accuracy (`Evaluation.smooth_accuracy`) that goes with the last of them.
     """
 
     accuracy: Percent
     finetuned: Percent | None = None
-    loss: float | None = None
+    smooth: Percent | None = None
 
     @property
     def decisive(self) -> float:
@@ -57,11 +54,11 @@ class Measured(Part):
 
     @property
     def score(self) -> float:
-        """What plans of one cost are compared by, higher is better.
+        """What plans of one cost are compared by, higher is better: the mean of accuracy and smooth accuracy.
 
-        It is the loss where that is known: a few images tell it far better than how many of them are right.
+        Few images tell the smooth one better, but it is not what the goal is about (docs/planning.md).
         """
-        return self.decisive if self.loss is None else -self.loss
+        return self.decisive if self.smooth is None else (self.decisive + self.smooth) / 2
 
 
 Measure = Callable[[Mapping[str, float]], Measured]
@@ -109,9 +106,10 @@ def measure_on(
     images: ImageSet,
     *,
     finetune: FineTune | None = None,
+    precision: Precision = "fp32",
     progress: BatchProgress | None = None,
 ) -> Measure:
-    """Measure plans by pruning copies of `model`, by magnitude, and evaluating them on `images`.
+    """Measure plans by pruning copies of `model`, by magnitude, and evaluating them on `images` in `precision`.
 
     The base model is measured as it is and not fine-tuned.
     """
@@ -120,13 +118,13 @@ def measure_on(
         pruned = copy.deepcopy(model)
         zeros = Masks.of_zeros(pruned)
         masks = prune_(pruned, sparsity)
-        before = evaluate(pruned, images, progress=progress)
+        before = evaluate(pruned, images, precision=precision, progress=progress)
         changed = any(bool((zeros[name] & ~masks[name]).any()) for name in masks)
         if finetune is None or not changed:
-            return Measured(accuracy=before.accuracy, loss=_finite(before.loss))
+            return Measured(accuracy=before.accuracy, smooth=before.smooth_accuracy)
         finetune(pruned, masks)
-        after = evaluate(pruned, images, progress=progress)
-        return Measured(accuracy=before.accuracy, finetuned=after.accuracy, loss=_finite(after.loss))
+        after = evaluate(pruned, images, precision=precision, progress=progress)
+        return Measured(accuracy=before.accuracy, finetuned=after.accuracy, smooth=after.smooth_accuracy)
 
     return measure
 
@@ -140,6 +138,7 @@ def refine(
     probes: bool = True,
     starts: Sequence[Mapping[str, float]] = (),
     search: int = 0,
+    seed: int = 0,
     step: float = STEP,
     finished: Sequence[Trial] = (),
     on_trial: Callable[[Trial], None] | None = None,
@@ -154,6 +153,7 @@ def refine(
             costs amid the others, which its curve does not show. As many measurements more as layers were pruned.
         starts: plans by other rules, measured first: they teach how layers act together, and may be the best.
         search: after the rounds, so many measurements of a local search from the best plan; only with a limit.
+        seed: of the search.
         finished: trials of an earlier, stopped refinement of the same thing; they are not measured again.
         on_trial: called after each measurement that was not finished before.
 
@@ -178,7 +178,7 @@ def refine(
             for probe in loop.with_one_layer_left(plan):
                 loop.trial("probe", number, probe, predicted=loop.predicted(probe, fitted))
     if search:
-        loop.search(search, round_=rounds + 1)
+        loop.search(search, round_=rounds + 1, seed=seed)
     return Refinement(trials=tuple(loop.trials), interaction=loop.fitted(), best=loop.best())
 
 
@@ -263,7 +263,7 @@ class _Loop:
         pruned = [name for name in plan if plan[name] > self.base[name]]
         return [{**plan, name: self.base[name]} for name in pruned] if len(pruned) > 1 else []
 
-    def search(self, evaluations: int, *, round_: int) -> None:
+    def search(self, evaluations: int, *, round_: int, seed: int) -> None:
         start = self.best()
         assert self.goal.limit is not None, "asked of a goal with a limit"
 
@@ -279,6 +279,7 @@ class _Loop:
             cost=self.goal.cost,
             limit=self.goal.limit,
             evaluations=evaluations,
+            seed=seed,
         )
 
     def best(self) -> Trial:
@@ -295,11 +296,6 @@ class _Loop:
 
     def cost(self, cost: Cost, trial: Trial) -> float:
         return self.inventory.total(cost, self.inventory.kept(trial.sparsity))
-
-
-def _finite(loss: float) -> float:
-    """A model whose logits overflow is worse than any other; JSON has neither NaN nor infinity."""
-    return min(loss, MOST_LOSS) if math.isfinite(loss) else MOST_LOSS
 
 
 def _key(sparsity: Mapping[str, float]) -> tuple[tuple[str, float], ...]:

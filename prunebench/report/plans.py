@@ -86,12 +86,12 @@ def trials_table(trials: Sequence[Trial], *, elements: int, best: Trial) -> str:
                 _percent(trial.predicted),
                 f"{measured.accuracy:.2f}",
                 _percent(measured.finetuned),
-                NONE if measured.loss is None else f"{measured.loss:.4f}",
+                _percent(measured.smooth),
                 "best" if trial.sparsity == best.sparsity else "",
             ]
         )
     return aligned_table(
-        rows, headers=["", "round", "size, %", "predicted, %", "measured, %", "fine-tuned, %", "cross-entropy", ""]
+        rows, headers=["", "round", "size, %", "predicted, %", "measured, %", "fine-tuned, %", "smooth, %", ""]
     )
 
 
