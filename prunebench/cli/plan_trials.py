@@ -240,8 +240,8 @@ def _of_another_model(request: Request) -> Exception:
     from prunebench.errors import PlanError
 
     return PlanError(
-        f"'{request.json_file}' keeps what was measured of another model, on other images or with other fine-tuning: "
-        "choose another file for --json, or delete it"
+        f"'{request.json_file}' keeps what was measured of another model, on other images, in another precision or "
+        "with other fine-tuning: choose another file for --json, or delete it"
     )
 
 

@@ -18,6 +18,7 @@ from torch import nn
 from prunebench import workloads
 from prunebench.cli import main
 from prunebench.data import Dataset, ImageSet
+from prunebench.documents import render
 from prunebench.evaluation import evaluate
 from prunebench.measure import count_macs
 from prunebench.models import load_state, prunable_parameters, registry, save_state, state_digest
@@ -333,6 +334,33 @@ def test_fine_tuning_between_rounds_is_measured(tiny: Callable[..., Result], tmp
     assert all(trial.measured.finetuned is not None for trial in tuned)
     assert "fine-tuned" in result.output
     assert_one_clear_line(tiny("--size", 30, "--refine", 1, "--json", tmp_path / "r.json"), "another file for --json")
+
+
+def test_measurements_of_two_precisions_are_not_mixed(tiny: Callable[..., Result], tmp_path: Path) -> None:
+    arguments = ("--size", 40, "--refine", 1, "--search", 3, "--images", 100, "--json", tmp_path / "r.json")
+    result = tiny(*arguments, "--precision", "bf16", "--output", tmp_path / "t.toml")
+    assert 0 == result.exit_code, result.output
+    assert "bf16" in read_plan(tmp_path / "r.json").settings
+    assert "--search 3 --precision bf16" in (tmp_path / "t.toml").read_text()
+    assert_one_clear_line(tiny(*arguments), "another precision", "another file for --json")
+
+
+def test_a_plan_of_an_older_version_keeps_its_table_and_is_measured_anew(
+    tiny: Callable[..., Result], tmp_path: Path
+) -> None:
+    """What plans are compared by was not kept in version 1."""
+    arguments = ("--size", 40, "--refine", 1, "--no-probes", "--images", 100, "--json", tmp_path / "r.json")
+    tiny(*arguments)
+    record = read_plan(tmp_path / "r.json")
+    older = record.model_dump(mode="json") | {"schema_version": 1}
+    for trial in older["trials"]:
+        trial["measured"]["loss"] = trial["measured"].pop("smooth")
+    (tmp_path / "r.json").write_text(render(older))
+    read = read_plan(tmp_path / "r.json")
+    assert (record.plan, record.base_digest, []) == (read.plan, read.base_digest, read.trials)
+    again = tiny(*arguments)
+    assert 0 == again.exit_code, again.output
+    assert record == read_plan(tmp_path / "r.json")
 
 
 def test_where_no_plan_keeps_within_the_drop_it_says_so(tiny: Callable[..., Result], tmp_path: Path) -> None:
