@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.data import Dataset, ImageSet, split_validation
-from prunebench.devices import Precision, model_device, wait_for
+from prunebench.devices import PRECISIONS, Precision, model_device, wait_for
 from prunebench.environment import environment
-from prunebench.errors import DataError, ModelError, first_line
+from prunebench.errors import DataError, ModelError, UnknownNameError, first_line
 from prunebench.evaluation import Evaluation, check_answers, evaluate
 from prunebench.files import cache_folder
 from prunebench.layout import lay_out_
@@ -27,7 +27,7 @@ from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Layer, R
 from prunebench.records.provenance import run_digest, source_revision
 from prunebench.runs import DocumentedRun
 from prunebench.sensitivity import ScanProgress
-from prunebench.training import Protocol, Training, TrainingProgress, train
+from prunebench.training import Protocol, Training, TrainingProgress, check_protocol, train
 from prunebench.workloads import Budget, DenseModel, Workload
 
 VALIDATION_IMAGES = 0.1
@@ -100,6 +100,7 @@ def prepare(
     Raises:
         DataError, CheckpointError: there is none, or it cannot be used.
     """
+    _check_choices(precision, select_on)
     progress = progress or Progress()
     progress.stage("data")
     data = workload.load(Path(data_path) if data_path else None, progress.loading)
@@ -141,8 +142,11 @@ def own_setting(
         origin: where the weights are from, for people.
 
     Raises:
-        DataError, ModelError: the model cannot be copied, or not be asked about these images.
+        DataError, ModelError: the model cannot be copied, or not be asked about these images, training or test.
+        TrainingError, UnknownNameError: a value of the protocol, precision or `select_on` that cannot be.
     """
+    _check_choices(precision, select_on)
+    check_protocol(protocol)
     try:
         own = copy.deepcopy(model)
     except RuntimeError as error:
@@ -152,7 +156,11 @@ def own_setting(
         ) from error
     except Exception as error:  # what the model holds may raise anything
         raise ModelError(f"the model cannot be copied: {first_line(error)}") from error
-    check_answers(own, data.test)
+    for images in (data.test, data.train):
+        check_answers(own, images)
+    if data.train.images.shape[1:] != data.test.images.shape[1:]:
+        shapes = (tuple(images.images.shape[1:]) for images in (data.train, data.test))
+        raise DataError("training images have shape {}, test images {}: expected one shape".format(*shapes))
     count_macs(own, tuple(data.test.images.shape[1:]))  # type: ignore[arg-type]  # now, not after fine-tuning
     workload = Workload(
         name=data.name,
@@ -176,6 +184,15 @@ def own_setting(
         seed=seed,
         select_on=select_on,
     )
+
+
+def _check_choices(precision: str, select_on: str) -> None:
+    for name, value, allowed in (
+        ("precision", precision, PRECISIONS),
+        ("select_on", select_on, ("test", "validation")),
+    ):
+        if value not in allowed:
+            raise UnknownNameError(name, value, allowed)
 
 
 def images_to_scan(data: Dataset, *, on: Literal["test", "validation"], limit: int | None, seed: int) -> ImageSet:
@@ -238,7 +255,11 @@ def execute(
 def prune(run: DocumentedRun, setting: Setting) -> Pruned:
     """Prune a copy of the dense model by the run's table, and then some more for the time it takes."""
     model = copy.deepcopy(setting.dense.model)
-    masks = prune_(model, run.sparsity)  # the first time touches new memory: not timed
+    chosen = prune_(model, run.sparsity)  # the first time touches new memory: not timed
+    # Of a model that was pruned before, also the zeros that the table would give back: they would come to life in
+    # fine-tuning, and the sizes of the record are those of the pruned model.
+    zeros = Masks.of_zeros(model, chosen)
+    masks = Masks({name: mask & zeros[name] for name, mask in chosen.items()})
     return Pruned(model=model, masks=masks, seconds=_time_pruning(run, setting))
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from prunebench.errors import StorageError
+from prunebench.errors import RecordError, StorageError, ThresholdError
 from prunebench.files import BASELINES, RUN_FOLDER
 
 if TYPE_CHECKING:
@@ -154,7 +154,11 @@ class Gate:
             StorageError: a record cannot be kept.
         """
         from prunebench.records import RunRecord
+        from prunebench.sensitivity import Scan
 
+        for record in records:
+            if not isinstance(record, RunRecord | Scan):
+                raise RecordError(f"{FIXTURE} takes records and scans, one by one, got a {type(record).__name__}")
         runs = [record for record in records if isinstance(record, RunRecord)]
         scans = [record for record in records if not isinstance(record, RunRecord)]
         verdicts = self._judge_runs(runs, case=case, run=run) if runs else []
@@ -252,6 +256,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if FIXTURE in getattr(item, "fixturenames", ()) and item.get_closest_marker("prunebench") is None:
             item.add_marker("prunebench")
+    if any(item.get_closest_marker("prunebench") for item in items):
+        _check_thresholds(items[0].config.stash[SESSION].settings)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -360,6 +366,16 @@ def _settings(config: pytest.Config) -> Settings:
     )
 
 
+def _check_thresholds(settings: Settings) -> None:
+    """Before the first test rather than after it; the defaults need no look, which would import torch."""
+    if settings.alpha is settings.margin is settings.seed_spread is None:
+        return
+    try:
+        settings.thresholds()
+    except ThresholdError as error:
+        raise pytest.UsageError(f"prunebench: {error}") from None
+
+
 def _ini(name: str) -> str:
     return f"prunebench_{name.replace('-', '_')}"
 
@@ -450,6 +466,8 @@ def _is_part(session: pytest.Session) -> bool:
         or any("::" in argument for argument in session.config.args)
         or getattr(option, "lf", False)
         or getattr(option, "stepwise", False)
+        or getattr(option, "ignore", None)
+        or getattr(option, "ignore_glob", None)
         or getattr(option, "benchmark_skip", False)
         or getattr(option, "benchmark_only", False)
     )

@@ -29,6 +29,8 @@ from prunebench.runs import RUNS, Cited, DocumentedRun, documented_run
 FIGURES = ("size_mib", "size_percent", "accuracy_before", "accuracy_best", "dense_accuracy")
 WHOLE_NUMBERS = ("epochs", "test_images")
 TEXTS = ("name", "model", "source")
+MOST_BITS = 4096
+"""Of an integer: more than a thousand digits."""
 MOST_DECIMALS = 12
 """Of a figure: a document prints two or three."""
 
@@ -64,6 +66,7 @@ def read_table(path: Path) -> DocumentedRun:
         raise PlanError(f"cannot read the table '{path}': {error.strerror}") from error
     except (ValueError, ArithmeticError, RecursionError) as error:  # not TOML, not UTF-8, or no number fits
         raise PlanError(f"the table '{path}' is not TOML: {error}") from error
+    _refuse_huge(path, content)
     sparsity = content.pop("sparsity", None)
     if not isinstance(sparsity, dict) or not sparsity:
         raise PlanError(f"the table '{path}' has no [sparsity] section: expected \"layer name\" = sparsity lines")
@@ -98,11 +101,20 @@ def _sparsities(section: dict[str, Any]) -> dict[str, float]:
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in section.items()}
 
 
+def _refuse_huge(path: Path, content: Any) -> None:
+    """Integers of thousands of digits, which Python refuses to print: no later error could name them."""
+    if isinstance(content, int) and (bits := content.bit_length()) > MOST_BITS:
+        raise PlanError(f"the table '{path}' holds an integer of {bits:,} bits: expected {MOST_BITS:,} at most")
+    if isinstance(content, dict | list):
+        for value in content.values() if isinstance(content, dict) else content:
+            _refuse_huge(path, value)
+
+
 def _claims(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     claims: dict[str, Any] = {"name": path.stem, "source": str(path.name)}
     for key, value in content.items():
         if (key in TEXTS and isinstance(value, str)) or (
-            key in WHOLE_NUMBERS and isinstance(value, int) and not isinstance(value, bool) and value > 0
+            key in WHOLE_NUMBERS and isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
         ):
             claims[key] = value
         elif key in FIGURES:

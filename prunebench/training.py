@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import time
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -253,13 +254,40 @@ def _train_epoch(
     return mean
 
 
-def _check(protocol: Protocol, data: ImageSet, selection: ImageSet) -> None:
+def check_protocol(protocol: Protocol) -> None:
+    """Check that every value is one that a training can have.
+
+    Raises:
+        TrainingError: one is out of its range.
+        UnknownNameError: a schedule that does not exist.
+    """
     for name in ("epochs", "batch_size", "images_per_epoch"):
         value = getattr(protocol, name)
-        if value is not None and value < 1:
-            raise TrainingError(f"{name} must be at least 1, got {value}")
+        if value is not None and not (isinstance(value, int) and value >= 1):
+            raise TrainingError(f"{name} must be a whole number of at least 1, got {value}")
+    ranges = {
+        "learning_rate": (0.0, math.inf),
+        "momentum": (0.0, 1.0),
+        "weight_decay": (0.0, math.inf),
+        "warmup": (0.0, 1.0),
+        "label_smoothing": (0.0, 1.0),
+        "averaging": (0.0, 1.0),
+    }
+    for name, (least, most) in ranges.items():
+        value = getattr(protocol, name)
+        if not (least <= value <= most and value < math.inf):
+            limits = f"in [{least:g}, {most:g}]" if most < math.inf else f"finite and at least {least:g}"
+            raise TrainingError(f"{name} must be {limits}, got {value}")
+    if protocol.nesterov and protocol.momentum == 0:
+        raise TrainingError("nesterov needs a momentum above 0, got 0")
+    if protocol.augmentation and protocol.augmentation.crop_padding < 0:
+        raise TrainingError(f"crop_padding must be at least 0, got {protocol.augmentation.crop_padding}")
     if protocol.schedule not in (schedules := get_args(Schedule)):
         raise UnknownNameError("schedule", protocol.schedule, schedules)
+
+
+def _check(protocol: Protocol, data: ImageSet, selection: ImageSet) -> None:
+    check_protocol(protocol)
     for kind, images in (("training", data), ("selection", selection)):
         if len(images) == 0:
             raise TrainingError(f"no {kind} images: expected at least one")

@@ -15,7 +15,7 @@ from torch import nn
 from prunebench.data import Augmentation, Dataset, load_cifar10, load_digits
 from prunebench.devices import Precision, seeded
 from prunebench.environment import exact_fingerprint
-from prunebench.errors import CheckpointError, UnknownNameError
+from prunebench.errors import CheckpointError, DataError, UnknownNameError
 from prunebench.files import cache_folder, source_digest
 from prunebench.layout import lay_out_
 from prunebench.locks import alone
@@ -225,6 +225,16 @@ def train_dense(
     return training
 
 
+def _load_digits(path: Path | None, progress: object) -> Dataset:
+    """No path is read: who names one meant other data."""
+    del progress  # nothing is decoded
+    if path is not None:
+        raise DataError(
+            f"workload 'digits' reads no data, got '{path}': name the workload it is for (cifar10), or none"
+        )
+    return load_digits()
+
+
 _DIGITS_FINETUNING = replace(
     DOCUMENTED_PROTOCOL, batch_size=64, augmentation=Augmentation(crop_padding=1, flip=False), images_per_epoch=384
 )
@@ -237,7 +247,7 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType(
                 name="digits",
                 summary="scikit-learn's 1,797 handwritten digits at 16x16 RGB; no download, trains its own dense VGG",
                 model="vgg",
-                load=lambda _path, _progress: load_digits(),
+                load=_load_digits,
                 dense_protocol=Protocol(
                     epochs=8,
                     batch_size=64,

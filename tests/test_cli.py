@@ -286,6 +286,46 @@ def test_training_does_not_overwrite_the_data_archive(tmp_path: Path) -> None:
     assert b"data" == archive.read_bytes()
 
 
+def test_the_archive_that_the_environment_names_is_not_overwritten(
+    untrained_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "cifar.tar"
+    archive.write_bytes(b"data")
+    monkeypatch.setenv("PRUNEBENCH_DATA", str(archive))
+    cifar10 = ("--workload", "cifar10", "--checkpoint", untrained_checkpoint)
+    for command in (
+        ("run", "run3", *cifar10, "--json", archive),
+        ("scan", *cifar10, "--json", archive),
+        ("train", "--workload", "cifar10", "--output", archive),
+        ("plan", "--rule", "erk", "--size", 50, *cifar10, "--json", archive),
+    ):
+        assert_one_clear_line(call(*command), "would overwrite", "cifar.tar")
+    assert b"data" == archive.read_bytes()
+
+
+def test_data_for_a_workload_that_reads_none_is_not_passed_over(untrained_checkpoint: Path, tmp_path: Path) -> None:
+    """Figures for the digits in place of those for one's own data."""
+    for command in (("data",), ("run", "run3", "--checkpoint", untrained_checkpoint, "--no-finetune")):
+        result = call(*command, "--data", tmp_path)
+        assert_one_clear_line(result, "workload 'digits' reads no data", str(tmp_path), "cifar10")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_cannot_be_written_is_no_failed_check() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "prunebench.cli", "runs"], stdout=full, stderr=-1, text=True)
+    assert (2, "error: cannot write the output: No space left on device\n") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("where", ["sparsity", "epochs", "accuracy_by_epoch"])
+def test_an_integer_of_thousands_of_digits_is_one_line(where: str, tmp_path: Path) -> None:
+    huge = "0x" + "f" * 5000
+    claims = "" if where == "sparsity" else f"{where} = {f'[{huge}]' if where == 'accuracy_by_epoch' else huge}"
+    replaced = f'"backbone.conv0.weight" = {huge}' if where == "sparsity" else ""
+    table = _write_table(tmp_path / "mine.toml", claims=claims, replaced=replaced)
+    assert_one_clear_line(call("lint", table), "an integer of 20,000 bits")
+
+
 def _write_table(path: Path, *, claims: str = "", replaced: str = "") -> Path:
     """Run 1 as a user would write it, with claims, or with one line of the sparsities replaced."""
     lines = [f'"{name}" = {value}' for name, value in RUN1.items()]

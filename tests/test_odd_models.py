@@ -12,8 +12,15 @@ from tiny_networks import CLASSES, images
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
-from prunebench.data import Dataset, ImageSet
-from prunebench.errors import CheckpointError, DataError, ModelError, PrunebenchError, TrainingError
+from prunebench.data import Augmentation, Dataset, ImageSet
+from prunebench.errors import (
+    CheckpointError,
+    DataError,
+    ModelError,
+    PrunebenchError,
+    TrainingError,
+    UnknownNameError,
+)
 from prunebench.models import load_state, prunable_parameters, save_state
 from prunebench.pipeline import Setting, execute, own_setting
 from prunebench.runs import DocumentedRun
@@ -119,6 +126,47 @@ def test_what_does_not_work_is_said_in_one_sentence(model, error: type[Prunebenc
     with pytest.raises(error, match=said) as raised:
         execute(halved(odd()), setting(model()))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        (ImageSet(images(40).images, images(40).labels - 100), "labels begin at -100: expected 0 and up"),
+        (ImageSet(images(40).images, images(40).labels + 1), "labels go up to 4, the model has 4 scores"),
+        (ImageSet(images(40).images[..., :6], images(40).labels), r"have shape \(3, 8, 6\), test images \(3, 8, 8\)"),
+    ],
+)
+def test_training_data_that_does_not_fit_is_refused_before_the_work(train: ImageSet, said: str) -> None:
+    """A label of -100 is one that torch's cross-entropy leaves out without a word."""
+    with pytest.raises(DataError, match=said):
+        setting(odd(), replace(DATA, train=train))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"learning_rate": -1.0}, "learning_rate must be finite and at least 0, got -1.0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be finite and at least 0, got nan"),
+        ({"weight_decay": -1e-4}, "weight_decay must be finite"),
+        ({"momentum": 1.5}, r"momentum must be in \[0, 1\], got 1.5"),
+        ({"warmup": 2.0}, "warmup must be in"),
+        ({"label_smoothing": 2.0}, "label_smoothing must be in"),
+        ({"averaging": 1.5}, "averaging must be in"),
+        ({"epochs": 1.5}, "epochs must be a whole number of at least 1, got 1.5"),
+        ({"batch_size": 64.0}, "batch_size must be a whole number"),
+        ({"nesterov": True, "momentum": 0.0}, "nesterov needs a momentum above 0"),
+        ({"augmentation": Augmentation(crop_padding=-1)}, "crop_padding must be at least 0, got -1"),
+    ],
+)
+def test_a_protocol_that_cannot_be_is_refused_before_the_work(change: dict[str, object], said: str) -> None:
+    with pytest.raises(TrainingError, match=said):
+        own_setting(odd(), DATA, replace(PROTOCOL, **change))
+
+
+@pytest.mark.parametrize(("name", "value"), [("precision", "fp16"), ("select_on", "valid")])
+def test_an_unknown_choice_is_refused_before_the_work(name: str, value: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"{name}.*{value}"):
+        own_setting(odd(), DATA, PROTOCOL, **{name: value})
 
 
 @pytest.mark.parametrize(

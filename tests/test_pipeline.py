@@ -18,8 +18,9 @@ from prunebench.environment import exact_fingerprint
 from prunebench.errors import StorageError
 from prunebench.evaluation import evaluate
 from prunebench.gate import Status, check_record
-from prunebench.models import build_model, registry, save_state, state_digest
+from prunebench.models import build_model, load_state, registry, save_state, state_digest
 from prunebench.pipeline import PRUNING_SAMPLES, Progress, Setting, execute, fine_tune, prepare, prune
+from prunebench.pruning import prune_
 from prunebench.records import RunRecord, read_record, write_record
 from prunebench.runs import DocumentedRun
 from prunebench.training import Protocol
@@ -97,6 +98,15 @@ def test_the_record_says_what_the_models_are(setting: Setting) -> None:
     assert evaluate(pruned.model, DATA.test).correct_count == record.pruned_accuracy.correct
     assert {"conv.weight": 216 * 64, "linear.weight": 96} == {layer.name: layer.macs for layer in record.layers}
     assert 32 * sum(record.nonzeros.values()) == record.pruned_size_bits
+
+
+def test_zeros_of_a_model_that_was_pruned_before_stay_zeros_in_fine_tuning(setting: Setting, tmp_path: Path) -> None:
+    """A table that asks for less than is there gives nothing back: the record's size is that of the tuned weights."""
+    prune_(setting.dense.model, {"conv.weight": 0.75, "linear.weight": 0.75})
+    record = execute(RUN, setting, save=tmp_path / "tuned.safetensors")
+    tuned = load_state(tmp_path / "tuned.safetensors")
+    assert {"conv.weight": 54, "linear.weight": 24} == {layer.name: layer.nonzeros for layer in record.layers}
+    assert {name: int((tuned[name] != 0).sum()) for name in RUN.sparsity} == {"conv.weight": 54, "linear.weight": 24}
 
 
 def test_correctness_bits_are_one_an_image_in_order(setting: Setting) -> None:

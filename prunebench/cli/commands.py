@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from prunebench.cli.options import shared
+from prunebench.cli.options import data_source, shared
 from prunebench.cli.shell import FILE, Group
 from prunebench.files import RUN_FOLDER, check_targets, check_writable
 
@@ -69,7 +69,7 @@ def run(
 
     documented, chosen = find_run(run), find_workload(workload)
     afford = chosen.budget(budget or "quick")
-    check_targets({"--json": output, "--save": save}, inputs=(table_file(run), checkpoint, data))
+    check_targets({"--json": output, "--save": save}, inputs=(table_file(run), checkpoint, data_source(data)))
     if not output:
         check_writable(RUN_FOLDER)
 
@@ -144,7 +144,7 @@ def train(
         raise click.UsageError(
             "other epochs, another seed or bf16 make another checkpoint: name its file with --output"
         )
-    check_targets({"--output": output}, inputs=(data,))
+    check_targets({"--output": output}, inputs=(data_source(data),))
 
     from prunebench.devices import resolve_device
     from prunebench.memory import keep_freed_memory

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from prunebench.cli.shell import FILE
+from prunebench.errors import StorageError
 from prunebench.files import BASELINES, check_targets, write_text
 
 if TYPE_CHECKING:
@@ -251,8 +252,11 @@ def _write(verdicts: Sequence[Verdict], *, json_file: Path | None, markdown_file
     from prunebench.report.markdown import append_step_summary, markdown_summary
 
     text = markdown_summary(verdicts)
-    append_step_summary(text)
     if json_file:
         write_text(json_file, as_json(verdicts))
     if markdown_file:
         write_text(markdown_file, text)
+    try:
+        append_step_summary(text)
+    except StorageError as error:  # a summary that nobody can read is no reason to lose the verdict
+        click.echo(f"warning: {error}", err=True)

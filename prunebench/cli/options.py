@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,6 +25,12 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(converted):
             self.fail(f"expected a finite number, got {value}", param, ctx)
         return converted
+
+
+def data_source(given: Path | None) -> Path | None:
+    """The data that a command may read, so as not to write over it: `--data`, else what PRUNEBENCH_DATA names."""
+    named = os.environ.get("PRUNEBENCH_DATA")
+    return given or (Path(named) if named else None)
 
 
 def shared(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from prunebench.cli.options import FiniteRange, shared
+from prunebench.cli.options import FiniteRange, data_source, shared
 from prunebench.cli.plan_request import FROM_WEIGHTS, TARGETS, Request, goal_of, limit_of
 from prunebench.cli.plan_trials import (
     Loaded,
@@ -200,7 +200,7 @@ def _inputs(request: Request) -> list[Path | None]:
     from prunebench.tables import table_file
 
     previous = table_file(request.previous) if request.previous else None
-    return [request.scan_file, previous, request.checkpoint, request.data]
+    return [request.scan_file, previous, request.checkpoint, data_source(request.data)]
 
 
 def _check(request: Request) -> None:

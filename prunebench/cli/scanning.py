@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from prunebench.cli.options import shared
+from prunebench.cli.options import data_source, shared
 from prunebench.cli.shell import FILE
 from prunebench.files import RUN_FOLDER, check_targets, check_writable
 
 
-class Fractions(click.ParamType[tuple[float, ...]]):
+class Fractions(click.ParamType):  # type: ignore[type-arg]  # subscriptable from click 8.4 only
     """Numbers with commas between them."""
 
     name = "numbers"
@@ -88,7 +88,7 @@ def scan(
     from prunebench.workloads import find_workload
 
     chosen = find_workload(workload)
-    check_targets({"--json": output}, inputs=(checkpoint, data))
+    check_targets({"--json": output}, inputs=(checkpoint, data_source(data)))
     if not output:
         check_writable(RUN_FOLDER)
 

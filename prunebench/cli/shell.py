@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -38,7 +39,9 @@ class Group(click.Group):
             sys.exit(130)
         except OSError as error:
             if error.filename is None:
-                raise
+                if error.errno == errno.EPIPE:  # a reader that left, as `head` does: click ends quietly
+                    raise
+                fail(f"cannot write the output: {error.strerror}")
             fail(str(StorageError(f"cannot use '{error.filename}': {error.strerror}")))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from prunebench.data.images import Dataset, ImageSet
@@ -92,7 +92,7 @@ def _decode(path: Path, member: str, content: bytes) -> Tensor:
     try:
         with Image.open(io.BytesIO(content)) as image:
             rgb = image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's readers raise whatever damage leads them to
         raise DataError(f"'{path}' holds {member!r}, which cannot be decoded as an image: {error}") from error
     return torch.frombuffer(bytearray(rgb.tobytes()), dtype=torch.uint8).view(rgb.height, rgb.width, 3)
 
@@ -118,7 +118,7 @@ def _archive_images(path: Path) -> Iterator[tuple[str, bytes]]:
                     assert file is not None, "a regular member has content"
                     yield member.name, file.read()
             _check_end(archive)
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(":")
         raise DataError(f"cannot read '{path}', the archive is damaged or truncated: {reason}") from error
 

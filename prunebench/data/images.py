@@ -26,6 +26,10 @@ class ImageSet:
     labels: Tensor
 
     def __post_init__(self) -> None:
+        for name, value in (("images", self.images), ("labels", self.labels)):
+            if not isinstance(value, Tensor):
+                got = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
+                raise DataError(f"{name} must be a torch tensor, got a {got}: torch.as_tensor makes one of it")
         if self.images.dtype != torch.uint8 or self.images.dim() != 4:
             raise DataError(
                 f"images must be uint8 (n, channels, height, width), got {self.images.dtype} "

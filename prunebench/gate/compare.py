@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from prunebench.gate.accuracy import Pair, judge_pairs, same_weights, trained
 from prunebench.gate.comparability import (
@@ -15,11 +16,14 @@ from prunebench.gate.comparability import (
 )
 from prunebench.gate.consistency import contradictions
 from prunebench.gate.exact import changed_nonzeros, compare_exact, compare_repetition
+from prunebench.gate.floors import check_accuracy
 from prunebench.gate.thresholds import DEFAULTS, Thresholds
 from prunebench.gate.timing import compare_timings
 from prunebench.gate.tolerance import Cases, compare_seeds, seed_groups
 from prunebench.gate.verdicts import Status, Tier, Verdict, different, stated
 from prunebench.records import RunRecord
+from prunebench.records.provenance import run_digest
+from prunebench.runs import RUNS
 
 
 def compare_records(
@@ -50,7 +54,8 @@ def compare_records(
 def _compare_accuracies(cases: Cases, thresholds: Thresholds) -> list[Verdict]:
     """Pairs of models, and groups of seeds where there are several; every case gets a verdict."""
     groups = seed_groups(cases)
-    verdicts = [verdict for group in groups for verdict in compare_seeds(group, thresholds=thresholds)]
+    shared = replace(thresholds, alpha=thresholds.alpha / max(1, len(groups)))  # Bonferroni over the groups
+    verdicts = [verdict for group in groups for verdict in compare_seeds(group, thresholds=shared)]
     in_groups = {case for group in groups for case in group}
     pairs: list[Pair] = []
     for case, (baseline, record) in cases.items():
@@ -90,9 +95,29 @@ def _other_dense_weights(case: str, baseline: RunRecord, record: RunRecord) -> I
         return
     elsewhere = same_recipe_elsewhere(baseline, record)
     if elsewhere:
-        differences += ["one recipe", *environment_differences(baseline, record, MACHINE), "floors judge the accuracy"]
-    check = "accuracy, same dense weights"
-    yield different(case, record.run, check, differences, tier=Tier.ACCURACY, advisory=elsewhere)
+        differences += ["one recipe", *environment_differences(baseline, record, MACHINE), _floor_judges(record)]
+    advisory = elsewhere and _keeps_its_floor(record)
+    yield different(
+        case, record.run, "accuracy, same dense weights", differences, tier=Tier.ACCURACY, advisory=advisory
+    )
+
+
+def _floors(record: RunRecord) -> list[Verdict]:
+    """On the accuracy of a documented run; a table of somebody's own has none."""
+    run = RUNS.get(record.run)
+    return list(check_accuracy(record, run)) if run is not None and run_digest(run) == record.run_digest else []
+
+
+def _keeps_its_floor(record: RunRecord) -> bool:
+    """Whether anything else judges the accuracy, and finds it good."""
+    floors = _floors(record)
+    return bool(floors) and all(floor.status is Status.PASS for floor in floors)
+
+
+def _floor_judges(record: RunRecord) -> str:
+    if missed := [floor for floor in _floors(record) if floor.status is Status.FAIL]:
+        return f"{missed[0].check}: {missed[0].measured}, {missed[0].expected} by its floor"
+    return "only a floor judges the accuracy, of the best epoch" if _floors(record) else "no floor judges the accuracy"
 
 
 def _other_training(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:

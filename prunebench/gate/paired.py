@@ -151,7 +151,9 @@ def _upper_limit(counts: PairedCounts, alpha: float) -> float:
         return float((n * difference - (b - c)) ** 2 - z2 * variance)
 
     start = observed + 1e-9 * (1 - observed)  # at the estimate itself the test rejects nothing, and 0/0 lurks
-    return float(brentq(excess, start, 1.0)) if start < 1 else 1.0
+    if start >= 1:
+        return 1.0
+    return float(brentq(excess, start, 1.0)) if excess(start) < 0 else start  # an alpha near 0.5 rejects all above
 
 
 def fail_probability(drop: float, *, images: int, discordance: float, alpha: float, margin: float) -> float:

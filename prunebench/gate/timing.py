@@ -20,7 +20,7 @@ from statistics import median
 
 from prunebench.gate.comparability import MACHINE, environment_differences
 from prunebench.gate.thresholds import Thresholds
-from prunebench.gate.verdicts import Figure, Status, Tier, Verdict
+from prunebench.gate.verdicts import Figure, Status, Tier, Verdict, different
 from prunebench.records import RunRecord
 
 LEAST_SAMPLES = 2
@@ -59,7 +59,7 @@ class Samples:
 
 
 def compare_timings(case: str, baseline: RunRecord, record: RunRecord, *, thresholds: Thresholds) -> Iterator[Verdict]:
-    """One verdict for each kind of timing that both records hold."""
+    """One verdict for each kind of timing; advisory where only one record holds samples of it."""
     before, after = (_kinds(each) for each in (baseline, record))
     kinds = [kind for kind in before if before[kind] and after[kind]]
     elsewhere = environment_differences(baseline, record, MACHINE)
@@ -68,6 +68,12 @@ def compare_timings(case: str, baseline: RunRecord, record: RunRecord, *, thresh
         others = [ratio for other, ratio in ratios.items() if other != kind]
         samples = Samples(before=before[kind], after=after[kind], others=others)
         yield compare_times(case, record.run, f"seconds, {kind}", samples, elsewhere, thresholds=thresholds)
+    for kind in before:
+        if bool(before[kind]) != bool(after[kind]):
+            missing = "the record" if before[kind] else "the baseline"
+            yield different(
+                case, record.run, f"seconds, {kind}", [f"{missing} has no samples"], tier=Tier.TIME, advisory=True
+            )
 
 
 def compare_times(

@@ -37,8 +37,17 @@ def load_state(path: Path) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"'{path}' holds {type(value).__name__} under {name!r}: expected a state_dict, tensors by name"
             )
-        if value.layout != torch.strided or value.is_quantized or value.is_meta:
-            kind = "quantized" if value.is_quantized else "meta" if value.is_meta else str(value.layout)
+        if (
+            value.is_nested
+            or value.is_complex()
+            or value.layout != torch.strided
+            or value.is_quantized
+            or value.is_meta
+        ):
+            flags = {"nested": value.is_nested, "complex": value.is_complex(), "quantized": value.is_quantized}
+            kind = next(
+                (name for name, is_so in flags.items() if is_so), "meta" if value.is_meta else str(value.layout)
+            )
             raise CheckpointError(f"'{path}' holds '{name}' as a {kind} tensor: expected plain tensors with values")
     return dict(loaded)
 
@@ -62,7 +71,8 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], *, origin: str) -
         raise CheckpointError(f"'{origin}' is a checkpoint of another architecture: it {problems[0]}{more}")
     for name, tensor in state.items():
         stored = tensor.to(own[name].dtype)  # a finite float64 may overflow here, and a NaN becomes an integer
-        if not (torch.isfinite(tensor) & torch.isfinite(stored)).all():
+        given = tensor.double() if tensor.is_floating_point() else tensor  # not every type can be asked
+        if not (torch.isfinite(given) & torch.isfinite(stored)).all():
             raise CheckpointError(f"'{origin}' has values in '{name}' that are not finite: expected finite weights")
     model.load_state_dict(dict(state))
 

@@ -72,19 +72,28 @@ def _counted(count: int, noun: str) -> str:
 
 
 def least_sensitive(verdicts: Iterable[Verdict]) -> list[str]:
-    """A line on the accuracy comparison that only the largest drop would have failed; none where there is no such."""
-    from prunebench.comparison import case_of
+    """A line on the accuracy comparison that only the largest drop would have failed, and one on what was not compared.
 
+    Neither where there is no such.
+    """
+    from prunebench.comparison import case_of
+    from prunebench.gate import Tier
+
+    verdicts = list(verdicts)
     accuracies = [verdict for verdict in verdicts if EFFECT in verdict.evidence]
+    compared = {case_of(verdict) for verdict in accuracies}
+    missing = {case_of(verdict) for verdict in verdicts if verdict.tier is Tier.ACCURACY} - compared
+    uncompared = [f"accuracy of {_counted(len(missing), 'case')} was not compared"] if missing else []
     if not accuracies:
-        return []
+        return uncompared
     least = max(accuracies, key=_effect)
     where = f"{case_of(least)}, {least.check}"
     if least.evidence[EFFECT] is None:
-        return [f"accuracy: no drop, however large, would have failed everywhere; too few images: {where}"]
-    return [
-        f"accuracy: every comparison would have failed a true drop of {least.smallest_effect}; least sensitive: {where}"
-    ]
+        line = f"accuracy: no drop, however large, would have failed everywhere; too few images: {where}"
+    else:
+        drop = least.smallest_effect
+        line = f"accuracy: every comparison would have failed a true drop of {drop}; least sensitive: {where}"
+    return [line, *uncompared]
 
 
 def _effect(verdict: Verdict) -> float:

@@ -216,8 +216,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
         png(1)[:20] + bytes(40),
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", b"short") + chunk(b"IEND", b""),
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1 << 20, 1 << 20, 8, 2, 0, 0, 0)),
+        png(1)[:-12] + chunk(b"iCCP", b"") + png(1)[-12:],  # Pillow raises an IndexError
     ],
-    ids=["empty", "text", "cut in its pixels", "overwritten", "short header", "a million pixels square"],
+    ids=["empty", "text", "cut in its pixels", "overwritten", "short header", "a million pixels square", "odd chunk"],
 )
 @pytest.mark.parametrize("as_archive", [True, False], ids=["archive", "folder"])
 def test_a_corrupt_image_is_refused_by_name(tmp_path: Path, content: bytes, as_archive: bool) -> None:
@@ -315,6 +316,17 @@ def test_a_bad_header_after_the_first_member_is_refused_not_taken_for_the_end(tm
     damaged[damaged.rindex(b"test/dog/3.png")] ^= 1
     path = tmp_path / "bad.tar"
     path.write_bytes(damaged)
+    assert "damaged or truncated" in refusal(path)
+
+
+def test_an_extended_header_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("train/dog/1.png")
+        member.pax_headers = {"GNU.sparse.map": "x"}
+        archive.addfile(member)
+    path = tmp_path / "pax.tar"
+    path.write_bytes(content.getvalue())
     assert "damaged or truncated" in refusal(path)
 
 

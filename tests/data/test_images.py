@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -41,6 +42,17 @@ def test_images_that_are_not_uint8_of_four_dimensions_are_refused(images: torch.
 def test_labels_that_are_not_one_int64_an_image_are_refused(labels: torch.Tensor) -> None:
     with pytest.raises(DataError, match="labels must be int64, one for each of the 2 images, got"):
         ImageSet(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), labels)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], np.zeros(3, np.int64)])
+def test_what_is_no_tensor_is_named(labels: object) -> None:
+    images = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
+    with pytest.raises(
+        DataError, match=r"labels must be a torch tensor, got a (list|numpy\.ndarray): torch\.as_tensor"
+    ):
+        ImageSet(images, labels)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"images must be a torch tensor, got a numpy\.ndarray"):
+        ImageSet(images.numpy(), torch.zeros(3, dtype=torch.int64))  # type: ignore[arg-type]
 
 
 def test_equal_content_has_an_equal_digest_whatever_its_memory_format() -> None:

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from prunebench.errors import ThresholdError
 from prunebench.gate import Status, Thresholds, Tier, compare_records, outcome, worst_first
 from prunebench.gate.consistency import contradictions
 from prunebench.records import Accuracy, RunRecord
+from prunebench.records.provenance import run_digest
+from prunebench.runs import RUNS
 
 IMAGES = 10_000
 LABELS = np.random.default_rng(0).integers(0, 10, IMAGES)
@@ -43,6 +46,10 @@ def accuracy(predictions):
         correct_bits=base64.b64encode(np.packbits(correct).tobytes()).decode(),
         predictions_digest=hashlib.sha256(predictions.astype(np.int16).tobytes()).hexdigest(),
     )
+
+
+RUN1 = {"run_digest": run_digest(RUNS["run1"]), "tuned": 100}
+"""A record of documented run 1 that keeps its floor on digits."""
 
 
 def record(*, name="run1", sparsity=SPARSITY, pruned=1500, tuned=800, seed=0, dense="dense", **changes):
@@ -349,21 +356,72 @@ def test_another_dense_checkpoint_leaves_accuracy_incomparable_and_sizes_exact()
 
 @pytest.mark.parametrize("other", [{"threads": 4}, {"torch": "2.9"}, {"cpu": "Zen 4"}])
 def test_a_recipe_trained_anywhere_else_is_advisory(other):
-    verdicts = compare(record(), record(dense="other", environment={**ENVIRONMENT, **other}))
+    verdicts = compare(record(**RUN1), record(**RUN1, dense="other", environment={**ENVIRONMENT, **other}))
     assert found(verdicts, "accuracy, same dense weights").advisory
     assert outcome(verdicts) is Status.PASS
 
 
 def test_one_recipe_trained_on_two_machines_is_advisory():
     """A workload that trains its own dense model gets other weights elsewhere; sizes decide, and floors."""
-    verdicts = compare(record(), record(dense="other", environment={**ENVIRONMENT, "threads": 4}))
+    elsewhere = {"dense": "other", "environment": {**ENVIRONMENT, "threads": 4}}
+    verdicts = compare(record(**RUN1), record(**RUN1, **elsewhere))
     verdict = found(verdicts, "accuracy, same dense weights")
     assert (Status.INCOMPARABLE, True) == (verdict.status, verdict.advisory)
     assert "threads 2 -> 4" in verdict.measured
+    assert "only a floor judges the accuracy" in verdict.measured
     assert outcome(verdicts) is Status.PASS
     by_hand = {"checkpoints__origin": "mine.safetensors"}
-    other = record(dense="other", environment={**ENVIRONMENT, "threads": 4}, **by_hand)
-    assert outcome(compare(record(**by_hand), other)) is Status.INCOMPARABLE
+    other = record(**RUN1, **elsewhere, **by_hand)
+    assert outcome(compare(record(**RUN1, **by_hand), other)) is Status.INCOMPARABLE
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"tuned": 9000}, "10.00, at least 96.40 by its floor"),  # as good as guessing
+        ({"run_digest": digest("another table")}, "no floor judges the accuracy"),
+        ({"finetuning": None, "checkpoints__best": None, "checkpoints__last": None}, "no floor judges"),
+    ],
+)
+def test_where_no_floor_finds_it_good_other_weights_from_elsewhere_are_no_pass(change, said):
+    """A table of one's own, or a run without fine-tuning, has no floor: nothing at all would judge its accuracy."""
+    elsewhere = {"dense": "other", "environment": {**ENVIRONMENT, "threads": 4}}
+    before = {**RUN1, **{key: value for key, value in change.items() if key != "tuned"}}
+    verdicts = compare(record(**before), record(**{**before, **change}, **elsewhere))
+    verdict = found(verdicts, "accuracy, same dense weights")
+    assert (Status.INCOMPARABLE, False) == (verdict.status, verdict.advisory)
+    assert said in verdict.measured
+    assert outcome(verdicts) is Status.INCOMPARABLE
+
+
+def test_the_tests_over_seeds_share_alpha():
+    """Five runs under three seeds each would otherwise cry wolf five times as often as is said."""
+
+    def several(shift):
+        return {
+            f"{name}-{seed}": record(name=name, seed=seed, tuned=800 + 30 * seed + shift)
+            for name in ("run1", "run2", "run3", "run4", "run5")
+            for seed in range(3)
+        }
+
+    one, shared = (
+        {verdict.evidence["allowance_points"] for verdict in compare_records(old, new) if "over seeds" in verdict.check}
+        for old, new in (
+            ({key: value for key, value in each.items() if key.startswith(chosen)} for each in (several(0), several(5)))
+            for chosen in ("run1", "run")
+        )
+    )
+    assert 1 == len(one) == len(shared)
+    assert min(shared) == pytest.approx(min(one) * t.isf(0.01 / 5, 4) / t.isf(0.01, 4))
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_timing_that_one_side_lacks_is_not_passed_over(side):
+    sides = [record(), record()]
+    sides[side] = record(timings__evaluate=[])
+    verdict = found(compare(*sides), "seconds, evaluation")
+    assert (Status.INCOMPARABLE, True) == (verdict.status, verdict.advisory)
+    assert ["the baseline has no samples", "the record has no samples"][side] == verdict.measured
 
 
 def test_missing_and_vanished_cases_are_no_pass():
@@ -401,7 +459,12 @@ def test_an_unknown_machine_is_another_machine():
 
 def test_resumed_epochs_are_not_timed():
     verdicts = compare(record(), record(finetuning__resumed_after=1, timings__epochs=[9.0, 9.0]))
-    assert not any(verdict.check == "seconds, epochs" for verdict in verdicts)
+    verdict = found(verdicts, "seconds, epochs")
+    assert (Status.INCOMPARABLE, True, "the record has no samples") == (
+        verdict.status,
+        verdict.advisory,
+        verdict.measured,
+    )
 
 
 @pytest.mark.parametrize(

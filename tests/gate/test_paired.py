@@ -145,6 +145,13 @@ def test_interval_holds_the_estimate_and_mirrors(counts):
     assert drop_interval(counts.mirrored, alpha=0.01) == pytest.approx((-upper, -lower), abs=1e-6)
 
 
+@pytest.mark.parametrize("alpha", [0.4, 0.499, 0.4999])
+@pytest.mark.parametrize("b", [0, 3])
+def test_the_limit_at_a_level_that_rejects_nearly_all_is_the_estimate(alpha, b):
+    lower, upper = drop_interval(PairedCounts(b=b, c=0, n=10_000), alpha=alpha)
+    assert lower <= 100 * b / 10_000 <= upper < 100 * b / 10_000 + 0.05
+
+
 def test_interval_agrees_with_the_published_example():
     """Airway hyper-responsiveness of 21 children before and after transplantation, b = 1 and c = 7.
 

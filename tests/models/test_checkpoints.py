@@ -269,6 +269,25 @@ def test_values_that_are_not_finite_are_refused_and_the_model_unchanged(
     assert before == state_digest(model.state_dict())
 
 
+def test_a_type_that_cannot_be_asked_whether_it_is_finite_loads(tmp_path: Path) -> None:
+    model = small_model()
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state["0.weight"] = state["0.weight"].to(torch.float8_e4m3fn)
+    load_state_(model, state, origin="given.pth")
+    assert torch.equal(state["0.weight"].float(), model.state_dict()["0.weight"])
+    state["0.weight"] = torch.full_like(model.state_dict()["0.weight"], math.nan).to(torch.float8_e4m3fn)
+    with pytest.raises(CheckpointError, match="not finite"):
+        load_state_(model, state, origin="given.pth")
+
+
+@pytest.mark.parametrize("kind", ["complex", "nested"])
+def test_a_tensor_that_is_no_plain_one_is_refused_by_name(kind: str, tmp_path: Path) -> None:
+    odd = torch.zeros(2, dtype=torch.complex64) if kind == "complex" else torch.nested.nested_tensor([torch.zeros(2)])
+    torch.save({"a": torch.zeros(2), "b": odd}, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=f"holds 'b' as a {kind} tensor|a pickle that would run code|holds"):
+        load_state(tmp_path / "odd.pth")
+
+
 def test_saving_keeps_the_metadata_it_is_given(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     save_state({"weight": torch.ones(2)}, path, metadata={"workload": "digits"})

@@ -389,6 +389,26 @@ def test_a_bad_value_is_a_usage_error(project: pytest.Pytester, argument: str) -
     assert pytest.ExitCode.USAGE_ERROR == run(project, argument).ret
 
 
+@pytest.mark.parametrize("argument", ["--prunebench-alpha=5", "--prunebench-margin=nan", "--prunebench-seed-spread=-1"])
+def test_a_value_out_of_range_is_a_usage_error_before_any_test(project: pytest.Pytester, argument: str) -> None:
+    result = run(project, argument)
+    assert pytest.ExitCode.USAGE_ERROR == result.ret
+    result.stderr.fnmatch_lines(["*prunebench: *must be*got*"])
+    assert "passed" not in result.stdout.str()
+
+
+def test_what_is_no_record_is_named(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        from record_factory import make_record
+
+        def test_a_list(prunebench_gate):
+            prunebench_gate([make_record()])
+    """)
+    result = run(project)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*prunebench_gate takes records and scans, one by one, got a list*"])
+
+
 def test_alpha_is_shared_by_the_family(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     compare = prunebench.comparison.compare_records

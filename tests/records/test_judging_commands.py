@@ -173,6 +173,17 @@ def test_json_and_markdown_hold_the_verdicts(folder: Path, monkeypatch: pytest.M
     assert "::error title=FAIL digits/tiny-quick::" in result.output
 
 
+def test_a_step_summary_that_cannot_be_written_changes_no_verdict(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "absent" / "summary.md"))
+    based(make_record())
+    result = call("compare", kept(make_record(extra_nonzeros=1)), "--json", "verdicts.json")
+    assert 1 == result.exit_code
+    assert 1 == json.loads(Path("verdicts.json").read_text())["exit_code"]
+    assert "warning: cannot write the step summary" in result.stderr
+
+
 def test_without_github_there_are_no_annotations() -> None:
     based(make_record())
     assert "::error" not in call("compare", kept(make_record(extra_nonzeros=1))).output

@@ -67,5 +67,12 @@ def test_too_few_images_for_any_drop_are_not_passed_over() -> None:
     assert line == ("accuracy: no drop, however large, would have failed everywhere; too few images: b, accuracy")
 
 
+def test_accuracy_that_was_not_compared_is_counted() -> None:
+    uncompared = replace(accuracy("b", 0.5, Status.INCOMPARABLE), evidence={}, advisory=True)
+    assert "accuracy of 1 case was not compared" == passed_lines([accuracy("a", 0.5), uncompared])[-1]
+    assert "accuracy of 2 cases was not compared" == passed_lines([uncompared, replace(uncompared, case="c")])[-1]
+    assert not any("not compared" in line for line in passed_lines([accuracy("a", 0.5)]))
+
+
 def test_without_accuracies_nothing_is_said_of_them() -> None:
     assert ["1 of 1 comparison passed"] == passed_lines([SIZE])
