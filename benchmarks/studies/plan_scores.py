@@ -65,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     workload = find_workload("cifar10")
-    data = workload.load(None)
+    data = workload.load(None, lambda _done, _total: None)
     base = workload.dense_model(data, checkpoint=options.checkpoint, device=torch.device("cpu")).model
     inventory = Inventory.of_model(base, tuple(data.test.images.shape[1:]))
     kept = inventory.kept(find_run(options.table).sparsity)
