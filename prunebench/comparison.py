@@ -60,7 +60,7 @@ def compare_sides(
         )
     cases = _judged(new, reference)
     if only := tuple(only):
-        cases = chosen_cases(only, sorted({*new.cases, *reference.cases}))
+        cases = chosen_cases(only, sorted({*new.cases, *reference.cases}), first=cases)
     unusable = {case: f"record: {new.unusable[case]}" for case in cases if case in new.unusable}
     unusable |= {case: f"baseline: {reference.unusable[case]}" for case in cases if case in reference.unusable}
     usable = [case for case in cases if case not in unusable]

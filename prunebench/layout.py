@@ -42,7 +42,7 @@ def lay_out_(model: nn.Module, data: ImageSet) -> nn.Module:
     notes = [module.register_forward_pre_hook(note) for module in convolutions]
     try:
         with evaluation_mode(model), torch.inference_mode():
-            model(to_float(data.images[:1]))
+            model(to_float(data.images[:1]).to(device))
     finally:
         for hook in notes:
             hook.remove()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from prunebench.gate import Status, Verdict, check_accuracy, floors, worst_first
+from prunebench.errors import PlanError
+from prunebench.gate import Status, Verdict, check_accuracy, check_record, floors, worst_first
 from prunebench.pipeline import execute, prepare
 from prunebench.records import Accuracy, FineTuning, RunRecord
 from prunebench.runs import DocumentedRun, documented_run
@@ -22,6 +23,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     digits = find_workload("digits")
     setting = prepare(digits, digits.budget("quick"), checkpoint=path, device=torch.device("cpu"))
     return execute(documented_run("run1"), setting, finetune=False)
+
+
+def test_floors_of_another_run_are_refused(measured: RunRecord) -> None:
+    less = DocumentedRun(name="less", sparsity={"classifier.weight": 0.5}, source="this test")
+    with pytest.raises(PlanError, match=r"run 'less' says nothing of 'backbone\.conv0\.weight'"):
+        check_record(measured, less)
 
 
 def on_cifar10(

@@ -194,6 +194,12 @@ def _judged_records(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[st
     from prunebench.records import collect
 
     new, reference = collect(a), _reference(b)
+    if len(revisions := {record.revision for record in new.records.values()}) > 1:
+        click.echo(
+            f"note: the records of '{a}', the newest of each case, are of {len(revisions)} revisions: what no longer "
+            "runs is judged by what it did last",
+            err=True,
+        )
 
     from prunebench.comparison import compare_sides
     from prunebench.gate import Thresholds

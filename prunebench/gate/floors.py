@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 
+from prunebench.errors import PlanError
 from prunebench.gate.comparability import is_own_recipe
 from prunebench.gate.verdicts import Status, Verdict
 from prunebench.measure import MIB
@@ -74,6 +75,8 @@ def check_sizes(record: RunRecord, run: DocumentedRun) -> Iterator[Verdict]:
     hint = f"look closer with 'prunebench lint {named}' and 'prunebench run {named} --no-finetune'"
     expected = dict(record.dense_nonzeros)
     for layer in record.layers:
+        if layer.name not in run.sparsity:
+            raise PlanError(f"run '{run.name}' says nothing of '{layer.name}': expected the run that was recorded")
         kept = layer.numel - pruned_count(layer.numel, run.sparsity[layer.name], name=layer.name)
         expected[layer.name] = min(kept, expected[layer.name])  # a zero of the dense model is pruned first
         yield _exact(run, f"nonzeros of {layer.name}", expected[layer.name], layer.nonzeros, hint)

@@ -83,8 +83,11 @@ def _budget(name: str) -> str:
     return in_path(name).replace("-", "%2D")
 
 
-def chosen_cases(wanted: Iterable[str], known: Collection[str]) -> list[str]:
+def chosen_cases(wanted: Iterable[str], known: Collection[str], *, first: Collection[str] = ()) -> list[str]:
     """The cases that `wanted` names, in full or by what follows the slash where only one ends so.
+
+    Args:
+        first: those of `known` that are meant where a short name fits one of them and others too.
 
     Raises:
         UnknownNameError: a name that no case has, or more than one.
@@ -93,6 +96,8 @@ def chosen_cases(wanted: Iterable[str], known: Collection[str]) -> list[str]:
     found = []
     for name in wanted:
         matches = [case for case in known if name in (case, case.partition("/")[2])]
+        nearest = [case for case in matches if case in first]
+        matches = nearest if len(nearest) == 1 else matches
         if not known:
             raise RecordError(f"unknown case {name!r}: there is none")
         if len(matches) != 1:

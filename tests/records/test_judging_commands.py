@@ -120,6 +120,24 @@ def test_a_case_missing_from_a_folder_is_no_pass_and_from_a_file_none_of_its_bus
     assert 0 == call("compare", path.parent, "--only", "tiny-quick").exit_code
 
 
+def test_a_short_name_is_that_of_the_case_that_is_judged() -> None:
+    based(make_record(), make_record(workload="cifar10"))
+    path = kept(make_record())
+    assert 0 == call("compare", path.parent, "--only", "tiny-quick").exit_code
+    assert 0 == call("compare", path.parent, "--only", "digits/tiny-quick,tiny-quick").exit_code
+
+
+def test_records_of_several_revisions_are_said_to_be() -> None:
+    """A case that no longer runs would be judged by what it did long ago."""
+    based(make_record(), make_record(run="old"))
+    path = kept(make_record())
+    assert "revisions" not in call("compare", path.parent, "--only", "tiny-quick").stderr
+    kept(make_record(run="old", revision="1" * 40))
+    result = call("compare", path.parent)
+    assert 0 == result.exit_code
+    assert "are of 2 revisions" in result.stderr
+
+
 def test_records_are_compared_with_records() -> None:
     a, b = kept(make_record()), kept(make_record(created="2026-02-02T00:00:00+00:00"))
     assert 0 == call("compare", a, b).exit_code
