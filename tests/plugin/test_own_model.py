@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,7 +52,9 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, one_thre
     pytester.makepyfile(mine=MINE)
     pytester.makepyfile(mine_parts=MINE.partition("def answers")[0])
     pytester.run(
-        "python", "-c", "import torch; from mine_parts import build; torch.save(build().state_dict(), 'signnet.pth')"
+        sys.executable,
+        "-c",
+        "import torch; from mine_parts import build; torch.save(build().state_dict(), 'signnet.pth')",
     )
     return pytester
 
@@ -71,7 +74,7 @@ def test_the_page_works_from_the_first_record_to_a_change(project: pytest.Pytest
     ):
         done = CliRunner().invoke(main, [str(argument) for argument in arguments])
         assert 0 == done.exit_code, done.output
-    project.run("python", "planned.py").stdout.fnmatch_lines(["*'0.weight', '4.weight'*"])
+    project.run(sys.executable, "planned.py").stdout.fnmatch_lines(["*'0.weight', '4.weight'*"])
 
     at = datetime.now(UTC).isoformat(timespec="seconds")
     approval = Approval(by="Somebody <some@body.example>", at=at, reason="first", replaced=None)

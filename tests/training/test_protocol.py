@@ -257,11 +257,11 @@ def test_averaging_evaluates_and_keeps_the_moving_average_of_the_weights() -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"epochs": -2}, "epochs must be at least 1, got -2"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"images_per_epoch": 0}, "images_per_epoch must be at least 1, got 0"),
-        ({"images_per_epoch": -5}, "images_per_epoch must be at least 1, got -5"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
+        ({"epochs": -2}, "epochs must be a whole number of at least 1, got -2"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        ({"images_per_epoch": 0}, "images_per_epoch must be a whole number of at least 1, got 0"),
+        ({"images_per_epoch": -5}, "images_per_epoch must be a whole number of at least 1, got -5"),
     ],
 )
 def test_a_protocol_that_cannot_be_trained_is_refused_by_name_and_value(change: dict[str, Any], message: str) -> None:
