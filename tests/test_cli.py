@@ -233,7 +233,8 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(untrained_checkpoint: P
     output = tmp_path / "record.json"
     arguments = ["run", "run1", "--no-finetune", "--checkpoint", str(untrained_checkpoint), "--json", str(output)]
     done = subprocess.run(
-        [sys.executable, "-m", "prunebench.cli", *arguments],
+        # -B: bytecode that Python cuts at the limit would break every later import of the module.
+        [sys.executable, "-B", "-m", "prunebench.cli", *arguments],
         capture_output=True,
         text=True,
         check=False,
