@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,6 +42,8 @@ class Group(click.Group):
             if error.filename is None:
                 if error.errno == errno.EPIPE:  # a reader that left, as `head` does: click ends quietly
                     raise
+                # What is left in the buffer cannot be written either: at exit that would be another error and code.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 fail(f"cannot write the output: {error.strerror}")
             fail(str(StorageError(f"cannot use '{error.filename}': {error.strerror}")))
 
