@@ -88,9 +88,11 @@ def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(tiny_suite: 
     approval = Approval(by="Somebody", at="2026-01-03T00:00:00+00:00", reason="first", replaced=None)
     scan = read_scan(kept)
     write_scan_baseline(approved_scan(scan, approval), tiny_suite / "baselines")
-    again = run_benchmarks(tmp_path, "--benchmark-disable", "--prunebench-strict=yes", suite=tiny_suite)
+    # Without times: a scan of milliseconds on a busy machine takes half as long again, which is INCONCLUSIVE.
+    judged = ("--benchmark-disable", "--prunebench-strict=yes", "--prunebench-times=no")
+    again = run_benchmarks(tmp_path, *judged, suite=tiny_suite)
     assert 0 == again.returncode, again.stdout
-    assert "8 of 8 comparisons passed, 1 case" in again.stdout
+    assert "7 of 7 comparisons passed, 1 case" in again.stdout, again.stdout
 
     everything_right = base64.b64encode(np.packbits(np.ones(400, dtype=bool)).tobytes()).decode("ascii")
     point = scan.points[0].model_copy(
