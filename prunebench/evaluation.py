@@ -142,7 +142,7 @@ def evaluate(
     with evaluation_mode(model), torch.inference_mode(), arithmetic(device, precision):
         for images, labels in whole_batches(resident, batch_size=batch_size):
             logits = model(images)
-            ahead.append(_margins(logits.float(), labels).sigmoid())
+            ahead.append(margins(logits.float(), labels).sigmoid())
             predictions.append(logits.argmax(dim=1))
             finite.append(torch.isfinite(logits).all(dim=1))
             if progress:
@@ -155,7 +155,7 @@ def evaluate(
     return Evaluation(predictions=answered, correct=correct, smooth_accuracy=100 * float(smooth), seconds=seconds)
 
 
-def _margins(logits: Tensor, labels: Tensor) -> Tensor:
+def margins(logits: Tensor, labels: Tensor) -> Tensor:
     """The score of the right class less the highest of another; float (n,) from (n, classes)."""
     right = logits.gather(1, labels[:, None])
     return right.squeeze(1) - logits.scatter(1, labels[:, None], -math.inf).amax(dim=1)

@@ -17,6 +17,7 @@ import platformdirs
 from prunebench.errors import StorageError
 
 CACHE_VARIABLE = "PRUNEBENCH_CACHE"
+DATA_VARIABLE = "PRUNEBENCH_DATA"
 
 RUN_FOLDER = Path(".prunebench/records")
 """Where records are kept unless told otherwise, from the folder a command runs in."""
@@ -33,6 +34,12 @@ def cache_folder() -> Path:
     """
     configured = os.environ.get(CACHE_VARIABLE)
     return Path(configured) if configured else platformdirs.user_cache_path("prunebench")
+
+
+def data_source(given: Path | None) -> Path | None:
+    """Where data is read from: `given`, else what `PRUNEBENCH_DATA` names; None for neither."""
+    named = os.environ.get(DATA_VARIABLE)
+    return given or (Path(named) if named else None)
 
 
 @contextlib.contextmanager

@@ -256,10 +256,9 @@ def prune(run: DocumentedRun, setting: Setting) -> Pruned:
     """Prune a copy of the dense model by the run's table, and then some more for the time it takes."""
     model = copy.deepcopy(setting.dense.model)
     chosen = prune_(model, run.sparsity)  # the first time touches new memory: not timed
-    # Of a model that was pruned before, also the zeros that the table would give back: they would come to life in
-    # fine-tuning, and the sizes of the record are those of the pruned model.
-    zeros = Masks.of_zeros(model, chosen)
-    masks = Masks({name: mask & zeros[name] for name, mask in chosen.items()})
+    # All zeros, not only those chosen: of a model that was pruned before, those that the table would give back would
+    # come to life in fine-tuning, and the sizes of the record are those of the pruned model.
+    masks = Masks.of_zeros(model, chosen)
     return Pruned(model=model, masks=masks, seconds=_time_pruning(run, setting))
 
 

@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from prunebench.data import ImageSet, whole_batches
 from prunebench.devices import Precision, arithmetic
-from prunebench.evaluation import evaluation_mode
+from prunebench.evaluation import evaluation_mode, margins
 from prunebench.memory import keep_freed_memory
 from prunebench.planning import Inventory, as_large_as
 from prunebench.pruning import prune_
@@ -43,8 +43,7 @@ def logits_of(model: nn.Module, data: ImageSet, precision: Precision) -> Tensor:
 
 def scores(logits: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
     """Each score of each image, higher is better."""
-    right = logits.gather(1, labels[:, None]).squeeze(1)
-    smooth = (right - logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)).sigmoid()
+    smooth = margins(logits, labels).sigmoid()
     accurate = (logits.argmax(dim=1) == labels).float()
     return {
         "accuracy": accurate,

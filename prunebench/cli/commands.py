@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from prunebench.cli.options import data_source, shared
+from prunebench.cli.options import shared
 from prunebench.cli.shell import FILE, Group
-from prunebench.files import RUN_FOLDER, check_targets, check_writable
+from prunebench.files import RUN_FOLDER, check_targets, check_writable, data_source
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

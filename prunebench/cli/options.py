@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -27,25 +25,20 @@ class FiniteRange(click.FloatRange):
         return converted
 
 
-def data_source(given: Path | None) -> Path | None:
-    """The data that a command may read, so as not to write over it: `--data`, else what PRUNEBENCH_DATA names."""
-    named = os.environ.get("PRUNEBENCH_DATA")
-    return given or (Path(named) if named else None)
+def precision(about: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """`--precision`, with what is computed in it."""
+    return click.option(
+        "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help=about
+    )
 
 
 def shared(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The options that several commands share, in the order given."""
-    shared = {
+    shared: dict[str, Callable[[Any], Any]] = {
         "workload": click.option("--workload", default="digits", show_default=True, help="digits or cifar10."),
         "data": click.option("--data", type=FILE, help="CIFAR-10: a folder or archive. Default: PRUNEBENCH_DATA."),
         "device": click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps or auto."),
-        "precision": click.option(
-            "--precision",
-            type=click.Choice(["fp32", "bf16"]),
-            default="fp32",
-            show_default=True,
-            help="Arithmetic of training; evaluation is fp32.",
-        ),
+        "precision": precision("Arithmetic of training; evaluation is fp32."),
         "seed": click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True),
     }
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from prunebench.cli.options import data_source, shared
+from prunebench.cli.options import precision as precision_option
+from prunebench.cli.options import shared
 from prunebench.cli.shell import FILE
-from prunebench.files import RUN_FOLDER, check_targets, check_writable
+from prunebench.files import RUN_FOLDER, check_targets, check_writable, data_source
 
 
 class Fractions(click.ParamType):  # type: ignore[type-arg]  # subscriptable from click 8.4 only
@@ -31,7 +32,7 @@ class Fractions(click.ParamType):  # type: ignore[type-arg]  # subscriptable fro
 @shared("workload")
 @click.option("--checkpoint", type=FILE, help="The model to scan: dense, pruned or fine-tuned.")
 @shared("data", "device")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@precision_option("Arithmetic of the answers.")
 @click.option(
     "--sparsities",
     type=Fractions(),

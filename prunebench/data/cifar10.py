@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -13,10 +12,9 @@ from safetensors.torch import save_file
 from prunebench.data.folders import Progress, is_archive, read_class_folders, source_digest
 from prunebench.data.images import Dataset, ImageSet
 from prunebench.errors import DataError, DataNotFoundError, StorageError
-from prunebench.files import cache_folder, replacing
+from prunebench.files import DATA_VARIABLE, cache_folder, data_source, replacing
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-DATA_VARIABLE = "PRUNEBENCH_DATA"
 BATCHES = "cifar-10-batches-py"
 EXPECTED_COUNTS = {"train": 50_000, "test": 10_000}
 DECODER = "1"
@@ -39,8 +37,7 @@ def load_cifar10(path: Path | None = None, *, progress: Progress | None = None) 
         DataNotFoundError: nothing at the path, or no path and no network.
         DataError: what is there is damaged, incomplete or not CIFAR-10.
     """
-    if path is None and os.environ.get(DATA_VARIABLE):
-        path = Path(os.environ[DATA_VARIABLE])
+    path = data_source(path)
     if path is None:
         return _with_torchvision(cache_folder() / "cifar10", download=True)
     if not path.exists():

@@ -91,12 +91,20 @@ def _obstacles(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Ve
 
 
 def _other_dense_weights(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
+    """Advisory where the weights are explained by another machine, and a floor finds the accuracy good."""
     if not (differences := dense_differences(baseline, record)):
         return
-    elsewhere = same_recipe_elsewhere(baseline, record)
-    if elsewhere:
-        differences += ["one recipe", *environment_differences(baseline, record, MACHINE), _floor_judges(record)]
-    advisory = elsewhere and _keeps_its_floor(record)
+    advisory = False
+    if same_recipe_elsewhere(baseline, record):
+        floors = _floors(record)
+        missed = [
+            f"{floor.check}: {floor.measured}, {floor.expected} by its floor"
+            for floor in floors
+            if floor.status is Status.FAIL
+        ]
+        advisory = bool(floors) and not missed
+        judged_by = "only a floor judges the accuracy, of the best epoch" if floors else "no floor judges the accuracy"
+        differences += ["one recipe", *environment_differences(baseline, record, MACHINE), *(missed or [judged_by])]
     yield different(
         case, record.run, "accuracy, same dense weights", differences, tier=Tier.ACCURACY, advisory=advisory
     )
@@ -106,18 +114,6 @@ def _floors(record: RunRecord) -> list[Verdict]:
     """On the accuracy of a documented run; a table of somebody's own has none."""
     run = RUNS.get(record.run)
     return list(check_accuracy(record, run)) if run is not None and run_digest(run) == record.run_digest else []
-
-
-def _keeps_its_floor(record: RunRecord) -> bool:
-    """Whether anything else judges the accuracy, and finds it good."""
-    floors = _floors(record)
-    return bool(floors) and all(floor.status is Status.PASS for floor in floors)
-
-
-def _floor_judges(record: RunRecord) -> str:
-    if missed := [floor for floor in _floors(record) if floor.status is Status.FAIL]:
-        return f"{missed[0].check}: {missed[0].measured}, {missed[0].expected} by its floor"
-    return "only a floor judges the accuracy, of the best epoch" if _floors(record) else "no floor judges the accuracy"
 
 
 def _other_training(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:

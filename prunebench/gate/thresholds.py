@@ -15,7 +15,8 @@ class Thresholds:
     """What a comparison fails on. Source of each rule: docs/gate.md.
 
     Attributes:
-        alpha: one-sided probability of a false alarm, over all accuracy tests of one call (Holm).
+        alpha: one-sided probability of a false alarm, over all paired accuracy tests of one call (Holm); apart
+            from them, for each kept epoch, over its groups of seeds (Bonferroni).
         margin: points of accuracy; a smaller drop never fails.
         power: probability with which the printed smallest effect would have failed.
         seed_spread: points by which two trainings that differ in nothing but rounding or seed may lie apart, taken as

@@ -37,17 +37,14 @@ def load_state(path: Path) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"'{path}' holds {type(value).__name__} under {name!r}: expected a state_dict, tensors by name"
             )
-        if (
-            value.is_nested
-            or value.is_complex()
-            or value.layout != torch.strided
-            or value.is_quantized
-            or value.is_meta
-        ):
-            flags = {"nested": value.is_nested, "complex": value.is_complex(), "quantized": value.is_quantized}
-            kind = next(
-                (name for name, is_so in flags.items() if is_so), "meta" if value.is_meta else str(value.layout)
-            )
+        kinds = {
+            "nested": value.is_nested,
+            "complex": value.is_complex(),
+            "quantized": value.is_quantized,
+            "meta": value.is_meta,
+            str(value.layout): value.layout != torch.strided,
+        }
+        if kind := next((kind for kind, is_so in kinds.items() if is_so), None):
             raise CheckpointError(f"'{path}' holds '{name}' as a {kind} tensor: expected plain tensors with values")
     return dict(loaded)
 

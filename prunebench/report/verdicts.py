@@ -28,24 +28,25 @@ def notable(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], list[str]]:
     from prunebench.comparison import case_of
     from prunebench.gate import Status, Tier
 
+    def repeats(verdict: Verdict) -> tuple[str, str] | None:
+        is_advice = verdict.status is Status.INCOMPARABLE and verdict.advisory and verdict.tier is not Tier.TIME
+        return (verdict.check, verdict.measured) if is_advice else None
+
+    verdicts = [verdict for verdict in verdicts if verdict.status is not Status.PASS]
+    times_said = Counter(map(repeats, verdicts))
     alone: list[Verdict] = []
+    alike: dict[tuple[str, str], list[str]] = {}
     elsewhere: dict[str, list[Verdict]] = {}
-    alike: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
-        if verdict.status is Status.PASS:
-            continue
-        if verdict.status is not Status.INCOMPARABLE or not verdict.advisory:
-            alone.append(verdict)
-        elif verdict.tier is Tier.TIME:
+        if verdict.tier is Tier.TIME and verdict.status is Status.INCOMPARABLE and verdict.advisory:
             elsewhere.setdefault(verdict.rule.removeprefix("advisory: "), []).append(verdict)
+        elif (said := repeats(verdict)) is not None and times_said[said] > 1:
+            alike.setdefault(said, []).append(case_of(verdict))
         else:
-            alike.setdefault((verdict.check, verdict.measured), []).append(verdict)
-    lines = []
-    for (check, why), same in alike.items():
-        if len(same) == 1:
-            alone.append(same[0])
-            continue
-        lines.append(f"{same[0].status} (advisory) {', '.join(map(case_of, same))}: {check}: {why}")
+            alone.append(verdict)
+    lines = [
+        f"{Status.INCOMPARABLE} (advisory) {', '.join(cases)}: {check}: {why}" for (check, why), cases in alike.items()
+    ]
     for why, times in elsewhere.items():
         cases = {case_of(verdict) for verdict in times}
         lines.append(f"{_counted(len(times), 'time')} of {_counted(len(cases), 'case')} not compared: {why}")

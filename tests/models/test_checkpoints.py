@@ -284,7 +284,7 @@ def test_a_type_that_cannot_be_asked_whether_it_is_finite_loads(tmp_path: Path) 
 def test_a_tensor_that_is_no_plain_one_is_refused_by_name(kind: str, tmp_path: Path) -> None:
     odd = torch.zeros(2, dtype=torch.complex64) if kind == "complex" else torch.nested.nested_tensor([torch.zeros(2)])
     torch.save({"a": torch.zeros(2), "b": odd}, tmp_path / "odd.pth")
-    with pytest.raises(CheckpointError, match=f"holds 'b' as a {kind} tensor|a pickle that would run code|holds"):
+    with pytest.raises(CheckpointError, match=f"holds 'b' as a {kind} tensor"):
         load_state(tmp_path / "odd.pth")
 
 

@@ -227,7 +227,7 @@ def test_a_search_is_drawn_by_its_seed_alone() -> None:
 
 
 def test_a_search_follows_a_ridge() -> None:
-    """Where what one layer gains another has to give up, far from the start: a quadratic fitted nearby stops early."""
+    """Where what one layer gains another has to give up, far from the start."""
     inventory = make_inventory(*[(100, 100)] * 4)
     start = dict.fromkeys("abcd", 2000)
 
