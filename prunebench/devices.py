@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from prunebench.errors import ModelError, UnknownNameError
 
@@ -57,11 +59,12 @@ def wait_for(device: torch.device) -> None:
 def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
     """Compute in `precision`: `fp32` is IEEE single precision, whatever the process allows; `bf16` is autocast.
 
-    Weights may change inside: autocast keeps no bf16 copies of them, which it would go on using until the block ends.
+    What autocast leaves in fp32 is IEEE too. Weights may change inside: autocast keeps no bf16 copies of them, which it
+    would go on using until the block ends.
     """
     bf16 = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
     # Without benchmark, cuDNN chooses one algorithm for one shape, whenever it is asked.
-    settings = [(_attribute(torch.backends.cudnn, "benchmark"), False), *(_ieee() if precision == "fp32" else [])]
+    settings = [(_attribute(torch.backends.cudnn, "benchmark"), False), *_ieee()]
     before = [(setting, setting.get()) for setting, _ in settings]
     try:
         for setting, value in settings:
@@ -71,6 +74,24 @@ def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
     finally:
         for setting, value in before:
             setting.set(value)
+
+
+class SinglePrecision(TorchFunctionMode):
+    """Inside, the layers that own these weights compute in fp32 where others are autocast; which they are is `is`."""
+
+    _LAYERS = frozenset({functional.linear, functional.conv1d, functional.conv2d, functional.conv3d})
+
+    def __init__(self, weights: Sequence[nn.Parameter]) -> None:
+        super().__init__()
+        self._weights = weights
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Called by torch in the place of `func`."""
+        if func not in self._LAYERS or not any(weight is args[1] for weight in self._weights if len(args) > 1):
+            return func(*args, **(kwargs or {}))
+        given, *others = args
+        with torch.autocast(given.device.type, enabled=False):
+            return func(given.float(), *others, **(kwargs or {}))
 
 
 class _Setting(NamedTuple):

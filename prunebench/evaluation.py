@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.data import ImageSet, to_float, whole_batches
-from prunebench.devices import Precision, arithmetic, model_device
+from prunebench.devices import Precision, SinglePrecision, arithmetic, model_device
 from prunebench.errors import DataError, ModelError, first_line
+from prunebench.models import prunable_parameters
 
 BATCH_SIZE = 500  # divides 10,000: no smaller last batch, whose shape would have to be prepared on its own
 
@@ -81,6 +82,20 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+@contextlib.contextmanager
+def answering(model: nn.Module, precision: Precision) -> Iterator[None]:
+    """What answers are computed under: evaluation mode, no gradients, and arithmetic in `precision`.
+
+    In bf16 the first and the last prunable layer compute in fp32: rounding these changes most of the answers that bf16
+    changes. Of 10,000 of this VGG, one layer pruned until it fails, 18 to 38 come out otherwise than in fp32 if all
+    layers round, 5 to 12 if these two do not, for 4 % more time.
+    """
+    weights = [*prunable_parameters(model).values()]
+    ends = SinglePrecision(weights[:1] + weights[-1:]) if precision == "bf16" else contextlib.nullcontext()
+    with evaluation_mode(model), torch.inference_mode(), arithmetic(model_device(model), precision), ends:
+        yield
+
+
 def check_answers(model: nn.Module, data: ImageSet) -> int:
     """The number of classes that `model` scores, from one image; it can be asked, and has a place for every label.
 
@@ -139,7 +154,7 @@ def evaluate(
     resident = data.to(device)
     start = time.perf_counter()
     predictions, finite, ahead = [], [], []
-    with evaluation_mode(model), torch.inference_mode(), arithmetic(device, precision):
+    with answering(model, precision):
         for images, labels in whole_batches(resident, batch_size=batch_size):
             logits = model(images)
             ahead.append(margins(logits.float(), labels).sigmoid())

@@ -212,20 +212,39 @@ def test_the_answer_is_on_the_cpu_and_takes_a_time() -> None:
     assert result.seconds > 0
 
 
-def test_bf16_answers_as_fp32_where_the_arithmetic_is_exact_and_rounds_where_it_is_not() -> None:
+def test_bf16_answers_as_fp32_where_the_arithmetic_is_exact() -> None:
     data = random_images(20)
-    linear = nn.Sequential(nn.Flatten(), nn.Linear(48, CLASSES, bias=False))
-    nn.init.constant_(linear[1].weight, 0.0)
-    with torch.no_grad():
-        linear[1].weight[torch.arange(CLASSES), torch.arange(CLASSES)] = 1.0  # class: the brightest of five pixels
+    layers = [nn.Linear(48, 48, bias=False), nn.Linear(48, 48, bias=False), nn.Linear(48, CLASSES, bias=False)]
+    for layer in layers:
+        nn.init.eye_(layer.weight)
+    model = nn.Sequential(nn.Flatten(), *layers)  # class: the brightest of five pixels
     exact = ImageSet(torch.where(data.images > 128, 255, 0).to(torch.uint8), data.labels)
-    expected = evaluate(linear, exact)
-    assert torch.equal(expected.predictions, evaluate(linear, exact, precision="bf16").predictions)
-    seen: list[torch.dtype] = []
-    linear.register_forward_hook(lambda _module, _inputs, logits: seen.append(logits.dtype))
-    evaluate(linear, data)
-    evaluate(linear, data, precision="bf16")
-    assert [torch.float32, torch.bfloat16] == seen
+    expected = evaluate(model, exact)
+    assert torch.equal(expected.predictions, evaluate(model, exact, precision="bf16").predictions)
+
+
+class ByWeight(nn.Module):
+    """A layer that uses its weight without a module for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(CLASSES, 48))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.linear(images, self.weight)
+
+
+@pytest.mark.parametrize("last", [ByWeight(), nn.Linear(48, CLASSES)])
+def test_in_bf16_all_layers_round_but_the_first_and_the_last(last: nn.Module) -> None:
+    first, *middle = [nn.Linear(48, 48) for _ in range(4)]
+    model = nn.Sequential(nn.Flatten(), first, *middle, last)
+    for layer in (first, *middle, last):
+        layer.register_forward_hook(lambda _module, _inputs, outputs: seen.append(outputs.dtype))
+    for precision in ("fp32", "bf16"):
+        seen: list[torch.dtype] = []
+        evaluate(model, random_images(3), precision=precision)
+        within = torch.bfloat16 if precision == "bf16" else torch.float32
+        assert [torch.float32, *[within] * 3, torch.float32] == seen
 
 
 @pytest.mark.parametrize("allowed", ["high", "medium"])
@@ -272,8 +291,9 @@ ALLOWING = {
 }
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("allowing", ALLOWING)
-def test_settings_are_ieee_inside_and_put_back_after(allowing: str) -> None:
+def test_settings_are_ieee_inside_and_put_back_after(allowing: str, precision: str) -> None:
     """In a process of its own: some settings cannot be put back by anybody."""
     program = f"""
 import torch
@@ -282,7 +302,7 @@ from prunebench.devices import arithmetic
 from test_evaluation import _every_setting
 {ALLOWING[allowing]}
 before = _every_setting()
-with arithmetic(torch.device("cpu"), "fp32"):
+with arithmetic(torch.device("cpu"), {precision!r}):
     inside = _every_setting()
     assert set(inside.values()) - {{inside["all"], inside["benchmark"]}} <= {{"ieee"}}, inside
     if {allowing!r} not in ("IEEE for convolutions", "IEEE for all"):

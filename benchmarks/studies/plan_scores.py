@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from prunebench.data import ImageSet, whole_batches
-from prunebench.devices import Precision, arithmetic
-from prunebench.evaluation import evaluation_mode, margins
+from prunebench.devices import Precision
+from prunebench.evaluation import answering, margins
 from prunebench.memory import keep_freed_memory
 from prunebench.planning import Inventory, as_large_as
 from prunebench.pruning import prune_
@@ -37,7 +37,7 @@ SPREAD = 0.12
 
 
 def logits_of(model: nn.Module, data: ImageSet, precision: Precision) -> Tensor:
-    with evaluation_mode(model), torch.inference_mode(), arithmetic(torch.device("cpu"), precision):
+    with answering(model, precision):
         return torch.cat([model(images).float() for images, _ in whole_batches(data, batch_size=500)])
 
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from prunebench.data import ImageSet, to_float
-from prunebench.devices import Precision, arithmetic, model_device
+from prunebench.devices import Precision, model_device
 from prunebench.environment import environment, exact_fingerprint
 from prunebench.errors import PlanError, ScanError, UnknownNameError
-from prunebench.evaluation import check_answers, evaluation_mode
+from prunebench.evaluation import answering, check_answers
 from prunebench.files import source_digest
 from prunebench.measure import count_macs, nonzeros
 from prunebench.models import forward_digest, prunable_parameters, state_digest
@@ -103,7 +103,7 @@ def sensitivity_scan(
     answers = AnswerStore(store, key, images=len(data)) if store else None
     masks = _masks(model, sparsities, layers, criterion, compounding=compounding)
     base = answers.load_base() if answers else Base.unknown(len(data))
-    with evaluation_mode(model), torch.inference_mode(), arithmetic(device, precision):
+    with answering(model, precision):
         images = data.to(device)
         way = recomputation(model, to_float(images.images[:_PROBE_IMAGES]))
         inquiry = Inquiry(

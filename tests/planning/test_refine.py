@@ -308,9 +308,10 @@ def test_fine_tuning_is_measured_beside_and_the_base_is_left_alone(tiny: tuple[n
 
 
 def test_plans_are_chosen_in_the_precision_that_is_asked_for(tiny: tuple[nn.Module, ImageSet]) -> None:
-    model, images = tiny
-    nn.init.normal_(model[1].weight, std=30)  # logits far enough apart for bfloat16 to round them elsewhere
-    sparsity = {"1.weight": 0.5, "3.weight": 0.0}
+    two_layers, images = tiny
+    nn.init.normal_(two_layers[1].weight, std=30)  # scores far enough apart for bfloat16 to round them elsewhere
+    model = nn.Sequential(*two_layers, nn.Linear(3, 3))
+    sparsity = {"1.weight": 0.5, "3.weight": 0.0, "4.weight": 0.0}
     single, half = (measure_on(model, images, precision=precision)(sparsity) for precision in ("fp32", "bf16"))
     prune_(model, sparsity)
     assert single.smooth == evaluate(model, images).smooth_accuracy

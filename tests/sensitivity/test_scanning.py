@@ -17,6 +17,7 @@ from tiny_networks import Branches, Branching, Direct, Keeping, Plain, Residual,
 from torch import Tensor, nn
 
 from prunebench.data import ImageSet
+from prunebench.devices import Precision
 from prunebench.documents import render
 from prunebench.errors import ModelError, PlanError, PrunebenchError, RecordError, ScanError, UnknownNameError
 from prunebench.evaluation import evaluate
@@ -43,14 +44,16 @@ SPARSITIES = (0.3, 0.6, 0.9)
 MEASURED = {"seconds", "created"}
 
 
-def naive(model: nn.Module, data: ImageSet, *, batch_size: int) -> dict[tuple[str, float], str]:
+def naive(
+    model: nn.Module, data: ImageSet, *, batch_size: int, precision: Precision = "fp32"
+) -> dict[tuple[str, float], str]:
     """The plain loop: for every point a pruned copy of the model, evaluated from its start."""
     bits = {}
     for name in prunable_parameters(model):
         for sparsity in SPARSITIES:
             pruned = copy.deepcopy(model)
             prune_(pruned, {layer: sparsity if layer == name else 0 for layer in prunable_parameters(model)})
-            bits[name, sparsity] = evaluate(pruned, data, batch_size=batch_size).correct_bits
+            bits[name, sparsity] = evaluate(pruned, data, batch_size=batch_size, precision=precision).correct_bits
     return bits
 
 
@@ -88,15 +91,13 @@ def test_exact_gives_the_naive_loops_answers_image_by_image(kind: type[nn.Module
     assert ("whole" if kind is Branching else "suffix") == scan.recomputed
 
 
-def test_bf16_gives_the_naive_loops_answers_in_bf16() -> None:
-    model, data = built(Plain), images()
-    scan = sensitivity_scan(model, data, sparsities=(0.6,), precision="bf16", batch_size=90)
-    for point in scan.points:
-        pruned = copy.deepcopy(model).eval()
-        prune_(pruned, {name: 0.6 if name == point.layer else 0 for name in prunable_parameters(model)})
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-            right = pruned(data.images.float() / 255).argmax(dim=1) == data.labels
-        assert int(right.sum()) == point.correct
+@pytest.mark.parametrize("kind", [Plain, Residual, Branches, Direct, Sequence, Branching])
+def test_bf16_gives_the_naive_loops_answers_in_bf16(kind: type[nn.Module]) -> None:
+    model, data = built(kind), images()
+    scan = sensitivity_scan(model, data, sparsities=SPARSITIES, precision="bf16", batch_size=40)
+    expected = naive(model, data, batch_size=40, precision="bf16")
+    assert expected == {(point.layer, point.sparsity): point.correct_bits for point in scan.points}
+    assert ("whole" if kind is Branching else "suffix") == scan.recomputed
 
 
 def test_a_point_adds_up() -> None:
