@@ -77,7 +77,7 @@ def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
 
 
 class SinglePrecision(TorchFunctionMode):
-    """Inside, the layers that own these weights compute in fp32 where others are autocast; which they are is `is`."""
+    """Inside, linear and convolution layers with these very weights compute in fp32 where others are autocast."""
 
     _LAYERS = frozenset({functional.linear, functional.conv1d, functional.conv2d, functional.conv3d})
 
@@ -87,7 +87,8 @@ class SinglePrecision(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by torch in the place of `func`."""
-        if func not in self._LAYERS or not any(weight is args[1] for weight in self._weights if len(args) > 1):
+        used = args[1] if func in self._LAYERS and len(args) > 1 else None
+        if not any(used is weight for weight in self._weights):
             return func(*args, **(kwargs or {}))
         given, *others = args
         with torch.autocast(given.device.type, enabled=False):

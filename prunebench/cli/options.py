@@ -25,7 +25,7 @@ class FiniteRange(click.FloatRange):
         return converted
 
 
-def precision(about: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def precision_option(about: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """`--precision`, with what is computed in it."""
     return click.option(
         "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help=about
@@ -38,7 +38,7 @@ def shared(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         "workload": click.option("--workload", default="digits", show_default=True, help="digits or cifar10."),
         "data": click.option("--data", type=FILE, help="CIFAR-10: a folder or archive. Default: PRUNEBENCH_DATA."),
         "device": click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps or auto."),
-        "precision": precision("Arithmetic of training; evaluation is fp32."),
+        "precision": precision_option("Arithmetic of training; evaluation is fp32."),
         "seed": click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True),
     }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from prunebench.cli.options import FiniteRange, precision, shared
+from prunebench.cli.options import FiniteRange, precision_option, shared
 from prunebench.cli.plan_request import FROM_WEIGHTS, TARGETS, Request, goal_of, limit_of
 from prunebench.cli.plan_trials import (
     Loaded,
@@ -70,7 +70,7 @@ MOST_NONZEROS = 2**63 - 1
 @shared("workload")
 @click.option("--checkpoint", type=FILE, help="The model to plan for; the one that was scanned.")
 @shared("data", "device")
-@precision("Arithmetic that plans are chosen in, and fine-tuned; what is reported is evaluated in fp32.")
+@precision_option("Arithmetic that plans are chosen in, and fine-tuned; what is reported is evaluated in fp32.")
 @shared("seed")
 @click.option("--measure", is_flag=True, help="Prune by the plan and evaluate it on the test images.")
 @click.option(

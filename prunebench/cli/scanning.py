@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from prunebench.cli.options import precision as precision_option
-from prunebench.cli.options import shared
+from prunebench.cli.options import precision_option, shared
 from prunebench.cli.shell import FILE
 from prunebench.files import RUN_FOLDER, check_targets, check_writable, data_source
 
