@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -96,8 +96,33 @@ def answering(model: nn.Module, precision: Precision) -> Iterator[None]:
         yield
 
 
+def scores_of(outputs: object) -> Tensor:
+    """The scores (n, classes) in what a model answers to n images.
+
+    Taken from a tensor, from what is called `logits` in a mapping or an object, or from the first element of a tuple or
+    list: in training GoogLeNet and Inception give auxiliary scores beside the main ones. One logit an image, (n, 1) or
+    (n,), scores class 1 of two: it becomes two columns, 0 and the logit, of which cross-entropy, argmax and margin are
+    those of the logit.
+
+    Raises:
+        ModelError: there are no scores in it.
+    """
+    if isinstance(outputs, Tensor):
+        scores = outputs.reshape(-1, 1) if outputs.dim() < 2 else outputs
+        if scores.dim() == 2 and scores.shape[1] == 1:
+            return torch.cat([torch.zeros_like(scores), scores], dim=1)
+        return scores
+    if isinstance(outputs, Mapping) and "logits" in outputs:
+        return scores_of(outputs["logits"])
+    if (logits := getattr(outputs, "logits", None)) is not None:
+        return scores_of(logits)
+    if isinstance(outputs, tuple | list) and outputs:
+        return scores_of(outputs[0])
+    raise ModelError(f"the model answers with {type(outputs).__name__}: expected scores, a float tensor (n, classes)")
+
+
 def check_answers(model: nn.Module, data: ImageSet) -> int:
-    """The number of classes that `model` scores, from one image; it can be asked, and has a place for every label.
+    """The number of classes that `model` scores, from two images; it can be asked, and has a place for every label.
 
     Raises:
         DataError: no images, or a label below 0 or beyond the scores.
@@ -108,16 +133,17 @@ def check_answers(model: nn.Module, data: ImageSet) -> int:
     if types - {torch.float32}:
         got = ", ".join(sorted(map(str, types)))
         raise ModelError(f"the model's weights are {got}: expected torch.float32, which .float() makes of them")
-    images = to_float(data.images[:1]).to(model_device(model))
+    images = to_float(data.images[:2]).to(model_device(model))
     with evaluation_mode(model), torch.inference_mode():
         try:
-            scores = model(images)
+            outputs = model(images)
         except Exception as error:  # the model's own code may raise anything
             shape = tuple(images.shape)
             raise ModelError(f"the model fails on images of shape {shape}: {first_line(error)}") from error
-    if not isinstance(scores, Tensor) or scores.dim() != 2 or not scores.is_floating_point():
-        got = f"a tensor {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
-        raise ModelError(f"the model answers one image with {got}: expected scores, a float tensor (1, classes)")
+    scores = scores_of(outputs)
+    if scores.dim() != 2 or len(scores) != len(images) or not scores.is_floating_point():
+        got = f"a tensor {tuple(scores.shape)} of {scores.dtype}"
+        raise ModelError(f"the model answers {len(images)} images with {got}: expected float scores (n, classes)")
     lowest, highest = int(data.labels.min()), int(data.labels.max())
     if lowest < 0:
         raise DataError(f"labels begin at {lowest}: expected 0 and up")
@@ -156,7 +182,7 @@ def evaluate(
     predictions, finite, ahead = [], [], []
     with answering(model, precision):
         for images, labels in whole_batches(resident, batch_size=batch_size):
-            logits = model(images)
+            logits = scores_of(model(images))
             ahead.append(margins(logits.float(), labels).sigmoid())
             predictions.append(logits.argmax(dim=1))
             finite.append(torch.isfinite(logits).all(dim=1))

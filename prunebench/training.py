@@ -26,7 +26,7 @@ from prunebench.data import Augmentation, ImageSet, training_batches
 from prunebench.devices import Precision, arithmetic, model_device, seeded
 from prunebench.environment import exact_fingerprint
 from prunebench.errors import CheckpointError, TrainingError, UnknownNameError
-from prunebench.evaluation import Evaluation, evaluate
+from prunebench.evaluation import Evaluation, evaluate, scores_of
 from prunebench.files import check_writable, replacing, source_digest, sweep
 from prunebench.models import forward_digest, prunable_parameters, state_digest
 from prunebench.pruning import Masks
@@ -234,7 +234,7 @@ def _train_epoch(
     # The seed is for models that draw numbers themselves, as dropout does.
     with seeded(device, _epoch_seed(seed, number)), arithmetic(device, precision):
         for images, labels in batches:
-            loss = cross_entropy(model(images), labels, label_smoothing=protocol.label_smoothing)
+            loss = cross_entropy(scores_of(model(images)), labels, label_smoothing=protocol.label_smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
             state.optimizer.step()
             state.optimizer.zero_grad()

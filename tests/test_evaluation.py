@@ -7,7 +7,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import make_dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +17,12 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import GoogLeNetOutputs
 
 from prunebench.data.images import ImageSet
-from prunebench.evaluation import Evaluation, evaluate
+from prunebench.errors import ModelError
+from prunebench.evaluation import Evaluation, evaluate, margins, scores_of
 
 CLASSES = 5
 
@@ -91,6 +94,42 @@ def test_smooth_accuracy_of_the_sure_the_wrong_the_undecided_and_the_broken(scal
     model = ByFirstPixel()
     nn.init.constant_(model.scale, scale)
     assert expected == pytest.approx(evaluate(model, data, batch_size=5).smooth_accuracy)
+
+
+Answer = make_dataclass("Answer", ["logits", "loss"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda scores: scores,
+        lambda scores: {"loss": None, "logits": scores},
+        lambda scores: Answer(logits=scores, loss=None),
+        lambda scores: (scores, scores[:, :1], "hidden states"),
+        lambda scores: [scores],
+        lambda scores: GoogLeNetOutputs(scores, -scores, -scores),
+        lambda scores: ({"logits": scores}, "beside it"),
+    ],
+)
+def test_scores_are_found_in_what_models_answer(answer: Callable[[Tensor], object]) -> None:
+    scores = torch.randn(4, 3)
+    assert scores is scores_of(answer(scores))
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (4,)])
+def test_one_logit_is_the_score_of_class_1_of_two(shape: tuple[int, ...]) -> None:
+    logits, labels = torch.tensor([-2.0, 0.5, 3.0, -0.1]), torch.tensor([0, 0, 1, 1])
+    scores = scores_of(logits.reshape(shape))
+    assert [0, 1, 1, 0] == scores.argmax(dim=1).tolist()
+    assert torch.equal(torch.tensor([2.0, -0.5, 3.0, -0.1]), margins(scores, labels))
+    expected = functional.binary_cross_entropy_with_logits(logits, labels.float())
+    torch.testing.assert_close(functional.cross_entropy(scores, labels), expected)
+
+
+@pytest.mark.parametrize("answer", [None, {}, {"scores": torch.ones(2, 3)}, (), "cat", Answer(None, None)])
+def test_an_answer_without_scores_is_refused(answer: object) -> None:
+    with pytest.raises(ModelError, match=f"answers with {type(answer).__name__}: expected scores"):
+        scores_of(answer)
 
 
 @pytest.mark.parametrize("wrong", [0, 9, 10, 24])

@@ -95,9 +95,9 @@ def locked() -> nn.Module:
     return model
 
 
-class Pair(Odd):
+class Planes(Odd):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        return super().forward(images), images
+        return images, super().forward(images)
 
 
 class Failing(Odd):
@@ -114,8 +114,8 @@ class Remembering(Odd):
     ("model", "error", "said"),
     [
         (lambda: odd().half(), ModelError, r"weights are torch.float16: expected torch.float32, which .float\(\)"),
-        (Pair, ModelError, r"answers one image with tuple: expected scores, a float tensor \(1, classes\)"),
-        (Failing, ModelError, r"fails on images of shape \(1, 3, 8, 8\): ValueError: expected 224 rows$"),
+        (Planes, ModelError, r"answers 2 images with a tensor \(2, 3, 8, 8\) of torch.float32: expected float scores"),
+        (Failing, ModelError, r"fails on images of shape \(2, 3, 8, 8\): ValueError: expected 224 rows$"),
         (torch_pruned, ModelError, r"cannot be copied: .* prune.remove"),
         (locked, ModelError, r"cannot be copied: TypeError: cannot pickle '_thread.lock' object"),
         (Remembering, CheckpointError, r"'_extra_state' of the model's state is dict: expected a tensor"),
