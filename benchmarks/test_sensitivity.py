@@ -12,7 +12,6 @@ from prunebench.data import ImageSet
 from prunebench.pipeline import Setting, images_to_scan
 from prunebench.progress import ProgressBar
 from prunebench.pytest_plugin import Gate
-from prunebench.records.scans import with_provenance
 from prunebench.sensitivity import SPARSITIES, Scan, sensitivity_scan
 
 QUICK_SPARSITIES = (0.5, 0.7, 0.9)
@@ -47,7 +46,7 @@ def test_sensitivity(
         worst=f"{worst.layer} at {worst.sparsity:g}",
     )
     scans.append(scan)
-    prunebench_gate(with_provenance(scan))
+    prunebench_gate(scan)
 
 
 def _images(setting: Setting) -> ImageSet:

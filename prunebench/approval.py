@@ -33,6 +33,7 @@ from prunebench.records.scans import (
     scan_case,
     write_scan_baseline,
 )
+from prunebench.revisions import CHANGED
 from prunebench.runs import RUNS, DocumentedRun
 from prunebench.sensitivity import Scan
 from prunebench.workloads import WORKLOADS
@@ -205,6 +206,8 @@ def scan_objections(scan: Scan, old: ScanBaseline | None = None, *, incomparable
 def _dirty(made: RunRecord | Scan) -> Iterator[str]:
     if made.dirty:
         yield f"the record was made from a dirty tree, at revision {(made.revision or 'unknown')[:12]} with changes"
+    if (made.prunebench_revision or "").endswith(CHANGED):
+        yield f"the record was made by a changed prunebench, {made.prunebench_revision}"
 
 
 def _incomparable(case: str, verdicts: Iterable[Verdict]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -55,6 +56,12 @@ def wait_for(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def eager() -> contextlib.AbstractContextManager[object]:
+    """Inside, what torch.compile compiled runs as it was written: else every copy of a model is compiled again."""
+    compiled = "torch._dynamo" in sys.modules  # importing it takes seconds
+    return torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
     """Compute in `precision`: `fp32` is IEEE single precision, whatever the process allows; `bf16` is autocast.
@@ -69,7 +76,7 @@ def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
     try:
         for setting, value in settings:
             setting.set(value)
-        with bf16:
+        with bf16, eager():
             yield
     finally:
         for setting, value in before:

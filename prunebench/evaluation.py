@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.data import ImageSet, to_float, whole_batches
-from prunebench.devices import Precision, SinglePrecision, arithmetic, model_device
+from prunebench.devices import Precision, SinglePrecision, arithmetic, eager, model_device
 from prunebench.errors import DataError, ModelError, first_line
-from prunebench.models import prunable_parameters
+from prunebench.models import check_values, in_float32, prunable_parameters
 
 BATCH_SIZE = 500  # divides 10,000: no smaller last batch, whose shape would have to be prepared on its own
 
@@ -72,11 +72,12 @@ class Evaluation:
 
 @contextlib.contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode; its own mode and that of each of its modules are put back afterwards."""
+    """The model in evaluation mode, run as it was before torch.compile; each module's mode is put back afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        yield
+        with eager():
+            yield
     finally:
         for module, training in modes:
             module.training = training
@@ -126,13 +127,9 @@ def check_answers(model: nn.Module, data: ImageSet) -> int:
 
     Raises:
         DataError: no images, or a label below 0 or beyond the scores.
-        ModelError: weights that are not float32, a model that fails on an image, or does not answer with scores.
+        ModelError: a model that fails on an image, or does not answer with scores.
     """
     _check_images(data)
-    types = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
-    if types - {torch.float32}:
-        got = ", ".join(sorted(map(str, types)))
-        raise ModelError(f"the model's weights are {got}: expected torch.float32, which .float() makes of them")
     images = to_float(data.images[:2]).to(model_device(model))
     with evaluation_mode(model), torch.inference_mode():
         try:
@@ -172,10 +169,15 @@ def evaluate(
     The mode of the model and of each of its modules is put back afterwards. Every image counts, also those of a smaller
     last batch. An image whose logits are not all finite counts as wrong.
 
+    A compiled model is computed as it was before `torch.compile`, one whose weights are not float32 as a copy of which
+    they are.
+
     Raises:
         DataError: no images.
+        ModelError: the model is none, or has no weights with values.
     """
     _check_images(data)
+    model, _ = in_float32(check_values(model))
     device = model_device(model)
     resident = data.to(device)
     start = time.perf_counter()

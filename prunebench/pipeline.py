@@ -16,15 +16,16 @@ from torch import Tensor, nn
 from prunebench.data import Dataset, ImageSet, split_validation
 from prunebench.devices import PRECISIONS, Precision, model_device, wait_for
 from prunebench.environment import environment
-from prunebench.errors import DataError, ModelError, UnknownNameError, first_line
+from prunebench.errors import DataError, UnknownNameError
 from prunebench.evaluation import Evaluation, check_answers, evaluate
 from prunebench.files import cache_folder
 from prunebench.layout import lay_out_
 from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros
-from prunebench.models import prunable_parameters, save_state, state_digest
+from prunebench.models import check_model, copied, in_float32, prunable_parameters, save_state, state_digest
 from prunebench.pruning import Masks, prune_
 from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Layer, RunRecord, Timings
-from prunebench.records.provenance import run_digest, source_revision
+from prunebench.records.provenance import run_digest
+from prunebench.revisions import provenance
 from prunebench.runs import DocumentedRun
 from prunebench.sensitivity import ScanProgress
 from prunebench.training import Protocol, Training, TrainingProgress, check_protocol, train
@@ -127,6 +128,7 @@ def own_setting(
     protocol: Protocol,
     *,
     budget: str = "own",
+    model_name: str = "",
     origin: str = "",
     precision: Precision = "fp32",
     seed: int = 0,
@@ -137,25 +139,21 @@ def own_setting(
 
     Args:
         model: takes images in [0, 1], (n, channels, height, width), and gives a score a class: normalise inside it.
+            Inside a wrapper (`torch.compile`, DataParallel, AveragedModel) the module itself is taken, and weights that
+            are not float32 are made so, which the origin says.
         protocol: what fine-tunes the pruned model.
         budget: what case ids call `protocol`: `DATA/RUN-BUDGET`.
+        model_name: what records call the model; its class by default.
         origin: where the weights are from, for people.
 
     Raises:
-        DataError, ModelError: the model cannot be copied, or not be asked about these images, training or test.
+        DataError, ModelError: the model cannot be pruned (`prunebench.models.check_model`), copied, or asked about
+            these images, training or test.
         TrainingError, UnknownNameError: a value of the protocol, precision or `select_on` that cannot be.
     """
     _check_choices(precision, select_on)
     check_protocol(protocol)
-    try:
-        own = copy.deepcopy(model)
-    except RuntimeError as error:
-        raise ModelError(
-            "the model cannot be copied: it computes a weight before each pass, as torch.nn.utils.prune and "
-            "torch.nn.utils.weight_norm do: make it final first, by prune.remove or remove_weight_norm"
-        ) from error
-    except Exception as error:  # what the model holds may raise anything
-        raise ModelError(f"the model cannot be copied: {first_line(error)}") from error
+    own, note = in_float32(copied(check_model(model)))
     for images in (data.test, data.train):
         check_answers(own, images)
     if data.train.images.shape[1:] != data.test.images.shape[1:]:
@@ -165,13 +163,14 @@ def own_setting(
     workload = Workload(
         name=data.name,
         summary=data.origin,
-        model=type(model).__name__,
+        model=model_name or type(own).__name__,
         load=lambda _path, _progress: data,
         dense_protocol=protocol,
         trains_itself=False,
         budgets={budget: Budget(name=budget, protocol=protocol, documented_epochs=False)},
     )
-    device, digest = model_device(model), state_digest(model.state_dict())
+    device, digest = model_device(own), state_digest(own.state_dict())
+    origin = "; ".join(filter(None, (origin, note)))
     dense = DenseModel(model=lay_out_(own, data.test), origin=origin, digest=digest)
     return Setting(
         workload=workload,
@@ -304,13 +303,12 @@ def record(
     dense, data = setting.dense, setting.data
     counts = nonzeros(pruned.model)
     macs = count_macs(pruned.model, tuple(data.test.images.shape[1:]))  # type: ignore[arg-type]
-    revision, dirty = source_revision()
     finetuning = _fine_tuning(run, setting, pruned, training) if training else None
     return RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         run=run.name,
         run_digest=run_digest(run),
-        model=run.model,
+        model=setting.workload.model,
         workload=setting.workload.name,
         budget=setting.budget.name,
         full_protocol=setting.budget.is_documented(run) and setting.select_on == "test",
@@ -329,7 +327,7 @@ def record(
             Layer(
                 name=name,
                 shape=list(weight.shape),
-                sparsity=run.sparsity[name],
+                sparsity=float(run.sparsity[name]),
                 nonzeros=counts[name],
                 macs=macs[name],
             )
@@ -352,8 +350,7 @@ def record(
             epochs=[epoch.seconds for epoch in training.epochs] if training else [],
         ),
         environment=environment(setting.device),
-        revision=revision,
-        dirty=dirty,
+        **provenance(),
     )
 
 

@@ -4,7 +4,7 @@
         prunebench_gate(execute(run, setting))
 
     def test_sensitivity(prunebench_gate):
-        prunebench_gate(with_provenance(sensitivity_scan(model, images, model_name="mynet", data_name="mydata")))
+        prunebench_gate(sensitivity_scan(model, images, model_name="mynet", data_name="mydata"))
 
 Loaded wherever prunebench is installed, so neither torch nor pydantic is imported until a test uses the fixture.
 Verdicts travel from xdist's workers as an attribute of the test's report. pytest-benchmark is not needed; where it is

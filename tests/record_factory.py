@@ -100,6 +100,7 @@ def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int =
         "environment": {"torch": "2.0", "device": "cpu", "cpu": "a processor", "cpu_capability": "AVX2", "threads": 2},
         "revision": "0" * 40,
         "dirty": False,
+        "prunebench_revision": "1" * 40,
     }
     return RunRecord(**(fields | changes))
 

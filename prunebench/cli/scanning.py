@@ -97,7 +97,7 @@ def scan(
     from prunebench.memory import keep_freed_memory
     from prunebench.pipeline import images_to_scan
     from prunebench.progress import ProgressBar
-    from prunebench.records.scans import keep_scan, with_provenance
+    from prunebench.records.scans import keep_scan
     from prunebench.report import scan_heading, scan_table
     from prunebench.sensitivity import HalfWidth, sensitivity_scan, write_scan
 
@@ -126,7 +126,6 @@ def scan(
             origin=dense.origin,
             progress=progress,
         )
-    found = with_provenance(found)
     if output:
         write_scan(found, output)
     else:

@@ -8,15 +8,20 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from prunebench.models import storable
+from prunebench.models import check_model, storable
 
 MIB = 2**20
 BITS = 32
 
 
 def nonzeros(model: nn.Module) -> dict[str, int]:
-    """Number of nonzero elements of every parameter by name; buffers (batch-norm statistics) are left out."""
-    return {name: int(torch.count_nonzero(parameter.detach())) for name, parameter in model.named_parameters()}
+    """Number of nonzero elements of every parameter by name; buffers (batch-norm statistics) are left out.
+
+    Raises:
+        ModelError: the model does not compute with its parameters as they are (`prunebench.models.check_model`).
+    """
+    parameters = check_model(model).named_parameters()
+    return {name: int(torch.count_nonzero(parameter.detach())) for name, parameter in parameters}
 
 
 def nominal_size_bits(model: nn.Module, *, bits: int = BITS) -> int:

@@ -2,14 +2,18 @@
 
 from prunebench.models.checkpoints import load_state, load_state_, read_metadata, save_state, storable
 from prunebench.models.digests import forward_digest, state_digest
-from prunebench.models.parameters import prunable_parameters
+from prunebench.models.parameters import check_model, check_values, copied, in_float32, prunable_parameters, unwrapped
 from prunebench.models.registry import build_model, model_names, register_model
 from prunebench.models.vgg import VGG
 
 __all__ = [
     "VGG",
     "build_model",
+    "check_model",
+    "check_values",
+    "copied",
     "forward_digest",
+    "in_float32",
     "load_state",
     "load_state_",
     "model_names",
@@ -19,4 +23,5 @@ __all__ = [
     "save_state",
     "state_digest",
     "storable",
+    "unwrapped",
 ]

@@ -4,13 +4,14 @@ from prunebench.pruning.criteria import CRITERIA, Criterion, magnitude
 from prunebench.pruning.masks import Masks
 from prunebench.pruning.plans import SparsityPlan, compounded
 from prunebench.pruning.prune import prune_
-from prunebench.pruning.selection import keep_mask, keep_masks, pruned_count
+from prunebench.pruning.selection import as_sparsity, keep_mask, keep_masks, pruned_count
 
 __all__ = [
     "CRITERIA",
     "Criterion",
     "Masks",
     "SparsityPlan",
+    "as_sparsity",
     "compounded",
     "keep_mask",
     "keep_masks",

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from torch import Tensor
 
 Criterion = Callable[[Tensor], Tensor]
-"""Weight to scores of the same shape, floating point and at least 0; the smallest are pruned first."""
+"""Weight to scores of the same shape, floating point, of either sign; the smallest are pruned first."""
 
 
 def magnitude(weight: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.errors import MaskError, UnknownNameError
-from prunebench.models import load_state, save_state, state_digest
+from prunebench.models import check_model, load_state, save_state, state_digest, unwrapped
 
 # A pruned element times zero, as integers, is the bits of +0.0 whatever was there, also -1.0, NaN or infinity. Measured
 # three times as fast as `masked_fill_` of the inverse.
@@ -45,9 +45,10 @@ class Masks(Mapping[str, Tensor]):
         """The masks that `model` already obeys: False where a weight is exactly zero.
 
         Raises:
+            ModelError: a weight is computed from others, or has no values (`prunebench.models.check_model`).
             UnknownNameError: `names` holds one that is no parameter of the model.
         """
-        parameters = dict(model.named_parameters())
+        parameters = dict(check_model(model).named_parameters())
         chosen = names if names is not None else {name: p for name, p in parameters.items() if p.dim() >= 2}
         for name in chosen:
             if name not in parameters:
@@ -97,7 +98,7 @@ class Masks(Mapping[str, Tensor]):
             MaskError: the model has no such parameter, or one of another shape.
         """
         self.check_fits(model)  # before the first weight is changed
-        parameters = dict(model.named_parameters())
+        parameters = dict(unwrapped(model).named_parameters())
         for name, mask in self._masks.items():
             zero_pruned_(parameters[name], mask)
 
@@ -108,7 +109,7 @@ class Masks(Mapping[str, Tensor]):
             MaskError: one is not; names the parameter, how many, and the first. Or as `check_fits`.
         """
         self.check_fits(model)
-        parameters = dict(model.named_parameters())
+        parameters = dict(unwrapped(model).named_parameters())
         for name, mask in self._masks.items():
             weight = parameters[name].detach()
             revived = (weight != 0) & ~mask
@@ -126,7 +127,7 @@ class Masks(Mapping[str, Tensor]):
         Raises:
             MaskError: the model has no such parameter, or one of another shape.
         """
-        parameters = dict(model.named_parameters())
+        parameters = dict(unwrapped(model).named_parameters())
         for name, mask in self._masks.items():
             if name not in parameters:
                 raise MaskError(f"the model has no parameter '{name}' for its mask")

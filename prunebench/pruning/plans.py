@@ -8,7 +8,7 @@ from torch import nn
 
 from prunebench.errors import PlanError, UnknownNameError
 from prunebench.models import prunable_parameters
-from prunebench.pruning.selection import pruned_count
+from prunebench.pruning.selection import as_sparsity
 
 
 def compounded(previous: float, beta: float) -> float:
@@ -16,13 +16,12 @@ def compounded(previous: float, beta: float) -> float:
 
     Source: the documented runs, where beta is read off a curve of the pruned model.
     """
-    for value in (previous, beta):
-        pruned_count(1, value)
+    previous, beta = as_sparsity(previous), as_sparsity(beta)
     return previous + (1 - previous) * beta
 
 
 class SparsityPlan(Mapping[str, float]):
-    """Sparsity by parameter name, every value a number in [0, 1].
+    """Sparsity by parameter name, every value a real number in [0, 1] (`as_sparsity`).
 
     Sparsity is absolute: the fraction of all elements that are zero afterwards, never a fraction of what remains.
 
@@ -31,9 +30,7 @@ class SparsityPlan(Mapping[str, float]):
     """
 
     def __init__(self, sparsity: Mapping[str, float]) -> None:
-        for name, value in sparsity.items():
-            pruned_count(1, value, name=name)
-        self._sparsity = {name: float(value) for name, value in sparsity.items()}
+        self._sparsity = {name: as_sparsity(value, name=name) for name, value in sparsity.items()}
 
     def __getitem__(self, name: str) -> float:
         return self._sparsity[name]

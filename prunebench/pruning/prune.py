@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor, nn
 
-from prunebench.models import prunable_parameters
+from prunebench.models import check_model, prunable_parameters
 from prunebench.pruning.criteria import Criterion, magnitude
 from prunebench.pruning.masks import Masks, zero_pruned_
 from prunebench.pruning.plans import SparsityPlan
@@ -22,9 +22,10 @@ def prune_(model: nn.Module, plan: Mapping[str, float], *, criterion: Criterion 
     plan changes nothing, and a higher sparsity keeps every zero there was.
 
     Raises:
+        ModelError: a weight cannot be pruned, as one that is computed from others (`prunebench.models.check_model`).
         PlanError, UnknownNameError: the plan does not fit the model, or a weight holds NaN. The model is unchanged.
     """
-    plan = SparsityPlan(plan)
+    plan, model = SparsityPlan(plan), check_model(model)
     plan.check_fits(model)
     weights = prunable_parameters(model)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch import Tensor
 from prunebench.errors import PlanError
 
 # For floats of at least 0 the bit pattern, read as an unsigned integer, has the order of the values; a sign or NaN is
-# above infinity.
+# above infinity. `_in_order` makes the same of floats of either sign.
 _BITS = {
     torch.float64: torch.int64,
     torch.float32: torch.int32,
@@ -29,25 +31,39 @@ DIGIT = 16
 """Bits of a digit of the radix selection: 65,536 counters fit a core's cache."""
 
 
+def as_sparsity(value: object, *, name: str = "a weight") -> float:
+    """`value` as a float: any real number in [0, 1], also a Fraction, a Decimal, or one of numpy's or torch's.
+
+    Its nearest double, which is what a record holds: counts that follow from the one follow from the other.
+
+    Raises:
+        PlanError: it is no real number, or not in [0, 1].
+    """
+    number: Any = value.item() if isinstance(value, Tensor | np.generic | np.ndarray) and value.ndim == 0 else value
+    is_real = isinstance(number, Real | Decimal) and not isinstance(number, bool)
+    if not is_real:
+        raise PlanError(f"sparsity of '{name}' must be a number in [0, 1], got {value!r}")
+    if (isinstance(number, Decimal) and number.is_nan()) or not 0 <= number <= 1:  # a float's NaN too
+        raise PlanError(f"sparsity of '{name}' must be in [0, 1], got {number}")
+    return float(number)
+
+
 def pruned_count(numel: int, sparsity: float, *, name: str = "a weight") -> int:
     """How many of `numel` elements a sparsity prunes: `round(sparsity * numel)`, Python's round (halves to even).
 
     Source: the documented protocol. Truncating, rounding up or interpolating a quantile gives other counts.
 
     Raises:
-        PlanError: sparsity is not a number in [0, 1].
+        PlanError: as `as_sparsity`.
     """
-    if isinstance(sparsity, bool) or not isinstance(sparsity, int | float):
-        raise PlanError(f"sparsity of '{name}' must be a number in [0, 1], got {sparsity!r}")
-    if not 0 <= sparsity <= 1:  # NaN too
-        raise PlanError(f"sparsity of '{name}' must be in [0, 1], got {sparsity}")
-    return round(sparsity * numel)
+    return round(as_sparsity(sparsity, name=name) * numel)
 
 
 def keep_mask(scores: Tensor, count: int, *, name: str = "a weight") -> Tensor:
-    """A bool mask, False at exactly the `count` smallest of `scores` (any shape; floating point, at least 0).
+    """A bool mask, False at exactly the `count` smallest of `scores` (any shape; floating point, of either sign).
 
-    Equal scores are pruned by flat index in logical (row-major) order, lowest first, whatever the memory format.
+    Equal scores, as 0.0 and -0.0 are, are pruned by flat index in logical (row-major) order, lowest first, whatever the
+    memory format. Infinities are ordered as numbers are: -inf is pruned before all others, inf after them.
 
     Raises:
         PlanError: a score is NaN, or the scores are not of a floating-point type.
@@ -85,9 +101,9 @@ def _keep_by_selection(scores: Tensor, counts: Sequence[int], *, name: str) -> l
     infinity = _unsigned(torch.tensor([torch.inf], dtype=ordered.dtype))[0]
     thresholds, highest = _smallest(bits, counts)
     if highest > infinity:
-        bits = np.bitwise_and(bits, np.iinfo(bits.dtype).max >> 1)  # without signs: those of zeros
-        if nan := int(np.count_nonzero(bits > infinity)):
+        if nan := int(torch.isnan(ordered).sum()):
             raise _not_numbers(name, nan)
+        bits = _in_order(bits)
         thresholds, _ = _smallest(bits, counts)
     masks = []
     for count, threshold in zip(counts, thresholds, strict=True):
@@ -108,6 +124,15 @@ def _keep_by_selection(scores: Tensor, counts: Sequence[int], *, name: str) -> l
 def _unsigned(flat: Tensor) -> Bits:
     bits = flat.view(_BITS[flat.dtype]).numpy()
     return bits.view(f"u{bits.dtype.itemsize}")
+
+
+def _in_order(bits: Bits) -> Bits:
+    """Patterns of floats, none of them NaN, as unsigned integers in the order of the values; of -0.0 as of 0.0."""
+    sign = np.iinfo(bits.dtype).max // 2 + 1
+    zeros = np.where(bits == sign, 0, bits)
+    if not (negative := zeros >= sign).any():
+        return zeros
+    return np.where(negative, ~zeros, zeros | sign)
 
 
 def _smallest(bits: Bits, counts: Sequence[int]) -> tuple[list[int], int]:
@@ -161,8 +186,11 @@ def _counted(digits: Digits) -> Counts:
 
 
 def _keep_by_sort(flat: Tensor, counts: Sequence[int]) -> list[Tensor]:
-    """One stable sort, which on a GPU is faster than a selection; stable, so ties keep their index order."""
-    order = torch.sort(flat, stable=True).indices
+    """One stable sort, which on a GPU is faster than a selection; stable, so ties keep their index order.
+
+    Adding 0.0 makes 0.0 of -0.0: a sort by bit patterns tells them apart.
+    """
+    order = torch.sort(flat + 0.0, stable=True).indices
     return [torch.ones_like(flat, dtype=torch.bool).index_fill_(0, order[: max(count, 0)], False) for count in counts]
 
 

@@ -124,7 +124,7 @@ class RunRecord(Part):
     """What one execution of a run measured.
 
     Sizes are in bits (nominal) and bytes (file), MACs of one image, accuracy as counts of images. `elements` and the
-    nonzeros are over all parameters, batch norm and bias included.
+    nonzeros are over all parameters, batch norm and bias included. `revision` and `dirty` are of the user's project.
     """
 
     schema_version: Literal[1] = 1
@@ -155,6 +155,7 @@ class RunRecord(Part):
     environment: dict[str, str | int]
     revision: str | None
     dirty: bool | None
+    prunebench_revision: str | None = None
 
     @property
     def size_percent(self) -> float:
@@ -182,6 +183,7 @@ class FailedRun(Part):
     error: str
     revision: str | None
     dirty: bool | None
+    prunebench_revision: str | None = None
 
 
 def write_record(record: RunRecord | FailedRun, path: Path) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from prunebench.errors import PrunebenchError
 from prunebench.files import RUN_FOLDER, write_new_text
 from prunebench.records.cases import case_id
-from prunebench.records.provenance import source_revision
 from prunebench.records.record import FailedRun, RunRecord, record_text
+from prunebench.revisions import provenance
 
 
 def keep_record(record: RunRecord | FailedRun, folder: Path = RUN_FOLDER, *, now: datetime | None = None) -> Path:
@@ -45,13 +45,11 @@ def failures_kept(case: str, folder: Path = RUN_FOLDER) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        revision, dirty = source_revision()
         failed = FailedRun(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             case=case,
             error=f"{type(error).__name__}: {error}",
-            revision=revision,
-            dirty=dirty,
+            **provenance(),
         )
         with contextlib.suppress(PrunebenchError):  # what went wrong first is what people have to read
             keep_record(failed, folder)

@@ -29,7 +29,6 @@ from prunebench.files import BASELINES, RUN_FOLDER, write_text
 from prunebench.records.baselines import Approval, case_of, scan_folder
 from prunebench.records.cases import in_path
 from prunebench.records.collected import looks_like_scan
-from prunebench.records.provenance import source_revision
 from prunebench.records.run_folder import keep_text
 from prunebench.sensitivity import Scan
 from prunebench.sensitivity.scan import parse_scan, read_scan
@@ -47,12 +46,6 @@ def scan_case(scan: Scan) -> str:
         "" if scan.mode == "exact" else f"-{scan.mode}",
     )
     return f"{in_path(scan.data)}/scan-{in_path(scan.model)}-{scan.images}{''.join(variants)}"
-
-
-def with_provenance(scan: Scan) -> Scan:
-    """The scan with the revision of the source that runs now: the one that made it, if called at once."""
-    revision, dirty = source_revision()
-    return scan.model_copy(update={"revision": revision, "dirty": dirty})
 
 
 def keep_scan(scan: Scan, folder: Path = RUN_FOLDER, *, now: datetime | None = None) -> Path:

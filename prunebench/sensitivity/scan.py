@@ -148,6 +148,7 @@ class Scan(Part):
     environment: dict[str, str | int]
     revision: str | None = None
     dirty: bool | None = None
+    prunebench_revision: str | None = None
 
     @property
     def base_accuracy(self) -> float:

@@ -19,8 +19,9 @@ from prunebench.errors import PlanError, ScanError, UnknownNameError
 from prunebench.evaluation import answering, check_answers
 from prunebench.files import source_digest
 from prunebench.measure import count_macs, nonzeros
-from prunebench.models import forward_digest, prunable_parameters, state_digest
-from prunebench.pruning import CRITERIA, compounded, keep_masks, pruned_count
+from prunebench.models import check_model, forward_digest, in_float32, prunable_parameters, state_digest
+from prunebench.pruning import CRITERIA, as_sparsity, compounded, keep_masks, pruned_count
+from prunebench.revisions import provenance
 from prunebench.sensitivity.activations import ActivationCache
 from prunebench.sensitivity.answers import UNKNOWN, AnswerStore, Base, Doubts, packed, packed_doubts
 from prunebench.sensitivity.asking import BaseReply, Inquiry, Reply, ScanProgress
@@ -82,6 +83,7 @@ def sensitivity_scan(
         DataError, ModelError: the model cannot be asked about these images.
     """
     started = time.perf_counter()
+    model, note = in_float32(check_model(model))
     classes = check_answers(model, data)
     half_width = half_width or HalfWidth()
     rule = rule_of(mode, half_width, within, confidence)
@@ -127,7 +129,7 @@ def sensitivity_scan(
         model_digest=model_digest,
         data=data_name,
         data_digest=data.digest,
-        origin=origin,
+        origin="; ".join(filter(None, (origin, note))),
         criterion=criterion,
         precision=precision,
         mode=mode,
@@ -149,6 +151,7 @@ def sensitivity_scan(
         points=points,
         seconds=time.perf_counter() - started,
         environment=environment(device),
+        **provenance(),
     )
 
 
@@ -162,14 +165,14 @@ def _masks(
             raise UnknownNameError("layer", name, weights)
     if criterion not in CRITERIA:
         raise UnknownNameError("criterion", criterion, CRITERIA)
-    ordered = sorted(sparsities)
+    ordered = sorted(as_sparsity(beta) for beta in sparsities)
     if not ordered or len(set(ordered)) < len(ordered):
         raise PlanError(f"sparsities to scan must be at least one and all different, got {list(sparsities)}")
     masks = {}
     for name, weight in weights.items():
         if layers is None or name in layers:
             zeros = weight.numel() - int(torch.count_nonzero(weight.detach()))
-            absolute = [compounded(zeros / weight.numel(), beta) if compounding else float(beta) for beta in ordered]
+            absolute = [compounded(zeros / weight.numel(), beta) if compounding else beta for beta in ordered]
             absolute = list(dict.fromkeys(absolute))  # of an empty layer every fraction makes the same
             counts = [pruned_count(weight.numel(), sparsity, name=name) for sparsity in absolute]
             kept = keep_masks(CRITERIA[criterion](weight), counts, name=name)

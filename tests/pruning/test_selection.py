@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -15,27 +17,29 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from prunebench.errors import PlanError
-from prunebench.pruning import keep_mask, keep_masks, magnitude, pruned_count
-from prunebench.pruning.selection import _keep_by_selection, _keep_by_sort
+from prunebench.pruning import SparsityPlan, as_sparsity, compounded, keep_mask, keep_masks, magnitude, pruned_count
+from prunebench.pruning.selection import _keep_by_sort
 
 unhurried = settings(deadline=None)  # a busy machine is no failure
 
 SMALLEST_DENORMAL = 2.0**-149
-FEW_VALUES = (0.0, -0.0, SMALLEST_DENORMAL, 2 * SMALLEST_DENORMAL, 1.0, 1.0 + 2.0**-23, math.inf)
+FEW_MAGNITUDES = (0.0, SMALLEST_DENORMAL, 2 * SMALLEST_DENORMAL, 1.0, 1.0 + 2.0**-23, math.inf)
+FEW_VALUES = tuple(sign * value for value in FEW_MAGNITUDES for sign in (1, -1))
 FLOATING_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @st.composite
 def scores_and_count(draw: st.DrawFn, *, dimensions: int | None = None) -> tuple[Tensor, int]:
-    """Scores of any shape, with many ties, few or none, and how many of them to prune."""
+    """Scores of any shape and of either sign or none negative, with many ties, few or none, and how many to prune."""
     dims = dimensions if dimensions is not None else draw(st.integers(1, 4))
     shape = draw(st.lists(st.integers(1, 5), min_size=dims, max_size=dims))
     numel = math.prod(shape)
+    least, few = draw(st.sampled_from([(0, FEW_MAGNITUDES), (None, FEW_VALUES)]))
     values = draw(
         st.one_of(
-            st.sampled_from(FEW_VALUES).map(lambda value: [value] * numel),
-            st.lists(st.sampled_from(FEW_VALUES), min_size=numel, max_size=numel),
-            st.lists(st.floats(min_value=0, allow_nan=False, width=32), min_size=numel, max_size=numel),
+            st.sampled_from(few).map(lambda value: [value] * numel),
+            st.lists(st.sampled_from(few), min_size=numel, max_size=numel),
+            st.lists(st.floats(min_value=least, allow_nan=False, width=32), min_size=numel, max_size=numel),
         )
     )
     dtype = draw(st.sampled_from(FLOATING_TYPES))
@@ -102,8 +106,36 @@ def test_a_sparsity_prunes_the_rounded_count(expected: int, sparsity: float, num
     assert expected == pruned_count(numel, sparsity)
 
 
-def test_a_numpy_float_is_a_sparsity() -> None:
-    assert 25 == pruned_count(100, np.float64(0.25))
+@pytest.mark.parametrize(
+    "sparsity",
+    [
+        *(kind(0.25) for kind in (np.float16, np.float32, np.float64, np.longdouble, np.array, torch.tensor)),
+        Fraction(1, 4),
+        Decimal("0.25"),
+    ],
+)
+def test_any_real_number_is_a_sparsity(sparsity: float) -> None:
+    assert 25 == pruned_count(100, sparsity)
+    assert [0.25, float] == [SparsityPlan({"w": sparsity})["w"], type(as_sparsity(sparsity))]
+    assert 0.625 == compounded(sparsity, 0.5)
+
+
+@pytest.mark.parametrize("one", [1, np.int64(1), np.uint8(1), torch.tensor(1), Fraction(1), Decimal(1)])
+def test_a_whole_number_is_a_sparsity(one: float) -> None:
+    assert 100 == pruned_count(100, one)
+
+
+@pytest.mark.parametrize(
+    ("expected", "sparsity"),
+    [
+        (14, Decimal("0.29")),  # 14.5 to the last digit; 0.29 as a double, times 50, is 14.499999999999998
+        (14, 0.29),
+        (4, Decimal("0.07")),  # 3.5; the double makes 3.5000000000000004
+        (17, Fraction(1, 3)),
+    ],
+)
+def test_decimals_and_fractions_are_their_nearest_double_as_in_a_record(expected: int, sparsity: float) -> None:
+    assert expected == pruned_count(50, sparsity) == pruned_count(50, float(sparsity))
 
 
 @unhurried
@@ -122,7 +154,11 @@ def test_a_higher_sparsity_never_prunes_fewer(numel: int, one: float, other: flo
 
 @pytest.mark.parametrize(
     "sparsity",
-    [1.3, -0.1, -1, 2, 10**400, math.nextafter(1, 2), -5e-324, math.nan, math.inf, -math.inf],
+    [
+        *(1.3, -0.1, -1, 2, 10**400, math.nextafter(1, 2), -5e-324, math.nan, math.inf, -math.inf),
+        *map(Decimal, ("NaN", "sNaN", "-Infinity", "1.00000000000000000000000000001")),
+        *(Fraction(10**400 + 1, 10**400), Fraction(-1, 10**400), np.float32(2), np.int64(-1)),
+    ],
 )
 def test_a_sparsity_out_of_range_is_refused_by_name_and_value(sparsity: float) -> None:
     with pytest.raises(PlanError) as caught:
@@ -130,7 +166,14 @@ def test_a_sparsity_out_of_range_is_refused_by_name_and_value(sparsity: float) -
     assert f"sparsity of 'backbone.conv4.weight' must be in [0, 1], got {sparsity}" == str(caught.value)
 
 
-@pytest.mark.parametrize("sparsity", [True, False, "0.5", None, [0.5], Decimal("0.5"), 0.5 + 0j])
+@pytest.mark.parametrize(
+    "sparsity",
+    [
+        *(True, False, "0.5", None, [0.5], 0.5 + 0j),
+        *(np.True_, np.complex64(0.5), np.array([0.5]), np.array("0.5"), np.datetime64(0, "s")),
+        *(torch.tensor(True), torch.tensor(0.5 + 0j), torch.tensor([0.5])),
+    ],
+)
 def test_a_sparsity_that_is_no_number_is_refused_by_name_and_value(sparsity: object) -> None:
     with pytest.raises(PlanError) as caught:
         pruned_count(10, sparsity, name="backbone.conv4.weight")  # type: ignore[arg-type]
@@ -174,17 +217,19 @@ def test_one_more_pruned_element_leaves_the_others_pruned(case: tuple[Tensor, in
 
 @unhurried
 @given(scores_and_count())
-def test_selection_and_stable_sort_keep_the_same_elements(case: tuple[Tensor, int]) -> None:
+def test_selection_and_stable_sort_keep_the_elements_that_the_rule_says(case: tuple[Tensor, int]) -> None:
     scores, count = case
     flat = scores.flatten()
-    if count:
-        assert _keep_by_sort(flat, [count])[0].tolist() == _keep_by_selection(flat, [count], name="w")[0].tolist()
+    expected = keep_by_sorting_pairs(flat, count).tolist()
+    assert expected == _keep_by_sort(flat, [count])[0].tolist() == keep_masks(flat, [count])[0].tolist()
 
 
+@pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("dtype", FLOATING_TYPES)
-def test_scores_that_differ_in_their_last_bits_only_are_told_apart(dtype: torch.dtype) -> None:
+def test_scores_that_differ_in_their_last_bits_only_are_told_apart(dtype: torch.dtype, signed: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     scores = 1 + torch.randint(0, 3000, (20_000,), generator=generator).to(dtype) * torch.finfo(dtype).eps
+    scores *= 1 - 2 * torch.randint(0, 1 + signed, (20_000,), generator=generator).to(dtype)
     for count in (1, 9_999, 10_000, 19_999):
         assert torch.equal(_keep_by_sort(scores, [count])[0], keep_mask(scores, count))
 
@@ -252,10 +297,19 @@ def test_sparsity_zero_keeps_all_and_one_keeps_none(dtype: torch.dtype) -> None:
     assert not keep_mask(scores, pruned_count(20, 1)).any()
 
 
-@pytest.mark.parametrize("count", [0, 1, 7, 8])
-def test_infinite_scores_are_pruned_last(count: int) -> None:
-    scores = torch.tensor([math.inf, 1, 2, math.inf, 3, 4, 5, 6])
-    assert min(8 - count, 2) == int(keep_mask(scores, count)[[0, 3]].sum())
+SELECTIONS = {
+    "CPU": keep_mask,
+    "elsewhere": lambda scores, count: _keep_by_sort(scores, [count])[0],
+}
+
+
+@pytest.mark.parametrize("keep", SELECTIONS.values(), ids=SELECTIONS)
+@pytest.mark.parametrize("dtype", FLOATING_TYPES)
+def test_scores_of_either_sign_are_ordered_by_value(keep: Callable[[Tensor, int], Tensor], dtype: torch.dtype) -> None:
+    scores = torch.tensor([2, -5, 0.0, math.inf, -0.0, 1, -math.inf, -5], dtype=dtype)
+    order = [6, 1, 7, 2, 4, 5, 0, 3]  # -inf, two of -5 by index, two zeros by index, 1, 2, inf
+    for count in range(9):
+        assert sorted(order[count:]) == keep(scores, count).nonzero().flatten().tolist()
 
 
 def test_denormals_are_told_apart() -> None:
@@ -263,15 +317,17 @@ def test_denormals_are_told_apart() -> None:
     assert [True, False, False, False, True] == keep_mask(scores, 3).tolist()
 
 
-def test_negative_zero_ties_with_zero() -> None:
-    scores = torch.tensor([0.0, -0.0, 0.0, -0.0, 1.0])
-    assert [False, False, True, True, True] == keep_mask(scores, 2).tolist()
+@pytest.mark.parametrize("least", [1.0, -1.0])
+def test_negative_zero_ties_with_zero(least: float) -> None:
+    scores = torch.tensor([0.0, -0.0, 0.0, -0.0, 1.0, least])
+    pruned = 2 + (least < 0)
+    assert [False, False, True, True, True, least > 0] == keep_mask(scores, pruned).tolist()
 
 
 @pytest.mark.parametrize("dtype", FLOATING_TYPES)
 @pytest.mark.parametrize("count", [0, 1, 6])
 def test_a_nan_is_refused_by_name_and_number(dtype: torch.dtype, count: int) -> None:
-    scores = torch.tensor([[1, math.nan, 2], [math.nan, 3, 4]], dtype=dtype)
+    scores = torch.tensor([[1, math.nan, -2], [-math.nan, 3, 4]], dtype=dtype)
     with pytest.raises(PlanError, match=r"'backbone\.conv2\.weight' has 2 NaN values"):
         keep_mask(scores, count, name="backbone.conv2.weight")
 
@@ -297,7 +353,7 @@ def test_torch_keeps_the_same_magnitudes_where_there_are_ties(case: tuple[Tensor
     weight = scores.float()
     ours, theirs = keep_mask(magnitude(weight), count), keep_of_torch(weight, count)
     assert int(theirs.sum()) == int(ours.sum())
-    assert sorted(weight[theirs].tolist()) == sorted(weight[ours].tolist())
+    assert sorted(weight[theirs].abs().tolist()) == sorted(weight[ours].abs().tolist())
 
 
 def test_torch_keeps_other_positions_where_there_are_ties() -> None:
@@ -319,6 +375,7 @@ def test_a_threshold_prunes_too_many_where_there_are_ties() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("dtype", FLOATING_TYPES)
 def test_a_gpu_keeps_the_elements_that_the_cpu_keeps(dtype: torch.dtype) -> None:
-    scores = torch.randint(0, 50, (64, 128), generator=torch.Generator().manual_seed(0)).to(dtype)
+    scores = torch.randint(-25, 25, (64, 128), generator=torch.Generator().manual_seed(0)).to(dtype)
+    scores[::2] *= -1  # negative zeros
     for count in (0, 1, 1000, 4096, 8191, 8192):
         assert torch.equal(keep_mask(scores, count), keep_mask(scores.cuda(), count).cpu())

@@ -25,7 +25,7 @@ from prunebench.records import (
     read_baseline,
     write_baseline,
 )
-from prunebench.records.provenance import source_revision
+from prunebench.revisions import provenance
 from prunebench.runs import RUNS
 
 
@@ -98,7 +98,8 @@ def test_a_tree_that_git_does_not_tell_of_is_not_called_clean(
     monkeypatch.setenv("PATH", str(broken), prepend=":")
     with pytest.raises(ApprovalError, match="git cannot tell whether the working tree is clean"):
         approve_one(repository, make_record())
-    assert ("Somebody", None) == source_revision()
+    monkeypatch.chdir(repository)
+    assert {"revision": "Somebody", "dirty": None} == {key: provenance()[key] for key in ("revision", "dirty")}
 
 
 def test_changed_baselines_do_not_make_the_tree_dirty(repository: Path) -> None:
@@ -113,6 +114,7 @@ def test_changed_baselines_do_not_make_the_tree_dirty(repository: Path) -> None:
     ("record", "message"),
     [
         (make_record(dirty=True), "made from a dirty tree"),
+        (make_record(prunebench_revision=f"{'0' * 40}-dirty"), "made by a changed prunebench"),
         (make_record(extra_nonzeros=1), "below its floor: nonzeros of classifier.weight"),
         (make_record(run="run3"), "not those of the documented run3"),
         (make_record(dense_size_bits=0), "contradicts itself"),
