@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,7 +57,14 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, one_thre
         "-c",
         "import torch; from mine_parts import build; torch.save(build().state_dict(), 'signnet.pth')",
     )
+    git("init", "-q")
+    git("add", "*.py", "signnet.pth")
+    git("-c", "user.name=Somebody", "-c", "user.email=some@body.example", "commit", "-qm", "sign net")
     return pytester
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_the_page_works_from_the_first_record_to_a_change(project: pytest.Pytester) -> None:
@@ -68,6 +76,8 @@ def test_the_page_works_from_the_first_record_to_a_change(project: pytest.Pytest
     for record in collect(records).records.values():
         write_baseline(make_baseline(record), project.path / "baselines")
     (scan,) = (records / "scans" / "signs").iterdir()
+    for made in (*collect(records).records.values(), read_any_scan(scan)):
+        assert (git("rev-parse", "HEAD"), False, "signnet") == (made.revision, made.dirty, made.model)
     for arguments in (
         ("plot", "sensitivity", scan, "-o", "s.png"),
         ("plan", "--scan", scan, "--max-drop", 2, "--output", "table.toml"),
@@ -84,7 +94,14 @@ def test_the_page_works_from_the_first_record_to_a_change(project: pytest.Pytest
     project.runpytest_subprocess(*strict, timeout=300).assert_outcomes(passed=3)
 
     tests = project.path / "test_pruned.py"
-    tests.write_text(tests.read_text().replace('"4.weight": 0.6', '"4.weight": 0.9'))
-    worse = project.runpytest_subprocess(*strict, "-k", "not procedure and not curves", timeout=300)
-    worse.assert_outcomes(failed=1, deselected=2)
+    clean = tests.read_text()
+    tests.write_text(clean.replace('"4.weight": 0.6', '"4.weight": 0.9'))
+    worse = project.runpytest_subprocess(*strict, "-k", "not procedure", timeout=300)
+    worse.assert_outcomes(failed=1, passed=1, deselected=1)
     worse.stdout.fnmatch_lines(["*approve * --only signs/half-ci --incomparable signs/half-ci *"])
+
+    tests.write_text(clean)  # the tree is clean again, but was not when these were made
+    git("config", "user.name", "Somebody")
+    for arguments in ((records, "--only", "signs/half-ci"), (max((records / "scans" / "signs").iterdir()),)):
+        refused = CliRunner().invoke(main, ["baseline", "approve", *map(str, arguments), "--reason", "worse"])
+        assert (2, True) == (refused.exit_code, "made from a dirty tree" in refused.output), refused.output
