@@ -18,7 +18,7 @@ from prunebench.report import heading, scan_heading, scan_table, summary_table
 from prunebench.runs import RUNS, DocumentedRun
 from prunebench.sensitivity import Scan
 from prunebench.tables import find_run
-from prunebench.workloads import find_workload
+from prunebench.workloads import DEFAULT_WORKLOAD, WORKLOADS, find_workload
 
 Results = list[tuple[RunRecord, DocumentedRun]]
 RESULTS = pytest.StashKey[Results]()
@@ -28,7 +28,9 @@ SPEED = Path(__file__).parent / "speed"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("prunebench benchmarks")
-    group.addoption("--workload", default="digits", help="digits (default) or cifar10")
+    group.addoption(
+        "--workload", default=DEFAULT_WORKLOAD, help=f"{', '.join(WORKLOADS)} (default: {DEFAULT_WORKLOAD})"
+    )
     group.addoption("--budget", default="quick", help="quick (default) or full: on cifar10 the documented protocol")
     group.addoption("--checkpoint", type=Path, help="dense checkpoint: .safetensors, .pth or .pt")
     group.addoption("--data", type=Path, help="CIFAR-10: a folder or archive (default: PRUNEBENCH_DATA)")

@@ -37,12 +37,15 @@ class Evaluation:
         smooth_accuracy: percent, with each image counted by the sigmoid of its margin, which is the score of the right
             class less the highest of another, instead of by 0 or 1: one minus the smooth 0-1 loss (Nguyen, Sanner 2013,
             Algorithms for Direct 0-1 Loss Optimization in Binary Classification). NaN where it was not kept.
+        first_scores: the scores of the first batch, float (n, classes), on the CPU: they tell weights apart that give
+            the same predictions.
     """
 
     predictions: Tensor
     correct: Tensor
     seconds: float
     smooth_accuracy: float = math.nan
+    first_scores: Tensor | None = None
 
     @property
     def count(self) -> int:
@@ -181,10 +184,11 @@ def evaluate(
     device = model_device(model)
     resident = data.to(device)
     start = time.perf_counter()
-    predictions, finite, ahead = [], [], []
+    predictions, finite, ahead, first_scores = [], [], [], None
     with answering(model, precision):
         for images, labels in whole_batches(resident, batch_size=batch_size):
             logits = scores_of(model(images))
+            first_scores = logits.float() if first_scores is None else first_scores
             ahead.append(margins(logits.float(), labels).sigmoid())
             predictions.append(logits.argmax(dim=1))
             finite.append(torch.isfinite(logits).all(dim=1))
@@ -195,7 +199,13 @@ def evaluate(
         smooth = torch.cat(ahead).cpu().double().where(usable, 0.0).mean()  # not every device has doubles
     correct = (answered == data.labels.cpu()) & usable
     seconds = time.perf_counter() - start
-    return Evaluation(predictions=answered, correct=correct, smooth_accuracy=100 * float(smooth), seconds=seconds)
+    return Evaluation(
+        predictions=answered,
+        correct=correct,
+        smooth_accuracy=100 * float(smooth),
+        seconds=seconds,
+        first_scores=first_scores.cpu() if first_scores is not None else None,
+    )
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:

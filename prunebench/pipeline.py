@@ -11,23 +11,25 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from prunebench.data import Dataset, ImageSet, split_validation
 from prunebench.devices import PRECISIONS, Precision, model_device, wait_for
 from prunebench.environment import environment
-from prunebench.errors import DataError, UnknownNameError
+from prunebench.errors import CheckpointError, DataError, MaskError, UnknownNameError
 from prunebench.evaluation import Evaluation, check_answers, evaluate
 from prunebench.files import cache_folder
 from prunebench.layout import lay_out_
 from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros
 from prunebench.models import check_model, copied, in_float32, prunable_parameters, save_state, state_digest
 from prunebench.pruning import Masks, prune_
-from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Layer, RunRecord, Timings
+from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Layer, RunRecord, Signature, Timings
 from prunebench.records.provenance import run_digest
 from prunebench.revisions import provenance
 from prunebench.runs import DocumentedRun
 from prunebench.sensitivity import ScanProgress
+from prunebench.signature import joined, movement
 from prunebench.training import Protocol, Training, TrainingProgress, check_protocol, train
 from prunebench.workloads import Budget, DenseModel, Workload
 
@@ -41,6 +43,14 @@ PRUNING_SAMPLES = 3
 The gate fails where every new sample is slower than every old one. Samples of some milliseconds, taken one after the
 other, are all slow in one bad moment of a shared machine.
 """
+
+
+NEW_ZEROS = 1e-4
+"""Share of the kept elements that fine-tuning may leave at zero by chance."""
+
+SAME_SCORES = 1e-5
+"""Relative difference of scores up to which two evaluations of the same weights are the same: a GPU may add in another
+order."""
 
 
 class Progress(TrainingProgress, ScanProgress):
@@ -162,11 +172,11 @@ def own_setting(
     count_macs(own, tuple(data.test.images.shape[1:]))  # type: ignore[arg-type]  # now, not after fine-tuning
     workload = Workload(
         name=data.name,
-        summary=data.origin,
         model=model_name or type(own).__name__,
         load=lambda _path, _progress: data,
         dense_protocol=protocol,
         trains_itself=False,
+        builtin=False,
         budgets={budget: Budget(name=budget, protocol=protocol, documented_epochs=False)},
     )
     device, digest = model_device(own), state_digest(own.state_dict())
@@ -229,21 +239,21 @@ def execute(
     Raises:
         PlanError, UnknownNameError: the run's table does not fit the workload's model.
         TrainingError: fine-tuning diverged.
+        CheckpointError, MaskError: what would be kept is not what was judged.
     """
     progress = progress or Progress()
     pruned = prune(run, setting)
     progress.stage("evaluation of the pruned model")
     before = evaluate(pruned.model, setting.data.test, progress=progress.evaluated)
-    if not finetune:
-        if save:
-            save_state(pruned.model.state_dict(), save)
-        training = None
-    else:
+    training = None
+    if finetune:
         progress.stage("fine-tuning")
         training = fine_tune(run, setting, pruned, progress=progress)
-        if save:
-            save_state(training.best_state, save)
     measured = record(run, setting, pruned, before, training)
+    if save:
+        state = training.best_state if training else pruned.model.state_dict()
+        save_state(state, save)
+        check_file(save, state)
     if keep:
         keep(measured)
     if training:
@@ -280,9 +290,7 @@ def fine_tune(
 
     Call `Training.discard` once the results are kept.
     """
-    images, selection = setting.data.train, setting.data.test
-    if setting.select_on == "validation":
-        images, selection = split_validation(images, size=round(VALIDATION_IMAGES * len(images)), seed=setting.seed)
+    images, selection = _training_images(setting)
     return train(
         copy.deepcopy(pruned.model),
         images,
@@ -294,6 +302,14 @@ def fine_tune(
         state_folder=cache_folder() / "training",
         progress=progress,
     )
+
+
+def _training_images(setting: Setting) -> tuple[ImageSet, ImageSet]:
+    """Those that are trained on, and those that the epoch is chosen on."""
+    images = setting.data.train
+    if setting.select_on == "validation":
+        return split_validation(images, size=round(VALIDATION_IMAGES * len(images)), seed=setting.seed)
+    return images, setting.data.test
 
 
 def record(
@@ -310,6 +326,7 @@ def record(
         run_digest=run_digest(run),
         model=setting.workload.model,
         workload=setting.workload.name,
+        builtin=setting.workload.builtin,
         budget=setting.budget.name,
         full_protocol=setting.budget.is_documented(run) and setting.select_on == "test",
         seed=setting.seed,
@@ -355,9 +372,15 @@ def record(
 
 
 def _fine_tuning(run: DocumentedRun, setting: Setting, pruned: Pruned, training: Training) -> FineTuning:
+    _, selection = _training_images(setting)
+    check_kept(training.best_state, training.best.evaluation, pruned=pruned, selection=selection)
+    check_kept(training.last_state, training.last.evaluation, pruned=pruned, selection=selection)
     best, last = training.best.evaluation, training.last.evaluation
     if setting.select_on == "validation":  # the epochs were evaluated on the validation split alone
-        best, last = (_on_test(setting, pruned, state) for state in (training.best_state, training.last_state))
+        best, last = (
+            evaluate(_with_state(pruned.model, state), setting.data.test)
+            for state in (training.best_state, training.last_state)
+        )
     return FineTuning(
         protocol=asdict(setting.budget.protocol_for(run)),
         selected_on=setting.select_on,
@@ -367,7 +390,68 @@ def _fine_tuning(run: DocumentedRun, setting: Setting, pruned: Pruned, training:
         best=_accuracy(best),
         last=_accuracy(last),
         resumed_after=training.resumed_after,
+        signature=_signature(pruned, training),
     )
+
+
+def _signature(pruned: Pruned, training: Training) -> Signature:
+    tallies = [epoch.tally for epoch in training.epochs]
+    parameters = [name for name, _ in pruned.model.named_parameters()]
+    moved = movement(pruned.model.state_dict(), training.last_state, parameters=parameters)
+    return Signature(
+        steps=sum(tally.steps for tally in tallies),
+        images=sum(tally.images for tally in tallies),
+        learning_rates=[tally.learning_rate for tally in tallies],
+        optimizer=dict(tallies[-1].optimizer),
+        scores_dtype=", ".join(sorted({tally.scores_dtype for tally in tallies})),
+        images_digest=joined(tally.images_digest for tally in tallies),
+        labels_digest=joined(tally.labels_digest for tally in tallies),
+        distance=moved.distance,
+        length=moved.length,
+        statistics=moved.statistics,
+    )
+
+
+def check_file(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Read the weights that were written to `path` again.
+
+    Raises:
+        CheckpointError: they are not those of `state`.
+    """
+    if state_digest(load_file(path)) != state_digest(state):
+        raise CheckpointError(f"'{path}' does not hold the weights that were written to it: write it again")
+
+
+def check_kept(state: Mapping[str, Tensor], judged: Evaluation, *, pruned: Pruned, selection: ImageSet) -> None:
+    """Load the weights that are kept, and ask them again: zeros and scores are those that were judged.
+
+    Raises:
+        MaskError: a pruned element is not zero, or kept ones are.
+        CheckpointError: other scores.
+    """
+    model = _with_state(pruned.model, state)
+    pruned.masks.check(model)
+    weights = dict(model.named_parameters())
+    for name, mask in pruned.masks.items():
+        zeros, kept = int((mask & (weights[name] == 0)).sum()), int(mask.sum())
+        if zeros > 1 + kept * NEW_ZEROS:  # an update may hit zero: a weight in millions does
+            raise MaskError(f"fine-tuning made {zeros:,} of {kept:,} kept elements of '{name}' zero: expected none")
+    assert judged.first_scores is not None, "epochs are evaluated by `evaluate`"
+    first = selection.take(torch.arange(len(judged.first_scores)))
+    again = evaluate(model, first).first_scores
+    assert again is not None, "as above"
+    difference = float((again - judged.first_scores).abs().max())
+    if not difference <= SAME_SCORES * float(judged.first_scores.abs().max()):
+        raise CheckpointError(
+            f"the kept weights are not those that were judged: asked again, scores of {len(first):,} images differ by "
+            f"up to {difference:.3g}"
+        )
+
+
+def _with_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    loaded = copy.deepcopy(model)
+    loaded.load_state_dict(dict(state))
+    return loaded
 
 
 def _later_evaluations(setting: Setting, training: Training | None) -> list[float]:
@@ -375,12 +459,6 @@ def _later_evaluations(setting: Setting, training: Training | None) -> list[floa
     if training is None or setting.select_on == "validation":
         return []
     return [epoch.evaluation.seconds for epoch in training.epochs[training.resumed_after :]]
-
-
-def _on_test(setting: Setting, pruned: Pruned, state: Mapping[str, Tensor]) -> Evaluation:
-    model = copy.deepcopy(pruned.model)
-    model.load_state_dict(dict(state))
-    return evaluate(model, setting.data.test)
 
 
 def _accuracy(evaluation: Evaluation) -> Accuracy:

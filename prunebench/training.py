@@ -30,8 +30,9 @@ from prunebench.evaluation import Evaluation, evaluate, scores_of
 from prunebench.files import check_writable, replacing, source_digest, sweep
 from prunebench.models import forward_digest, prunable_parameters, state_digest
 from prunebench.pruning import Masks
+from prunebench.signature import Tally, Tallying
 
-TRAINING_SOURCES = ("data", "devices.py", "evaluation.py", "models", "pruning", "training.py")
+TRAINING_SOURCES = ("data", "devices.py", "evaluation.py", "models", "pruning", "signature.py", "training.py")
 """Where, below the package, stands what decides the bits of a training: what other code began is not gone on with."""
 
 Schedule = Literal["cosine_per_iteration", "cosine", "one_cycle"]
@@ -86,12 +87,14 @@ class Epoch:
         loss: mean training loss.
         evaluation: on the images that choose the best epoch, by the weights at the end of this one.
         seconds: training alone, without the evaluation.
+        tally: what was done in it.
     """
 
     number: int
     loss: float
     evaluation: Evaluation
     seconds: float
+    tally: Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,12 +190,12 @@ def train(
         progress.resumed(resumed_after, protocol.epochs)
     for number in range(resumed_after + 1, protocol.epochs + 1):
         start = time.perf_counter()
-        loss = _train_epoch(state, resident, protocol, number, seed, precision, masks, progress)
+        loss, tally = _train_epoch(state, resident, protocol, number, seed, precision, masks, progress)
         seconds = time.perf_counter() - start
         if masks is not None:
             masks.check(state.evaluated)
         evaluation = evaluate(state.evaluated, selection)
-        epoch = Epoch(number=number, loss=loss, evaluation=evaluation, seconds=seconds)
+        epoch = Epoch(number=number, loss=loss, evaluation=evaluation, seconds=seconds, tally=tally)
         state.finish(epoch)
         if path is not None:
             state.save(path)
@@ -217,8 +220,8 @@ def _train_epoch(
     precision: Precision,
     masks: Masks | None,
     progress: TrainingProgress,
-) -> float:
-    """One epoch of SGD; returns the mean loss an image."""
+) -> tuple[float, Tally]:
+    """One epoch of SGD; returns the mean loss an image, and what was done."""
     model, device = state.model, data.images.device
     total = min(len(data), protocol.images_per_epoch or len(data))
     generator = torch.Generator().manual_seed(_epoch_seed(seed, number))
@@ -229,13 +232,15 @@ def _train_epoch(
         generator=generator,
         limit=protocol.images_per_epoch,
     )
-    summed, done = torch.zeros((), device=device), 0
+    summed, done, tallying = torch.zeros((), device=device), 0, Tallying()
     model.train()
     # The seed is for models that draw numbers themselves, as dropout does.
     with seeded(device, _epoch_seed(seed, number)), arithmetic(device, precision):
         for images, labels in batches:
-            loss = cross_entropy(scores_of(model(images)), labels, label_smoothing=protocol.label_smoothing)
+            scores = scores_of(model(images))
+            loss = cross_entropy(scores, labels, label_smoothing=protocol.label_smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
+            tallying.step(images, labels, scores, state.optimizer)
             state.optimizer.step()
             state.optimizer.zero_grad()
             state.scheduler.step()
@@ -251,7 +256,7 @@ def _train_epoch(
             f"training diverged: the loss of epoch {number} is {mean}; "
             f"expected a finite loss, try a learning rate below {protocol.learning_rate}"
         )
-    return mean
+    return mean, tallying.done()
 
 
 def check_protocol(protocol: Protocol) -> None:
@@ -393,7 +398,8 @@ class _State:
         self.scheduler.load_state_dict(content["scheduler"])
         self.best_state = content["best"]
         self.epochs = [
-            Epoch(**{**epoch, "evaluation": Evaluation(**epoch["evaluation"])}) for epoch in content["epochs"]
+            Epoch(**epoch | {"evaluation": Evaluation(**epoch["evaluation"]), "tally": Tally(**epoch["tally"])})
+            for epoch in content["epochs"]
         ]
 
     def _match_memory_format(self) -> None:

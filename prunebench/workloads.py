@@ -12,7 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from prunebench.data import Augmentation, Dataset, load_cifar10, load_digits
+from prunebench.data import Augmentation, Dataset, load_cifar10, load_digits, load_shapes
 from prunebench.devices import Precision, seeded
 from prunebench.environment import exact_fingerprint
 from prunebench.errors import CheckpointError, DataError, UnknownNameError
@@ -92,15 +92,16 @@ class Workload:
         dense_protocol: how `prunebench train` makes the dense checkpoint.
         trains_itself: make the dense checkpoint when there is none, rather than ask for one.
         budgets: by name; the first is the default.
+        builtin: whether it is one of `WORKLOADS`.
     """
 
     name: str
-    summary: str
     model: str
     load: Callable[[Path | None, ImagesProgress | None], Dataset]
     dense_protocol: Protocol
     trains_itself: bool
     budgets: Mapping[str, Budget]
+    builtin: bool = True
 
     def budget(self, name: str) -> Budget:
         """The budget called `name`.
@@ -225,16 +226,28 @@ def train_dense(
     return training
 
 
-def _load_digits(path: Path | None, progress: object) -> Dataset:
-    """No path is read: who names one meant other data."""
-    del progress  # nothing is decoded
-    if path is not None:
-        raise DataError(
-            f"workload 'digits' reads no data, got '{path}': name the workload it is for (cifar10), or none"
-        )
-    return load_digits()
+def _needs_no_data(name: str, load: Callable[[], Dataset]) -> Callable[[Path | None, ImagesProgress | None], Dataset]:
+    """Loads what needs no path: who names one meant other data."""
+
+    def loaded(path: Path | None, _progress: ImagesProgress | None) -> Dataset:
+        if path is not None:
+            raise DataError(
+                f"workload '{name}' reads no data, got '{path}': name the workload it is for (cifar10), or none"
+            )
+        return load()
+
+    return loaded
 
 
+_SHAPES_FINETUNING = replace(
+    DOCUMENTED_PROTOCOL,
+    epochs=2,
+    batch_size=32,
+    learning_rate=0.003,
+    schedule="cosine",
+    augmentation=Augmentation(crop_padding=1, flip=True),
+    images_per_epoch=1024,
+)
 _DIGITS_FINETUNING = replace(
     DOCUMENTED_PROTOCOL, batch_size=64, augmentation=Augmentation(crop_padding=1, flip=False), images_per_epoch=384
 )
@@ -244,10 +257,34 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType(
         workload.name: workload
         for workload in (
             Workload(
-                name="digits",
-                summary="scikit-learn's 1,797 handwritten digits at 16x16 RGB; no download, trains its own dense VGG",
+                name="shapes",
                 model="vgg",
-                load=_load_digits,
+                load=_needs_no_data("shapes", load_shapes),
+                dense_protocol=Protocol(
+                    epochs=4,
+                    batch_size=64,
+                    learning_rate=0.012,
+                    nesterov=True,
+                    weight_decay=5e-4,
+                    schedule="one_cycle",
+                    augmentation=Augmentation(crop_padding=1, flip=True),
+                ),
+                trains_itself=True,
+                budgets=MappingProxyType(
+                    {
+                        "quick": Budget(name="quick", protocol=_SHAPES_FINETUNING, documented_epochs=False),
+                        "full": Budget(
+                            name="full",
+                            protocol=replace(_SHAPES_FINETUNING, images_per_epoch=None),
+                            documented_epochs=True,
+                        ),
+                    }
+                ),
+            ),
+            Workload(
+                name="digits",
+                model="vgg",
+                load=_needs_no_data("digits", load_digits),
                 dense_protocol=Protocol(
                     epochs=8,
                     batch_size=64,
@@ -271,7 +308,6 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType(
             ),
             Workload(
                 name="cifar10",
-                summary="CIFAR-10 and a dense VGG checkpoint: what the runs were documented on",
                 model="vgg",
                 load=lambda path, progress: load_cifar10(path, progress=progress),
                 dense_protocol=Protocol(
@@ -303,6 +339,9 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType(
         )
     }
 )
+
+
+DEFAULT_WORKLOAD = "shapes"
 
 
 def find_workload(name: str) -> Workload:

@@ -19,6 +19,7 @@ from prunebench.records import (
     FineTuning,
     Layer,
     RunRecord,
+    Signature,
     Timings,
     approved,
 )
@@ -43,6 +44,22 @@ def accuracy(wrong: int = 10, images: int = IMAGES) -> Accuracy:
     )
 
 
+def make_signature(**changes: Any) -> Signature:
+    fields: dict[str, Any] = {
+        "steps": 32,
+        "images": 2000,
+        "learning_rates": [0.005, 0.005],
+        "optimizer": {"momentum": 0.9, "weight_decay": 1e-4, "nesterov": 0.0},
+        "scores_dtype": "float32",
+        "images_digest": digest("images"),
+        "labels_digest": digest("labels"),
+        "distance": {"backbone.conv0.weight": 0.1, "classifier.weight": 0.2, "classifier.bias": 0.3},
+        "length": {"backbone.conv0.weight": 1.0, "classifier.weight": 1.1, "classifier.bias": 1.0},
+        "statistics": {},
+    }
+    return Signature(**(fields | changes))
+
+
 def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int = 0, **changes: Any) -> RunRecord:
     """A record of a run `tiny` that no document knows.
 
@@ -59,6 +76,7 @@ def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int =
         "run_digest": digest(f"tiny {sparsity}"),
         "model": "vgg",
         "workload": "digits",
+        "builtin": True,
         "budget": "quick",
         "full_protocol": False,
         "seed": 0,
@@ -95,6 +113,7 @@ def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int =
             best=accuracy(6),
             last=accuracy(6),
             resumed_after=0,
+            signature=make_signature(),
         ),
         "timings": Timings(prune=[0.001], evaluate=[0.5, 0.6], epochs=[1.5, 1.25]),
         "environment": {"torch": "2.0", "device": "cpu", "cpu": "a processor", "cpu_capability": "AVX2", "threads": 2},

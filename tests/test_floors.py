@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import torch
+from record_factory import make_signature
 
 from prunebench.errors import PlanError
 from prunebench.gate import Status, Verdict, check_accuracy, check_record, floors, worst_first
 from prunebench.pipeline import execute, prepare
 from prunebench.records import Accuracy, FineTuning, RunRecord
 from prunebench.runs import DocumentedRun, documented_run
-from prunebench.workloads import find_workload
+from prunebench.workloads import DEFAULT_WORKLOAD, find_workload
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,7 @@ def on_cifar10(
         best=answers(best),
         last=answers(best),
         resumed_after=0,
+        signature=make_signature(),
     )
     return record.model_copy(
         update={
@@ -108,10 +112,24 @@ def test_where_nothing_is_documented_nothing_is_held(measured: RunRecord) -> Non
     assert {} == statuses(on_cifar10(measured, dense=8963, best=5000), documented_run("run4"))
 
 
-@pytest.mark.parametrize(("workload", "budget"), [("digits", "quick"), ("cifar10", "quick")])
-def test_every_run_has_a_floor_in_the_budgets_that_the_benchmarks_use(workload: str, budget: str) -> None:
-    table = floors.DIGITS_FLOORS[budget] if workload == "digits" else floors.QUICK_CHANGE_FLOORS
+@pytest.mark.parametrize(
+    "table",
+    [*floors.GENERATED_FLOORS.values(), floors.QUICK_CHANGE_FLOORS],
+    ids=[*map("/".join, floors.GENERATED_FLOORS), "cifar10/quick"],
+)
+def test_every_run_has_a_floor_in_the_budgets_that_the_benchmarks_use(table: Mapping[str, float]) -> None:
     assert {"run1", "run2", "run3", "run4", "run5"} == set(table)
+
+
+def test_the_default_workload_has_floors() -> None:
+    assert (DEFAULT_WORKLOAD, "quick") in floors.GENERATED_FLOORS
+
+
+def test_a_workload_of_somebody_else_is_held_to_no_floor_of_the_same_name(measured: RunRecord) -> None:
+    run3 = documented_run("run3")
+    quick = on_cifar10(measured, dense=8963, best=5000).model_copy(update={"full_protocol": False, "budget": "quick"})
+    assert [Status.FAIL] == list(statuses(quick, run3).values())
+    assert {} == statuses(quick.model_copy(update={"builtin": False}), run3)
 
 
 def test_a_failure_says_by_how_much_and_how_to_look_closer(measured: RunRecord) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prunebench import pipeline
 from prunebench.data import Augmentation, Dataset, ImageSet
 from prunebench.environment import exact_fingerprint
-from prunebench.errors import StorageError
+from prunebench.errors import CheckpointError, MaskError, StorageError
 from prunebench.evaluation import evaluate
 from prunebench.gate import Status, check_record
 from prunebench.models import build_model, load_state, registry, save_state, state_digest
@@ -23,7 +24,7 @@ from prunebench.pipeline import PRUNING_SAMPLES, Progress, Setting, execute, fin
 from prunebench.pruning import prune_
 from prunebench.records import RunRecord, read_record, write_record
 from prunebench.runs import DocumentedRun
-from prunebench.training import Protocol
+from prunebench.training import Epoch, Protocol
 from prunebench.workloads import Budget, Workload
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -65,7 +66,6 @@ PROTOCOL = Protocol(
 )
 WORKLOAD = Workload(
     name="small",
-    summary="a test's own",
     model="small",
     load=lambda _path, _progress: DATA,
     dense_protocol=PROTOCOL,
@@ -109,6 +109,64 @@ def test_zeros_of_a_model_that_was_pruned_before_stay_zeros_in_fine_tuning(setti
     assert {name: int((tuned[name] != 0).sum()) for name in RUN.sparsity} == {"conv.weight": 54, "linear.weight": 24}
 
 
+def test_the_signature_says_what_was_done_and_how_far_the_weights_moved(setting: Setting, tmp_path: Path) -> None:
+    record = execute(RUN, setting, save=tmp_path / "best.safetensors")
+    pruned = prune(RUN, setting)
+    last = fine_tune(RUN, setting, pruned).last_state
+    assert record.finetuning is not None
+    signature, before = record.finetuning.signature, pruned.model.state_dict()
+    assert (3 * 4, 3 * 120, "float32") == (signature.steps, signature.images, signature.scores_dtype)
+    assert {"momentum": 0.9, "weight_decay": 1e-4, "nesterov": 0.0} == signature.optimizer
+    for name in ("conv.weight", "bn.bias", "linear.bias"):
+        moved = float((last[name] - before[name]).double().norm() / before[name].double().norm())
+        assert moved == pytest.approx(signature.distance[name], rel=1e-5)
+    assert {"bn.running_mean", "bn.running_var"} == set(signature.statistics)
+
+
+def test_a_resumed_fine_tuning_has_the_signature_of_one_never_stopped(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = execute(RUN, setting)
+
+    class Stopped(Exception):
+        pass
+
+    class Stop(Progress):
+        def epoch_done(self, epoch: Epoch, epochs: int) -> None:
+            if epoch.number == 2:
+                raise Stopped
+
+    with pytest.raises(Stopped):
+        execute(RUN, setting, progress=Stop())
+    resumed = execute(RUN, setting)
+    assert whole.finetuning is not None
+    assert resumed.finetuning is not None
+    assert 2 == resumed.finetuning.resumed_after
+    assert whole.finetuning.signature == resumed.finetuning.signature
+
+
+def test_a_file_that_holds_other_weights_than_were_judged_is_refused(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rounded(state: Mapping[str, Tensor], path: Path) -> None:
+        save_state({name: value.half().to(value.dtype) for name, value in state.items()}, path)
+
+    monkeypatch.setattr(pipeline, "save_state", rounded)
+    for finetune in (True, False):
+        with pytest.raises(CheckpointError, match="does not hold the weights that were written to it"):
+            execute(RUN, setting, finetune=finetune, save=tmp_path / "kept.safetensors")
+
+
+def test_kept_elements_that_became_zero_are_no_masks(setting: Setting) -> None:
+    pruned = prune(RUN, setting)
+    training = fine_tune(RUN, setting, pruned)
+    state = dict(training.best_state)
+    pipeline.check_kept(state, training.best.evaluation, pruned=pruned, selection=DATA.test)
+    state["linear.weight"] = torch.zeros_like(state["linear.weight"])
+    with pytest.raises(MaskError, match="fine-tuning made 48 of 48 kept elements of 'linear.weight' zero"):
+        pipeline.check_kept(state, training.best.evaluation, pruned=pruned, selection=DATA.test)
+
+
 def test_correctness_bits_are_one_an_image_in_order(setting: Setting) -> None:
     record = execute(RUN, setting, finetune=False)
     bits = np.unpackbits(np.frombuffer(base64.b64decode(record.pruned_accuracy.correct_bits), np.uint8))
@@ -135,7 +193,7 @@ def test_pruning_is_timed_before_everything_else_and_after_it(
         told(name)
     record = execute(RUN, setting)
     timed = ["prune_"] * PRUNING_SAMPLES
-    assert done == ["prune_", *timed, "evaluate", "train", *timed]
+    assert done == ["prune_", *timed, "evaluate", "train", "evaluate", "evaluate", *timed]  # what is kept, asked again
     assert len(record.timings.prune) == 2 * PRUNING_SAMPLES
 
 

@@ -7,9 +7,14 @@ import torch
 
 from prunebench.evaluation import Evaluation
 from prunebench.progress import ProgressBar
+from prunebench.signature import Tally
 from prunebench.training import Epoch
 
+TALLY = Tally(
+    steps=1, images=4, learning_rate=0.1, optimizer={}, scores_dtype="float32", images_digest="", labels_digest=""
+)
 EPOCH = Epoch(
+    tally=TALLY,
     number=2,
     loss=0.5,
     evaluation=Evaluation(

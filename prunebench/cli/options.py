@@ -35,7 +35,7 @@ def precision_option(about: str) -> Callable[[Callable[..., None]], Callable[...
 def shared(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The options that several commands share, in the order given."""
     shared: dict[str, Callable[[Any], Any]] = {
-        "workload": click.option("--workload", default="digits", show_default=True, help="digits or cifar10."),
+        "workload": click.option("--workload", default="shapes", show_default=True, help="shapes, digits or cifar10."),
         "data": click.option("--data", type=FILE, help="CIFAR-10: a folder or archive. Default: PRUNEBENCH_DATA."),
         "device": click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps or auto."),
         "precision": precision_option("Arithmetic of training; evaluation is fp32."),

@@ -35,6 +35,7 @@ class Pair:
 
     Attributes:
         trained: whether other weights are to be expected, because training came between.
+        density: of the pruned model, 0..1: what the spread from seed to seed goes by.
         hint: how to look closer.
     """
 
@@ -44,6 +45,7 @@ class Pair:
     baseline: Answers
     new: Answers
     trained: bool
+    density: float = 1.0
     hint: str = LOOK
 
     @property
@@ -90,6 +92,7 @@ def trained(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Pair]
             baseline=before,
             new=after,
             trained=True,
+            density=sum(record.nonzeros.values()) / record.elements,
         )
 
 
@@ -153,7 +156,7 @@ def _judge(
 
 def _fail_margin(pair: Pair, thresholds: Thresholds) -> float:
     """Points that the observed drop has to reach."""
-    return thresholds.margin + (thresholds.seed_spread if pair.trained else 0.0)
+    return thresholds.margin + (thresholds.seed_spread_at(pair.density) if pair.trained else 0.0)
 
 
 def _smallest_effect(pair: Pair, counts: PairedCounts, tests: int, thresholds: Thresholds) -> float | None:
@@ -164,7 +167,7 @@ def _smallest_effect(pair: Pair, counts: PairedCounts, tests: int, thresholds: T
     )
     if effect is None or not pair.trained:
         return effect
-    seed = norm.ppf(power) * thresholds.seed_spread / SEED_DEVIATIONS
+    seed = norm.ppf(power) * thresholds.seed_spread_at(pair.density) / SEED_DEVIATIONS
     return margin + math.hypot(effect - margin, seed)
 
 
@@ -181,9 +184,10 @@ def _paired_rule(pair: Pair, status: Status, upper: float, tests: int, threshold
         return f"equal {pair.unit}s pass at once"
     if status is Status.PASS:
         return f"{level} upper limit of the drop {upper:.2f}, under the margin of {margin} points"
-    limit = f"a drop of {_fail_margin(pair, thresholds):g} points"
+    limit = f"a drop of {_fail_margin(pair, thresholds):.3g} points"
     if pair.trained:
-        limit += f" ({margin}, and {thresholds.seed_spread:g} for the seed: one seed compares two models)"
+        spread = f"{thresholds.seed_spread_at(pair.density):.3g}"
+        limit += f" ({margin}, and {spread} for the seed at this density: one seed compares two models)"
     return f"fails at {limit} with p < {thresholds.alpha:g} over {tests} tests; {level} upper limit {upper:.2f}"
 
 

@@ -29,6 +29,7 @@ def case_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
         _difference("run", baseline.run, record.run),
         _difference("workload", baseline.workload, record.workload),
         _difference("model", baseline.model, record.model),
+        _difference("workload of prunebench's own", baseline.builtin, record.builtin),
         _difference("budget", baseline.budget, record.budget),
         _difference("precision", baseline.precision, record.precision),
         _digests("data", baseline.data.digest, record.data.digest),

@@ -17,6 +17,7 @@ from prunebench.gate.comparability import (
 from prunebench.gate.consistency import contradictions
 from prunebench.gate.exact import changed_nonzeros, compare_exact, compare_repetition
 from prunebench.gate.floors import check_accuracy
+from prunebench.gate.signature import compare_signatures
 from prunebench.gate.thresholds import DEFAULTS, Thresholds
 from prunebench.gate.timing import compare_timings
 from prunebench.gate.tolerance import Cases, compare_seeds, seed_groups
@@ -47,6 +48,7 @@ def compare_records(
     for case, (baseline, record) in cases.items():
         verdicts += compare_exact(case, baseline, record)
         verdicts += compare_repetition(case, baseline, record)
+        verdicts += compare_signatures(case, baseline, record)
         verdicts += compare_timings(case, baseline, record, thresholds=thresholds) if thresholds.times else []
     return verdicts + _compare_accuracies(cases, thresholds)
 

@@ -94,8 +94,28 @@ def _fine_tuning(record: RunRecord) -> Iterator[str]:
         yield "the last epoch is the best, and its weights are not the best weights"
     elif tuned.best_epoch != epochs and best == last:
         yield f"epoch {tuned.best_epoch} is called best, its weights are those of the last"
+    yield from _signature(record, tuned)
     if tuned.selected_on == "test":
         yield from _epochs_on_test(tuned)
+
+
+def _signature(record: RunRecord, tuned: FineTuning) -> Iterator[str]:
+    """What was done against what the protocol says, where it says so."""
+    done, protocol = tuned.signature, tuned.protocol
+    if len(done.learning_rates) != len(tuned.losses):
+        yield f"{len(done.learning_rates)} learning rates, {len(tuned.losses)} losses"
+    expected = {"fp32": "float32", "bf16": "bfloat16"}[record.precision]
+    if done.scores_dtype != expected:
+        yield f"training is called {record.precision}, its scores were {done.scores_dtype}"
+    for name, value in done.optimizer.items():
+        if name in protocol and protocol[name] != value:
+            yield f"{name} of the protocol is {protocol[name]}, the optimizer's was {value:g}"
+    epochs, size, limit = (protocol.get(name) for name in ("epochs", "batch_size", "images_per_epoch"))
+    if tuned.selected_on == "test" and isinstance(epochs, int) and isinstance(size, int):
+        images = min(record.data.train_images, limit if isinstance(limit, int) else record.data.train_images)
+        for what, count, per_epoch in (("images", done.images, images), ("steps", done.steps, -(-images // size))):
+            if count != epochs * per_epoch:
+                yield f"the protocol makes {epochs * per_epoch:,} {what}, {count:,} were done"
 
 
 def _epochs_on_test(tuned: FineTuning) -> Iterator[str]:

@@ -5,7 +5,7 @@ Sizes are exact everywhere. Accuracy depends on what the run was executed on:
 - `cifar10` as published, course checkpoint, full protocol: the documented accuracies, within `COURSE_MARGIN`.
 - `cifar10`, another checkpoint, full protocol: each run's documented change after fine-tuning against its own dense
   model, within `CHANGE_MARGIN`. Before fine-tuning nothing is documented for another checkpoint.
-- `cifar10` quick and `digits`: limits measured with this project, see docs/results.md.
+- `cifar10` quick, `shapes` and `digits`: limits measured with this project, see docs/results.md.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ difference on 10,000 images is 0.35 points; the rest allows for seeds."""
 CHANGE_MARGIN = 1.0
 """Points. As above, and a checkpoint trained in another way, on another copy of the data, recovers differently."""
 
-DIGITS_FLOORS: Mapping[str, Mapping[str, float]] = MappingProxyType(
-    {"quick": MappingProxyType(dict.fromkeys(("run1", "run2", "run3", "run4", "run5"), 96.4))}
+GENERATED_FLOORS: Mapping[tuple[str, str], Mapping[str, float]] = MappingProxyType(
+    {
+        ("digits", "quick"): MappingProxyType(dict.fromkeys(("run1", "run2", "run3", "run4", "run5"), 96.4)),
+    }
 )
-"""Percent right after fine-tuning (best epoch), by budget and run.
+"""Percent right after fine-tuning (best epoch), by workload, budget and run, from dense models of the workload's recipe.
 
-From four seeds, each with its own dense model (docs/results.md): the lowest of the five runs' lower limits, for all of
-them, because four seeds do not tell the runs' spreads apart. Four more trainings of each run did not change it. `full`
-was not measured and has none.
+From several seeds, each with its own dense model (docs/results.md): the lowest of the five runs' lower limits, for all
+of them, because so few seeds do not tell the runs' spreads apart. `full` was not measured and has none.
 """
 
 QUICK_CHANGE_FLOORS: Mapping[str, float] = MappingProxyType(
@@ -105,6 +106,8 @@ def check_sizes(record: RunRecord, run: DocumentedRun) -> Iterator[Verdict]:
 
 def check_accuracy(record: RunRecord, run: DocumentedRun) -> Iterator[Verdict]:
     """The floors that apply to what the record was executed on; none, where nothing is documented or set."""
+    if not record.builtin:
+        return  # somebody else's model, data or budget of the same name
     if record.workload == "cifar10" and record.checkpoints.is_course_checkpoint:
         for what, documented, accuracy in (
             ("dense accuracy, %", run.dense_accuracy, record.dense_accuracy),
@@ -122,11 +125,10 @@ def check_accuracy(record: RunRecord, run: DocumentedRun) -> Iterator[Verdict]:
 def _floor_after(record: RunRecord, run: DocumentedRun) -> Floor | None:
     """The floor of the best epoch's accuracy for what the record was executed on, where there is one."""
     dense, where = record.dense_accuracy.percent, f"{record.workload} {record.budget}"
-    if record.workload == "digits":
-        if not is_own_recipe(record.checkpoints.origin, record.checkpoints.origin, workload="digits"):
+    if (floors := GENERATED_FLOORS.get((record.workload, record.budget))) is not None:
+        if not is_own_recipe(record.checkpoints.origin, record.checkpoints.origin, workload=record.workload):
             return None  # measured on models of that recipe: another dense model may be worse to begin with
-        percent = DIGITS_FLOORS.get(record.budget, {}).get(run.name)
-        return Floor(percent, f"floor of {where}") if percent is not None else None
+        return Floor(floors[run.name], f"floor of {where}") if run.name in floors else None
     if record.workload == "cifar10" and record.budget == "quick":
         change = QUICK_CHANGE_FLOORS.get(run.name)
         return Floor(dense + change, f"dense {dense:.2f} {change:+}, floor of {where}") if change is not None else None

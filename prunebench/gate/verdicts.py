@@ -24,6 +24,7 @@ class Tier(StrEnum):
     FLOOR = "floor"
     EXACT = "exact"
     ACCURACY = "accuracy"
+    SIGNATURE = "signature"
     TIME = "time"
 
 

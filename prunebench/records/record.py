@@ -89,6 +89,26 @@ class Checkpoints(Part):
     last: Digest | None = None
 
 
+class Signature(Part):
+    """What fine-tuning did, as it was done: `prunebench.signature` says what each is.
+
+    The first seven are over all epochs and follow from data, seed and protocol alone. `learning_rates` are means, one
+    an epoch; `distance` and `length` are of parameters and `statistics` of buffers after the last epoch, by name,
+    relative to the pruned model.
+    """
+
+    steps: Count
+    images: Count
+    learning_rates: list[float]
+    optimizer: dict[str, float]
+    scores_dtype: str
+    images_digest: Digest
+    labels_digest: Digest
+    distance: dict[str, float]
+    length: dict[str, float]
+    statistics: dict[str, float]
+
+
 class FineTuning(Part):
     """Fine-tuning under masks.
 
@@ -104,6 +124,7 @@ class FineTuning(Part):
     best: Accuracy
     last: Accuracy
     resumed_after: Count
+    signature: Signature
 
 
 class Timings(Part):
@@ -133,6 +154,7 @@ class RunRecord(Part):
     run_digest: Digest
     model: str
     workload: str
+    builtin: bool
     budget: str
     full_protocol: bool
     seed: int

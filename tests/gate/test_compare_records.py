@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from record_factory import make_signature
 from scipy.stats import t
 
 from prunebench.errors import ThresholdError
@@ -64,6 +65,7 @@ def record(*, name="run1", sparsity=SPARSITY, pruned=1500, tuned=800, seed=0, de
         "run_digest": digest(sparsity),
         "model": "tiny",
         "workload": "digits",
+        "builtin": True,
         "budget": "quick",
         "full_protocol": False,
         "seed": seed,
@@ -100,6 +102,7 @@ def record(*, name="run1", sparsity=SPARSITY, pruned=1500, tuned=800, seed=0, de
             "best": best.model_dump(),
             "last": best.model_dump(),
             "resumed_after": 0,
+            "signature": make_signature().model_dump(),
         },
         "timings": {"prune": [0.05], "evaluate": [1.0, 1.1], "epochs": [2.0, 2.1]},
         "environment": ENVIRONMENT,
@@ -148,7 +151,7 @@ TUNED = "accuracy after fine-tuning, best epoch"
 def test_the_same_record_passes_everywhere():
     verdicts = compare(record(), record())
     assert {Status.PASS} == {verdict.status for verdict in verdicts}
-    assert {Tier.EXACT, Tier.ACCURACY, Tier.TIME} == {verdict.tier for verdict in verdicts}
+    assert {Tier.EXACT, Tier.ACCURACY, Tier.SIGNATURE, Tier.TIME} == {verdict.tier for verdict in verdicts}
     assert outcome(verdicts) is Status.PASS
 
 
@@ -314,8 +317,12 @@ def test_a_changed_sparsity_is_named_and_red():
     [
         ({"workload": "cifar10"}, "workload digits -> cifar10"),
         ({"model": "vgg"}, "model tiny -> vgg"),
+        ({"builtin": False}, "workload of prunebench's own True -> False"),
         ({"budget": "full"}, "budget quick -> full"),
-        ({"precision": "bf16"}, "precision fp32 -> bf16"),
+        (
+            {"precision": "bf16", "finetuning__signature": make_signature(scores_dtype="bfloat16").model_dump()},
+            "precision fp32 -> bf16",
+        ),
         ({"data__digest": digest("other")}, "data digest"),
         ({"run_digest": digest("other")}, "run digest"),
         ({"run": "run2"}, "run run1 -> run2"),

@@ -1,0 +1,97 @@
+"""How far the signatures of equal trainings lie apart: where the tolerances of `prunebench.gate.signature` come from.
+
+    python benchmarks/studies/floors.py --workload shapes --seeds 3       # once as it is, then with other threads and
+    OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 python benchmarks/studies/floors.py --workload shapes --seeds 1
+    python benchmarks/studies/signatures.py .prunebench/records           # instructions, then read all records
+
+Records of one workload, budget and run are trainings that should pass for one another, whatever their seed, dense model,
+threads and instructions. Every pair of them is compared as the gate does. The proposed factor is the largest that was
+seen, to the power 1.5, so that it is half as far again on a logarithmic scale. False alarms are counted by leaving each
+record out: the factor comes from the others, and the record is judged against each of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+
+from prunebench.gate.signature import CALIBRATED, largest_factor
+from prunebench.records import FineTuning, RunRecord, read_record
+
+KINDS: Mapping[str, Callable[[FineTuning], Mapping[str, float]]] = {
+    "loss": lambda tuned: {str(epoch): loss for epoch, loss in enumerate(tuned.losses)},
+    "distance": lambda tuned: tuned.signature.distance,
+    "length": lambda tuned: tuned.signature.length,
+    "statistics": lambda tuned: tuned.signature.statistics,
+}
+
+POWER = 1.5
+"""Of the largest factor seen: what the tolerance is set to."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path, help="folders of records")
+    options = parser.parse_args()
+    paths = sorted(path for folder in options.folders for path in folder.rglob("*.json"))
+    print(table(read_record(path) for path in paths if "scans" not in path.parts))
+
+
+def table(records: Iterable[RunRecord]) -> str:
+    """By workload, budget and kind of figure: factors between equal trainings, and what follows from them."""
+    families: dict[str, dict[str, list[FineTuning]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        if record.finetuning is not None:
+            families[f"{record.workload}/{record.budget}"][record.run].append(record.finetuning)
+    rows = []
+    for family, runs in sorted(families.items()):
+        for kind, figures in KINDS.items():
+            pairs = [pair for tuned in runs.values() for pair in itertools.combinations(map(figures, tuned), 2)]
+            if not pairs or not any(pairs[0]):
+                continue
+            factors = np.array([largest_factor(*pair)[1] for pair in pairs])
+            alarms, judged = left_out([list(map(figures, tuned)) for tuned in runs.values()])
+            in_force = getattr(CALIBRATED[family], kind) if family in CALIBRATED else float("nan")
+            rows.append(
+                [
+                    family,
+                    kind,
+                    sum(map(len, runs.values())),
+                    len(pairs),
+                    *(f"{np.quantile(factors, share):.3f}" for share in (0.5, 0.95, 1)),
+                    f"{factors.max() ** POWER:.3f}",
+                    f"{in_force:g}",
+                    int((factors > in_force).sum()),
+                    f"{alarms} of {judged}",
+                ]
+            )
+    headers = ["workload", "figure", "trainings", "pairs", "median", "95 %", "largest", "proposed", "in force",
+               "outside", "left out: outside"]  # fmt: skip
+    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def left_out(runs: list[list[Mapping[str, float]]]) -> tuple[int, int]:
+    """False alarms, and comparisons, where the factor comes from the trainings but one and judges that one."""
+    alarms = judged = 0
+    for run, index in ((run, index) for run in runs for index in range(len(run))):
+        others = [
+            [each for position, each in enumerate(trainings) if trainings is not run or position != index]
+            for trainings in runs
+        ]
+        seen = [largest_factor(*pair)[1] for each in others for pair in itertools.combinations(each, 2)]
+        if not seen:
+            continue
+        factors = [largest_factor(run[index], other)[1] for position, other in enumerate(run) if position != index]
+        alarms += sum(factor > max(seen) ** POWER for factor in factors)
+        judged += len(factors)
+    return alarms, judged
+
+
+if __name__ == "__main__":
+    main()

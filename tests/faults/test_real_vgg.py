@@ -1,0 +1,74 @@
+"""The faults of training, planted in the VGG that fine-tunes run 3 on digits, and judged by the approved baseline.
+
+As on another machine: the dense model too is then another, so that only floors and the training signature judge the
+fine-tuning. `pytest tests/faults` plants all of them, about ten minutes on two cores; the whole test suite a few.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from faults.training_faults import TRAINING_FAULTS
+
+from prunebench import pipeline
+from prunebench.errors import PrunebenchError
+from prunebench.gate import Status, compare_records
+from prunebench.records import read_baseline
+from prunebench.runs import documented_run
+from prunebench.workloads import find_workload
+
+CASE = "digits/run3-quick"
+BASELINE = Path(__file__).parents[2] / "baselines" / f"{CASE}.json"
+OFTEN = ("the optimizer never steps", "no augmentation", "weights scrambled after they were judged")
+"""Planted by the whole suite too: one for each way to be caught."""
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRUNEBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        workload = find_workload("digits")
+        yield pipeline.prepare(workload, workload.budget("quick"), device=torch.device("cpu"))
+
+
+@pytest.fixture
+def chosen(request):
+    """Skips what takes minutes where the folder of this file was not asked for by its path."""
+
+    def choose(name):
+        asked = any("faults" in argument for argument in request.config.invocation_params.args if argument[:1] != "-")
+        if not asked and name not in OFTEN:
+            pytest.skip("takes 20 seconds: 'pytest tests/faults' plants it")
+
+    return choose
+
+
+def failures(setting, folder):
+    """What failed, by check, or the error that stopped the run; only what decides on another machine."""
+    baseline = read_baseline(BASELINE).record
+    elsewhere = {
+        "environment": baseline.environment | {"cpu": "another processor"},
+        "checkpoints": baseline.checkpoints.model_copy(update={"dense": "0" * 64}),
+    }
+    pipeline.evaluate(
+        setting.dense.model, setting.data.test.take(torch.arange(8))
+    )  # as `prepare` does: a fault keeps it
+    try:
+        record = pipeline.execute(documented_run("run3"), setting, save=folder / "kept.safetensors")
+    except PrunebenchError as error:
+        return {type(error).__name__}
+    verdicts = compare_records({CASE: baseline.model_copy(update=elsewhere)}, {CASE: record})
+    return {verdict.check for verdict in verdicts if verdict.status is Status.FAIL}
+
+
+def test_nothing_fails_where_nothing_is_planted(setting, tmp_path):
+    assert set() == failures(setting, tmp_path)
+
+
+@pytest.mark.parametrize("planted", TRAINING_FAULTS, ids=lambda planted: planted.name)
+def test_is_caught(planted, setting, chosen, tmp_path, monkeypatch):
+    chosen(planted.name)
+    planted.plant(monkeypatch)
+    assert planted.caught_by in failures(setting, tmp_path)
