@@ -128,15 +128,15 @@ def test_a_resumed_fine_tuning_has_the_signature_of_one_never_stopped(
 ) -> None:
     whole = execute(RUN, setting)
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     class Stop(Progress):
         def epoch_done(self, epoch: Epoch, epochs: int) -> None:
             if epoch.number == 2:
-                raise Stopped
+                raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         execute(RUN, setting, progress=Stop())
     resumed = execute(RUN, setting)
     assert whole.finetuning is not None
@@ -163,7 +163,7 @@ def test_kept_elements_that_became_zero_are_no_masks(setting: Setting) -> None:
     state = dict(training.best_state)
     pipeline.check_kept(state, training.best.evaluation, pruned=pruned, selection=DATA.test)
     state["linear.weight"] = torch.zeros_like(state["linear.weight"])
-    with pytest.raises(MaskError, match="fine-tuning made 48 of 48 kept elements of 'linear.weight' zero"):
+    with pytest.raises(MaskError, match=r"fine-tuning made 48 of 48 kept elements of 'linear\.weight' zero"):
         pipeline.check_kept(state, training.best.evaluation, pruned=pruned, selection=DATA.test)
 
 

@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 python benchmarks/studies/floors.py --workload shapes --seeds 1
     python benchmarks/studies/signatures.py .prunebench/records           # instructions, then read all records
 
-Records of one workload, budget and run are trainings that should pass for one another, whatever their seed, dense model,
-threads and instructions. Every pair of them is compared as the gate does. The proposed factor is the largest that was
+Records of one workload, budget and run are trainings that should pass for one another, whatever their seed, dense
+model, threads and instructions. Every pair of them is compared as the gate does. The proposed factor is the largest that was
 seen, to the power 1.5, so that it is half as far again on a logarithmic scale. False alarms are counted by leaving each
 record out: the factor comes from the others, and the record is judged against each of them.
 """
@@ -79,7 +79,7 @@ def table(records: Iterable[RunRecord]) -> str:
 def left_out(runs: list[list[Mapping[str, float]]]) -> tuple[int, int]:
     """False alarms, and comparisons, where the factor comes from the trainings but one and judges that one."""
     alarms = judged = 0
-    for run, index in ((run, index) for run in runs for index in range(len(run))):
+    for run, index in ((each, index) for each in runs for index in range(len(each))):
         others = [
             [each for position, each in enumerate(trainings) if trainings is not run or position != index]
             for trainings in runs

@@ -36,7 +36,7 @@ GENERATED_FLOORS: Mapping[tuple[str, str], Mapping[str, float]] = MappingProxyTy
         ("digits", "quick"): MappingProxyType(dict.fromkeys(("run1", "run2", "run3", "run4", "run5"), 96.4)),
     }
 )
-"""Percent right after fine-tuning (best epoch), by workload, budget and run, from dense models of the workload's recipe.
+"""Percent right after fine-tuning (best epoch), by workload, budget and run, of dense models of the workload's recipe.
 
 From several seeds, each with its own dense model (docs/results.md): the lowest of the five runs' lower limits, for all
 of them, because so few seeds do not tell the runs' spreads apart. `full` was not measured and has none.

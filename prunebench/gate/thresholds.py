@@ -15,8 +15,8 @@ SEED_DEVIATIONS = 4
 SEED_STANDARD_DEVIATION: Mapping[float, float] = MappingProxyType({0.5: 0.21, 0.1: 0.33, 0.05: 0.36, 0.0: 0.66})
 """Points that the accuracy of one training has from seed to seed, by the least density it is for.
 
-Measured on 22,590 public retrainings of pruned networks. Between 10 and 50 % density they give 0.27 to 0.33: the largest
-is taken.
+Measured on 22,590 public retrainings of pruned networks. Between 10 and 50 % density they give 0.27 to 0.33: the
+largest is taken.
 """
 
 
