@@ -1,6 +1,6 @@
 """The picture of the generated shapes in docs/results.md: four test images of each kind, in the order of the classes.
 
-    python benchmarks/studies/shapes_picture.py docs/plots/shapes.png
+The command: `python benchmarks/studies/shapes_picture.py docs/plots/shapes.png`
 """
 
 from __future__ import annotations

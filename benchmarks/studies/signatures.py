@@ -5,8 +5,8 @@
     python benchmarks/studies/signatures.py .prunebench/records           # instructions, then read all records
 
 Records of one workload, budget and run are trainings that should pass for one another, whatever their seed, dense
-model, threads and instructions. Every pair of them is compared as the gate does. The proposed factor is the largest that was
-seen, to the power 1.5, so that it is half as far again on a logarithmic scale. False alarms are counted by leaving each
+model, threads and instructions. Every pair of them is compared as the gate does. The proposed factor is the largest
+that was seen, to the power 1.5: half as far again on a logarithmic scale. False alarms are counted by leaving each
 record out: the factor comes from the others, and the record is judged against each of them.
 """
 
