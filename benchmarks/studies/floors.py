@@ -1,6 +1,6 @@
 """Where the accuracy floors come from: every run from several seeds, and a lower limit for one more.
 
-    python benchmarks/studies/floors.py --workload digits --seeds 5
+    python benchmarks/studies/floors.py --workload shapes --seeds 5
 
 Each seed trains its own dense model where the workload trains itself (else all start from --checkpoint) and fine-tunes
 every run. The floor is the lower prediction limit of a normal distribution for one further run,
@@ -24,22 +24,23 @@ from prunebench.pipeline import execute, prepare
 from prunebench.progress import ProgressBar
 from prunebench.records import RunRecord, keep_record
 from prunebench.runs import RUNS
-from prunebench.workloads import find_workload, is_current, train_dense
+from prunebench.workloads import DEFAULT_WORKLOAD, find_workload, is_current, train_dense
 
 CONFIDENCE = 0.999
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workload", default="digits")
+    parser.add_argument("--workload", default=DEFAULT_WORKLOAD)
     parser.add_argument("--budget", default="quick")
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     options = parser.parse_args()
     keep_freed_memory()
     records: dict[str, list[RunRecord]] = {name: [] for name in RUNS}
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         for record in execute_all(options, seed):
             records[record.run].append(record)
     print(floors_table(records))
