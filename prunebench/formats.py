@@ -5,6 +5,8 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from prunebench.errors import StorageError
+
 ARCHIVES = (
     ("gzip", b"\x1f\x8b"),
     ("bzip2", b"BZh"),
@@ -28,6 +30,7 @@ OTHERS = (
     ("a JPEG image", b"\xff\xd8\xff", "name another file"),
 )
 TEXT = frozenset(b"\t\n\r" + bytes(range(32, 127)))
+SHORTEST_TEXT = 8
 TAR_MAGIC = (257, b"ustar")
 PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 SCRIPTED = "save its weights alone: torch.save(torch.jit.load(PATH).state_dict(), ...)"
@@ -37,7 +40,7 @@ EXPORTED = "save its weights alone: torch.save(torch.export.load(PATH).state_dic
 def archive_kind(path: Path) -> str | None:
     """`"tar"` or `"zip"`, or what a tar may be compressed with (`"gzip"`, `"xz"`, ...), or None for no archive."""
     start = first_bytes(path)
-    if zipfile.is_zipfile(path) or start.startswith((b"PK\3\4", b"PK\5\6")):
+    if start.startswith((b"PK\3\4", b"PK\5\6")) or zipfile.is_zipfile(path):
         return "zip"
     offset, magic = TAR_MAGIC
     if start[offset:].startswith(magic):
@@ -46,27 +49,41 @@ def archive_kind(path: Path) -> str | None:
 
 
 def other_format(path: Path) -> str | None:
-    """What the file is and what to do, where it is of a kind that is told by its content: `"a PDF: name ..."`."""
-    start = first_bytes(path)
-    if not start:
-        return "empty: it was not written or downloaded to its end"
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(PAGES):
-        return f"a web page (HTML or XML): {AGAIN}"
-    for name, magic, advice in OTHERS:
-        if start.startswith(magic):
-            return f"{name}: {advice}"
+    """What the file is and what to do, where it is of a kind that is told by its content: `"a PDF: name ..."`.
+
+    None for what it cannot tell, checkpoints among it.
+    """
+    if told := told_by(first_bytes(path)):
+        return told
     kind = archive_kind(path)
     if kind == "zip":
         return _zipped(path)
-    if kind:
-        return f"a {kind} archive: {UNPACK}"
-    return f"a text file: {AGAIN}" if all(byte in TEXT for byte in start) else None
+    return f"a {kind} archive: {UNPACK}" if kind else None
+
+
+def told_by(start: bytes) -> str | None:
+    """`other_format` of a file with these first bytes, as far as they tell it; archives are not among it."""
+    if not start:
+        return "empty: it was not written or downloaded to its end"
+    for name, magic, advice in OTHERS:
+        if start.startswith(magic):
+            return f"{name}: {advice}"
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(PAGES):
+        return f"a web page (HTML or XML): {AGAIN}"
+    return f"a text file: {AGAIN}" if len(start) >= SHORTEST_TEXT and TEXT.issuperset(start) else None
 
 
 def first_bytes(path: Path) -> bytes:
-    """The first half a kilobyte."""
-    with path.open("rb") as file:
-        return file.read(512)
+    """The first half a kilobyte.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(512)
+    except OSError as error:
+        raise StorageError(f"cannot read '{path}': {error.strerror or error}") from error
 
 
 def _zipped(path: Path) -> str | None:

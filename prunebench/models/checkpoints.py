@@ -136,12 +136,8 @@ def _states_of(path: Path) -> dict[str, State]:
         raise CheckpointError(f"'{path}' is a folder: name the .safetensors, .pth or .pt file in it")
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at '{path}': expected a .safetensors, .pth or .pt file")
-    try:
-        is_safetensors = first_bytes(path)[8:9] == b"{"  # an eight-byte header length, then a JSON object
-        other = None if is_safetensors else other_format(path)
-    except OSError as error:
-        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}") from error
-    if other:
+    is_safetensors = first_bytes(path)[8:9] == b"{"  # an eight-byte header length, then a JSON object
+    if not is_safetensors and (other := other_format(path)):
         raise CheckpointError(f"'{path}' is {other}")
     loaded = _read_safetensors(path) if is_safetensors else read_pickled(path)
     if not isinstance(loaded, dict):

@@ -231,7 +231,7 @@ def without(state: State, name: str) -> State:
         ),
         ("it has '4.bias' of shape (1, 3), the model (3,)", lambda state: {**state, "4.bias": torch.ones(1, 3)}),
         (
-            "it has no '0.weight' (and 16 more differences)",  # nine names, each unexpected, and all but the counter missing
+            "it has no '0.weight' (and 16 more differences)",  # nine unexpected, eight missing
             lambda state: {f"{name}s": value for name, value in state.items()},
         ),
     ],

@@ -263,7 +263,7 @@ def test_other_floats_become_float32_with_a_note(dtype: torch.dtype, suffix: str
 @pytest.mark.parametrize(
     ("expected", "change"),
     [
-        ("has 'loss.weight', which the model has", lambda s: named("model.", s) | {"loss.weight": torch.ones(3)}),
+        ("has 'loss.weight', which the model", lambda s: named("model.", s) | {"loss.weight": torch.ones(3)}),
         ("has 'teacher.backbone.conv.weight', which", lambda s: named("student.", s) | named("teacher.", s)),
         ("has no 'classifier.bias'", lambda s: named("module.", {n: v for n, v in s.items() if n != "classifier.bias"})),
         ("has no 'classifier.weight'", lambda s: {n.replace("r.weight", "r.weight_orig"): v for n, v in s.items()}),
