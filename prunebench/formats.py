@@ -18,8 +18,9 @@ ARCHIVES = (
 UNPACK = "unpack it, and give what it holds"
 AGAIN = "if it was downloaded, this is a server's message and not the file, so download it again"
 WEIGHTS = "save its tensors by name as safetensors"
+LFS_POINTER = b"version https://git-lfs"
 OTHERS = (
-    ("a git-LFS pointer, not the file itself", b"version https://git-lfs", "fetch the file with 'git lfs pull'"),
+    ("a git-LFS pointer, not the file itself", LFS_POINTER, "fetch the file with 'git lfs pull'"),
     ("an HDF5 file, as Keras writes them", b"\x89HDF\r\n\x1a\n", WEIGHTS),
     ("a numpy array (.npy)", b"\x93NUMPY", WEIGHTS),
     ("a GGUF file", b"GGUF", WEIGHTS),

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from prunebench.errors import DataError
 from prunebench.files import file_digest
-from prunebench.formats import archive_kind, other_format, told_by
+from prunebench.formats import LFS_POINTER, archive_kind, other_format, told_by
 
 TAR_SUFFIXES = frozenset({".tar", ".tgz", ".txz", ".tbz2"})
 TAR_KINDS = frozenset({"tar", "gzip", "bzip2", "xz"})
@@ -67,8 +67,8 @@ class Files:
         else:
             stored = _from_tar(self.path, wanted)
         for holder, content in stored:
-            if (told := told_by(content[:512])) and "git-LFS" in told:
-                raise DataError(f"'{self.path}' holds {holder!r}, which is {told}")
+            if content.startswith(LFS_POINTER):
+                raise DataError(f"'{self.path}' holds {holder!r}, which is {told_by(content)}")
             for name in wanted[holder]:
                 yield name, content
 
@@ -121,7 +121,7 @@ def is_archive(path: Path) -> bool:
 
 
 def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part in SYSTEM_NAMES for part in PurePosixPath(name).parts)
+    return any(part.startswith(".") or part in SYSTEM_NAMES for part in name.split("/"))
 
 
 def _limited(path: Path, items: Iterator[Item]) -> Iterator[Item]:

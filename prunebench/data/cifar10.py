@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
@@ -116,33 +117,34 @@ def _found(path: Path) -> tuple[Files, Layout]:
 
 
 def _layout(files: Files) -> Layout | None:
-    names = [PurePosixPath(name) for name in files.contents]
+    named = [(*posixpath.split(name), name) for name in files.contents]  # folder, file and both
     for suffix in BATCH_READERS:
         expected = {f"{batch}{suffix}" for batch in BATCHES}
-        if found := _in_one_folder(name for name in names if name.name in expected):
+        if found := _in_one_folder((folder, name) for folder, file, name in named if file in expected):
             return Layout("batches", found)
-    if found := _in_one_folder(name for name in names if name.suffix == ".npy" and name.stem.lower() in ARRAYS):
+    expected = {f"{array}.npy" for array in ARRAYS}
+    if found := _in_one_folder((folder, name) for folder, file, name in named if file.lower() in expected):
         return Layout("arrays", found)
-    if found := [str(name) for name in names if name.suffix == ".parquet"]:
+    if found := [name for name in files.contents if name.endswith(".parquet")]:
         return Layout("parquet", found)
-    kaggle = next((name for name in names if name.name == KAGGLE_LABELS), None)
-    if kaggle and not any(len(name.parts) > 2 and split_of(name.parts[-3]) for name in names):
+    kaggle = next((name for _, file, name in named if file == KAGGLE_LABELS), None)
+    if kaggle and not any(split_of(posixpath.basename(posixpath.dirname(folder))) for folder, _, _ in named):
         raise DataError(
-            f"'{files.path}' is Kaggle's CIFAR-10 ('{kaggle}'): its test images have no labels, so no accuracy can be "
+            f"'{files.path}' is Kaggle's CIFAR-10 ({kaggle!r}): its test images have no labels, so no accuracy can be "
             "measured on them; get the published cifar-10-python.tar.gz"
         )
-    if any(name.suffix == ".arrow" for name in names):
+    if any(name.endswith(".arrow") for name in files.contents):
         raise DataError(f"'{files.path}' holds Arrow files: save each split as Parquet, with the data set's to_parquet")
     places = class_images(files, CIFAR10_CLASSES)
     return Layout("class folders", [*places]) if places else None
 
 
-def _in_one_folder(names: Iterable[PurePosixPath]) -> list[str]:
-    """Those in the folder with most of them, of several the one least deep."""
-    folders: dict[PurePosixPath, list[str]] = {}
-    for name in names:
-        folders.setdefault(name.parent, []).append(str(name))
-    best = min(folders, key=lambda folder: (-len(folders[folder]), len(folder.parts), folder), default=None)
+def _in_one_folder(names: Iterable[tuple[str, str]]) -> list[str]:
+    """Of names with their folders, those in the folder with most of them, of several the one least deep."""
+    folders: dict[str, list[str]] = {}
+    for folder, name in names:
+        folders.setdefault(folder, []).append(name)
+    best = min(folders, key=lambda folder: (-len(folders[folder]), folder.count("/"), folder), default=None)
     return folders[best] if best is not None else []
 
 
@@ -153,7 +155,7 @@ def _archive_in(files: Files) -> Path | None:
         DataError: there are several.
     """
     packed = [name for name in files.contents if name.lower().endswith(PACKED)]
-    named = [name for name in packed if re.search(r"cifar[-_]?10(?!\d)", PurePosixPath(name).name.lower())]
+    named = [name for name in packed if re.search(r"cifar[-_]?10(?!\d)", posixpath.basename(name).lower())]
     chosen = named or packed
     if len(chosen) > 1:
         raise DataError(f"'{files.path}' holds {', '.join(map(repr, chosen[:3]))}: name the one that is CIFAR-10")
@@ -184,7 +186,7 @@ def _read(files: Files, layout: Layout, path: Path, progress: Progress | None = 
 
 def _is_python_version(layout: Layout) -> bool:
     """Whether it was read from pickles, which none but the published are."""
-    return layout.kind == "batches" and not PurePosixPath(layout.names[0]).suffix
+    return layout.kind == "batches" and posixpath.basename(layout.names[0]) in BATCHES
 
 
 def _halves(files: Files, layout: Layout, progress: Progress | None) -> Halves:

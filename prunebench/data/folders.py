@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -45,12 +46,14 @@ def class_images(files: Files, classes: Sequence[str]) -> dict[str, Place]:
     """
     places: dict[str, Place] = {}
     for name in files.contents:
-        if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and (place := _place(files.path, name, classes)):
+        if posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES and (place := _place(files.path, name, classes)):
             places[name] = place
     test = next((split for split in TEST_NAMES if any(place.split == split for place in places.values())), "test")
     places = {name: place for name, place in places.items() if place.split in {"train", test}}
     for split in ("train", test):
-        above = sorted({str(PurePosixPath(name).parents[2]) for name in places if places[name].split == split})
+        above = sorted(
+            {name.rsplit("/", 3)[0] if name.count("/") > 2 else "." for name in places if places[name].split == split}
+        )
         if len(above) > 1:
             raise DataError(f"'{files.path}' holds '{split}' in {above[0]!r} and in {above[1]!r}: name one of them")
     return places
@@ -118,7 +121,7 @@ def decoded(
 
 def _place(path: Path, name: str, classes: Sequence[str]) -> Place | None:
     """Where `.../train/CLASS/FILE` belongs; None for an image that is in no split, a picture in a README say."""
-    parts = PurePosixPath(name).parts
+    parts = name.split("/")
     if not any(map(split_of, parts[:-1])):
         return None
     split = split_of(parts[-3]) if len(parts) >= 3 else None
