@@ -158,7 +158,7 @@ class Workload:
             model=lay_out_(model.to(device), data.test),
             origin=f"{printable(checkpoint.name)} ({'; '.join(notes)})" if notes else printable(checkpoint.name),
             digest=state_digest(model.state_dict()),
-            is_course_checkpoint=checkpoint.name == COURSE_CHECKPOINT and data.is_original,
+            is_course_checkpoint=checkpoint.name == COURSE_CHECKPOINT and data.is_original and not notes,
         )
 
 

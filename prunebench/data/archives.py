@@ -28,6 +28,9 @@ TAR_KINDS = frozenset({"tar", "gzip", "bzip2", "xz"})
 SYSTEM_NAMES = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 DEPTH = 6
 MOST_FILES = 1_000_000
+MOST_LINKS = 40
+"""One behind the other, as on Linux."""
+
 LARGEST = 1 << 29
 """Bytes of one file; the largest that CIFAR-10 comes in has 154 million."""
 
@@ -103,14 +106,15 @@ def list_files(path: Path) -> Files:
             folders.add(name)
         elif not _is_hidden(name):
             (files if holder == name else links)[name] = holder
+    if links:
+        folders |= {str(parent) for name in files for parent in PurePosixPath(name).parents}
     for name, target in links.items():
-        holder, seen = target, {name}
-        while holder in links and holder not in seen:
-            seen.add(holder)
-            holder = links[holder]
+        holder = target
+        for _ in range(MOST_LINKS):
+            holder = links.get(holder, holder)
         if holder in files:
             files[name] = files[holder]
-        elif not any(each.startswith(f"{holder}/") for each in (*folders, *files)) and holder not in folders:
+        elif holder not in folders:
             raise DataError(f"'{path}' holds {name!r}, a link to {holder!r}, which is not in it")
     return Files(path, files)
 

@@ -42,7 +42,7 @@ def class_images(files: Files, classes: Sequence[str]) -> dict[str, Place]:
     Folders are called as in `classes`, in capitals or not, or numbered from 0 in that order.
 
     Raises:
-        DataError: an image in a split but in no class, or two that are one and the same by split, class and file name.
+        DataError: an image in a split but in no class of these, or training or test folders in two places.
     """
     places: dict[str, Place] = {}
     for name in files.contents:

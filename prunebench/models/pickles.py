@@ -23,7 +23,19 @@ import torch
 from prunebench.errors import CheckpointError
 
 DATA_MODULES = frozenset(
-    {"argparse", "collections", "datetime", "decimal", "fractions", "functools", "pathlib", "types"}
+    {
+        "argparse",
+        "collections",
+        "datetime",
+        "decimal",
+        "enum",
+        "fractions",
+        "functools",
+        "pathlib",
+        "re",
+        "types",
+        "uuid",
+    }
 )
 """Whose names stand for settings and histories. Others of Python's own, `os.system` say, no honest checkpoint has."""
 

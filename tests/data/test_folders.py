@@ -444,6 +444,12 @@ def test_links_that_stay_inside_the_archive_give_what_they_lead_to(tmp_path: Pat
     assert read(write_folder(tmp_path / "plain", expected)).digest == read(path).digest
 
 
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pets.tar"
+    path.write_bytes(linked({f"train/cat/{n}.png": (tarfile.SYMTYPE, f"{(n + 1) % 3}.png") for n in range(3)}))
+    assert "a link to 'train/cat/" in refusal(path)
+
+
 @pytest.mark.parametrize("target", ["../cat/0.png", "../../../secret.png"])
 def test_links_in_a_zip_are_judged_as_those_in_a_tar(tmp_path: Path, target: str) -> None:
     content = {name: data for name, data in tree().items() if name != "train/dog/1.png"}
