@@ -36,6 +36,11 @@ def cache_folder() -> Path:
     return Path(configured) if configured else platformdirs.user_cache_path("prunebench")
 
 
+def printable(name: str) -> str:
+    """A file's name as it can be printed and recorded: bytes in it that are no UTF-8 are written as escapes."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 def data_source(given: Path | None) -> Path | None:
     """Where data is read from: `given`, else what `PRUNEBENCH_DATA` names; None for neither."""
     named = os.environ.get(DATA_VARIABLE)

@@ -16,10 +16,10 @@ from prunebench.data import Augmentation, Dataset, load_cifar10, load_digits, lo
 from prunebench.devices import Precision, seeded
 from prunebench.environment import exact_fingerprint
 from prunebench.errors import CheckpointError, DataError, UnknownNameError
-from prunebench.files import cache_folder, source_digest
+from prunebench.files import cache_folder, printable, source_digest
 from prunebench.layout import lay_out_
 from prunebench.locks import alone
-from prunebench.models import build_model, load_state, load_state_, read_metadata, save_state, state_digest
+from prunebench.models import build_model, load_checkpoint_, read_metadata, save_state, state_digest
 from prunebench.runs import DocumentedRun
 from prunebench.training import TRAINING_SOURCES, Protocol, Training, TrainingProgress, train
 
@@ -153,12 +153,12 @@ class Workload:
                     train_dense(self, data, output=own, device=device, progress=progress)
             checkpoint = own
         model = build_model(self.model)
-        load_state_(model, load_state(checkpoint), origin=str(checkpoint))
+        notes = load_checkpoint_(model, checkpoint)
         return DenseModel(
             model=lay_out_(model.to(device), data.test),
-            origin=checkpoint.name,
+            origin=f"{printable(checkpoint.name)} ({'; '.join(notes)})" if notes else printable(checkpoint.name),
             digest=state_digest(model.state_dict()),
-            is_course_checkpoint=checkpoint.name == COURSE_CHECKPOINT and data.is_original,
+            is_course_checkpoint=checkpoint.name == COURSE_CHECKPOINT and data.is_original and not notes,
         )
 
 

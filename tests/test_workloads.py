@@ -150,7 +150,7 @@ def test_a_checkpoint_of_hours_is_kept_whatever_code_made_it(brief: Workload, di
 
 def test_a_module_that_dense_training_comes_to_need_counts_as_its_code() -> None:
     """What `prunebench.workloads` imports decides the bits of a dense model, or stands here as not doing so."""
-    without_effect = {"environment", "errors", "files", "locks", "runs"}
+    without_effect = {"environment", "errors", "files", "formats", "locks", "runs"}
     script = "import sys, prunebench.workloads; print(*sys.modules)"
     imported = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     needed = {name.split(".")[1] for name in imported if name.startswith("prunebench.")}

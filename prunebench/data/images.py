@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -69,6 +70,7 @@ class Dataset:
     Attributes:
         origin: where it was found, for people (a path, or "scikit-learn"); not part of the digest.
         is_original: whether it is known to be the data set as published, and not a copy that may be harder.
+        source: what it was decoded from, where a decoded copy is kept; None where loading reads the source each time.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Dataset:
     classes: tuple[str, ...]
     origin: str
     is_original: bool = False
+    source: Path | None = None
 
     @cached_property
     def digest(self) -> str:

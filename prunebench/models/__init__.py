@@ -1,6 +1,6 @@
 """Models: the documented VGG, a registry of builders, prunable parameters, checkpoints in and out."""
 
-from prunebench.models.checkpoints import load_state, load_state_, read_metadata, save_state, storable
+from prunebench.models.checkpoints import load_checkpoint_, load_state, load_state_, read_metadata, save_state, storable
 from prunebench.models.digests import forward_digest, state_digest
 from prunebench.models.parameters import check_model, check_values, copied, in_float32, prunable_parameters, unwrapped
 from prunebench.models.registry import build_model, model_names, register_model
@@ -14,6 +14,7 @@ __all__ = [
     "copied",
     "forward_digest",
     "in_float32",
+    "load_checkpoint_",
     "load_state",
     "load_state_",
     "model_names",

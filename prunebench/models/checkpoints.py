@@ -2,76 +2,90 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from prunebench.errors import CheckpointError, StorageError
 from prunebench.files import replacing
+from prunebench.formats import first_bytes, other_format
+from prunebench.models.fitting import State, differences, fitted
+from prunebench.models.pickles import PICKLED_MODEL, is_pickled_model, read_pickled, stands_for
+
+ENTRIES = (
+    *("state_dict", "model_state_dict", "model", "net", "network", "params", "weights"),
+    *("state_dict_ema", "model_ema", "ema_state_dict", "params_ema", "ema"),
+)
+"""Under which a checkpoint keeps its weights: what is taken first where several sets fit."""
+
+PLAIN_ENTRIES = ("", "state_dict")
+"""Taking these is not worth a note."""
+
+DEPTH = 2
 
 
-def load_state(path: Path) -> dict[str, Tensor]:
+def load_state(path: Path) -> State:
     """The tensors of a checkpoint by parameter name, on the CPU.
 
-    Reads safetensors, a plain PyTorch `state_dict`, and a dict that holds one under `state_dict` (the course's file).
-    PyTorch files are read with `weights_only=True`: a pickle that would call anything else is refused, not run.
+    Reads safetensors, a plain PyTorch `state_dict`, and a dict that holds one, beside whatever else. Of a PyTorch file
+    only tensors and plain values are unpickled: nothing in it can run code.
 
     Raises:
-        CheckpointError: absent, truncated, not a checkpoint, or a pickle that would run code.
+        CheckpointError: absent, truncated, not a checkpoint, a pickle that would run code, or several sets of weights.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at '{path}': expected a .safetensors, .pth or .pt file")
-    loaded = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
-    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, Mapping) or not loaded:
-        raise CheckpointError(f"'{path}' holds {type(loaded).__name__}: expected a state_dict, tensors by name")
-    for name, value in loaded.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise CheckpointError(
-                f"'{path}' holds {type(value).__name__} under {name!r}: expected a state_dict, tensors by name"
-            )
-        kinds = {
-            "nested": value.is_nested,
-            "complex": value.is_complex(),
-            "quantized": value.is_quantized,
-            "meta": value.is_meta,
-            str(value.layout): value.layout != torch.strided,
-        }
-        if kind := next((kind for kind, is_so in kinds.items() if is_so), None):
-            raise CheckpointError(f"'{path}' holds '{name}' as a {kind} tensor: expected plain tensors with values")
-    return dict(loaded)
+    states = _states_of(path)
+    entry = next(iter(states))
+    if len(states) > 1 and _rank(entry) == len(ENTRIES):
+        raise CheckpointError(f"'{path}' holds tensors under {_listed(states)}: expected one state_dict")
+    return states[entry]
 
 
-def load_state_(model: nn.Module, state: Mapping[str, Tensor], *, origin: str) -> None:
-    """Copy `state` into `model`, in place. `origin` names it in errors (a path, say).
+def load_checkpoint_(model: nn.Module, path: Path) -> tuple[str, ...]:
+    """Load a file into `model`, in place. Returns what was done to make it fit, in words; nothing for a plain one.
+
+    Of several sets of weights in the file the first that fits is taken, the averaged ones after the others.
+
+    Raises:
+        CheckpointError: as `load_state` and `load_state_`. The model is then unchanged.
+    """
+    states = _states_of(path)
+    own = model.state_dict()
+    fitting = [entry for entry, state in states.items() if not differences(fitted(state, own)[0], own)]
+    entry = next(iter(fitting or states))
+    notes = load_state_(model, states[entry], origin=str(path))
+    others = [other for other in fitting if other != entry]
+    if others or entry not in PLAIN_ENTRIES:
+        instead = f", not {_listed(others)}" if others else ""
+        notes = (f"from entry {entry!r}{instead}", *notes)
+    return notes
+
+
+def load_state_(model: nn.Module, state: Mapping[str, Tensor], *, origin: str) -> tuple[str, ...]:
+    """Copy `state` into `model`, in place. Returns what was done to make it fit, in words. `origin` names it in errors.
+
+    Names lose what wrappers and frameworks put before them; `weight_orig` and `weight_mask` become pruned weights;
+    batch norm's counters may be missing; other types become the model's.
 
     Raises:
         CheckpointError: a tensor is missing, unexpected, of another shape, or not finite. The model is then unchanged.
     """
     own = model.state_dict()
-    problems = [f"has no '{name}'" for name in own if name not in state]
-    problems += [f"has '{name}', which the model has not" for name in state if name not in own]
-    problems += [
-        f"has '{name}' of shape {tuple(state[name].shape)}, the model {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    if problems:
+    given, notes = fitted(state, own)
+    if problems := differences(given, own):
         more = f" (and {len(problems) - 1} more differences)" if len(problems) > 1 else ""
         raise CheckpointError(f"'{origin}' is a checkpoint of another architecture: it {problems[0]}{more}")
-    for name, tensor in state.items():
+    for name, tensor in given.items():
         stored = tensor.to(own[name].dtype)  # a finite float64 may overflow here, and a NaN becomes an integer
-        given = tensor.double() if tensor.is_floating_point() else tensor  # not every type can be asked
-        if not (torch.isfinite(given) & torch.isfinite(stored)).all():
-            raise CheckpointError(f"'{origin}' has values in '{name}' that are not finite: expected finite weights")
-    model.load_state_dict(dict(state))
+        as_given = tensor.double() if tensor.is_floating_point() else tensor  # not every type can be asked
+        if not (torch.isfinite(as_given) & torch.isfinite(stored)).all():
+            raise CheckpointError(f"'{origin}' has values in {name!r} that are not finite: expected finite weights")
+    model.load_state_dict(given)
+    return tuple(notes)
 
 
 def save_state(state: Mapping[str, Tensor], path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
@@ -109,31 +123,73 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise CheckpointError(f"cannot read '{path}' as safetensors: {error}") from error
 
 
-def _is_safetensors(path: Path) -> bool:
-    """By content: an eight-byte header length, then a JSON object."""
-    try:
-        with path.open("rb") as file:
-            return file.read(9)[8:] == b"{"
-    except OSError as error:
-        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}") from error
-
-
 def _read_safetensors(path: Path) -> Any:
     try:
-        return load_file(path)
+        return load(path.read_bytes())  # not by path: the library takes UTF-8 names alone
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read '{path}' as safetensors, it is damaged or truncated: {error}") from error
 
 
-def _read_torch(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:  # not the path: newer versions of torch choose the format by its suffix
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"refused to load '{path}': it is no plain state_dict (a pickle that could run code, or a damaged file); "
-            "save it again as safetensors or as torch.save(model.state_dict(), ...)"
-        ) from error
-    except Exception as error:  # torch.load raises RuntimeError, EOFError, KeyError, ... on damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"cannot read '{path}', it is damaged, truncated or no checkpoint: {reason}") from error
+def _states_of(path: Path) -> dict[str, State]:
+    """Every set of tensors by name in a file, by the entry that holds it ("" for the file itself), likeliest first."""
+    if path.is_dir():
+        raise CheckpointError(f"'{path}' is a folder: name the .safetensors, .pth or .pt file in it")
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at '{path}': expected a .safetensors, .pth or .pt file")
+    is_safetensors = first_bytes(path)[8:9] == b"{"  # an eight-byte header length, then a JSON object
+    if not is_safetensors and (other := other_format(path)):
+        raise CheckpointError(f"'{path}' is {other}")
+    loaded = _read_safetensors(path) if is_safetensors else read_pickled(path)
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"'{path}' holds {_kind(loaded)}: expected a state_dict, tensors by name")
+    found = _states(loaded)
+    if found.keys() <= {""} and any(map(is_pickled_model, (loaded, *dict.values(loaded)))):
+        raise CheckpointError(f"'{path}' {PICKLED_MODEL}")
+    if not found:
+        entries = ", ".join(f"{name!r} ({_kind(value)})" for name, value in [*dict.items(loaded)][:5])
+        raise CheckpointError(f"'{path}' holds {entries or 'nothing'}: expected a state_dict, tensors by name")
+    states = {entry: found[entry] for entry in sorted(found, key=_rank)}
+    odd = {entry: what for entry, state in states.items() if (what := _odd_tensor(state))}
+    if odd.keys() == states.keys():
+        raise CheckpointError(f"'{path}' holds {next(iter(odd.values()))}: expected plain tensors with values")
+    return {entry: state for entry, state in states.items() if entry not in odd}
+
+
+def _states(loaded: dict[Any, Any], entry: str = "", depth: int = 0) -> dict[str, State]:
+    """Tensors by name in a dict and in the dicts below it, but those of an optimizer, whose parameters have numbers."""
+    items = list(dict.items(loaded))  # not its own method: an unpickled OrderedDict may have been given another
+    found: dict[str, State] = {}
+    if own := {name: value for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}:
+        found[entry] = own
+    for name, value in items:
+        if isinstance(name, str) and isinstance(value, dict) and depth < DEPTH and not name.startswith("optim"):
+            found |= _states(value, f"{entry}.{name}" if entry else name, depth + 1)
+    return found
+
+
+def _odd_tensor(state: State) -> str | None:
+    """The first tensor of a state that holds no plain values, in words."""
+    for name, value in state.items():
+        kinds = {
+            "nested": value.is_nested,
+            "complex": value.is_complex(),
+            "quantized": value.is_quantized,
+            "meta": value.is_meta,
+            str(value.layout): value.layout != torch.strided,
+        }
+        if kind := next((kind for kind, is_so in kinds.items() if is_so), None):
+            return f"{name!r} as a {kind} tensor"
+    return None
+
+
+def _rank(entry: str) -> int:
+    name = entry.rpartition(".")[2]
+    return ENTRIES.index(name) if name in ENTRIES else len(ENTRIES)
+
+
+def _listed(entries: Iterable[str]) -> str:
+    return ", ".join(map(repr, entries))
+
+
+def _kind(value: object) -> str:
+    return stands_for(value) or type(value).__name__

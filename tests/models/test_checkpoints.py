@@ -7,9 +7,11 @@ import math
 import os
 import pickle
 import shlex
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -189,11 +191,15 @@ def test_what_is_no_checkpoint_is_refused(content: bytes, scratch: Path) -> None
     [
         ("holds list: expected a state_dict, tensors by name", [1, 2]),
         ("holds Tensor: expected a state_dict, tensors by name", torch.ones(2)),
-        ("holds dict: expected a state_dict, tensors by name", {}),
-        ("holds dict: expected a state_dict, tensors by name", {"state_dict": {}}),
-        ("holds int under 'epoch': expected a state_dict, tensors by name", {"epoch": 3}),
-        ("holds Tensor under 0: expected a state_dict, tensors by name", {0: torch.ones(2)}),
-        ("holds str under 'a': expected a state_dict, tensors by name", {"state_dict": {"a": "text"}}),
+        ("holds nothing: expected a state_dict, tensors by name", {}),
+        ("holds 'state_dict' (dict): expected a state_dict, tensors by name", {"state_dict": {}}),
+        ("holds 'epoch' (int), 'a' (str): expected a state_dict, tensors by name", {"epoch": 3, "a": "text"}),
+        ("holds 0 (Tensor): expected a state_dict, tensors by name", {0: torch.ones(2)}),
+        (
+            "holds 'args' (argparse.Namespace), 'best' (numpy._core.multiarray.scalar): expected a state_dict, "
+            "tensors by name",
+            {"args": Namespace(epochs=3), "best": np.float64(91.5)},
+        ),
     ],
 )
 def test_a_torch_file_without_tensors_by_name_is_refused_by_what_it_holds(
@@ -205,8 +211,9 @@ def test_a_torch_file_without_tensors_by_name_is_refused_by_what_it_holds(
 
 
 def test_a_path_without_a_file_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path / "absent.pth", tmp_path):
-        assert f"no checkpoint at '{path}': expected a .safetensors, .pth or .pt file" == refusal(path)
+    path = tmp_path / "absent.pth"
+    assert f"no checkpoint at '{path}': expected a .safetensors, .pth or .pt file" == refusal(path)
+    assert f"'{tmp_path}' is a folder: name the .safetensors, .pth or .pt file in it" == refusal(tmp_path)
 
 
 def without(state: State, name: str) -> State:
@@ -224,8 +231,8 @@ def without(state: State, name: str) -> State:
         ),
         ("it has '4.bias' of shape (1, 3), the model (3,)", lambda state: {**state, "4.bias": torch.ones(1, 3)}),
         (
-            "it has no '0.weight' (and 17 more differences)",  # nine names, each missing and each unexpected
-            lambda state: {f"module.{name}": value for name, value in state.items()},
+            "it has no '0.weight' (and 16 more differences)",  # nine unexpected, eight missing
+            lambda state: {f"{name}s": value for name, value in state.items()},
         ),
     ],
 )
