@@ -119,7 +119,7 @@ def test_a_wrong_size_fails_with_benchmarking_on_off_or_saved(
     switch: list[str], wrong_table: Path, untrained_checkpoint: Path, tmp_path: Path
 ) -> None:
     chosen = ["-k", "test_evaluation and (run1 or wrong)"]
-    options = ["--checkpoint", untrained_checkpoint, "--table", wrong_table]
+    options = ["--workload", "digits", "--checkpoint", untrained_checkpoint, "--table", wrong_table]
     done = run_benchmarks(tmp_path, *chosen, *options, *switch)
     assert 1 == done.returncode, done.stdout
     assert "1 failed, 1 passed" in done.stdout
@@ -129,6 +129,7 @@ def test_a_wrong_size_fails_with_benchmarking_on_off_or_saved(
 
 def test_a_saved_benchmark_carries_sizes(untrained_checkpoint: Path, tmp_path: Path) -> None:
     options = ["--checkpoint", untrained_checkpoint, "--benchmark-save=here", "-k", "test_pruning and run5"]
+    options += ["--workload", "digits"]
     done = run_benchmarks(tmp_path, *options)
     assert 0 == done.returncode, done.stdout
     (saved,) = (tmp_path / ".benchmarks").rglob("*_here.json")

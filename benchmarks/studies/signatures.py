@@ -15,21 +15,14 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from tabulate import tabulate
 
-from prunebench.gate.signature import CALIBRATED, largest_factor
-from prunebench.records import FineTuning, RunRecord, read_record
-
-KINDS: Mapping[str, Callable[[FineTuning], Mapping[str, float]]] = {
-    "loss": lambda tuned: {str(epoch): loss for epoch, loss in enumerate(tuned.losses)},
-    "distance": lambda tuned: tuned.signature.distance,
-    "length": lambda tuned: tuned.signature.length,
-    "statistics": lambda tuned: tuned.signature.statistics,
-}
+from prunebench.gate.signature import CALIBRATED, CHECKS, Figures, figures, largest_factor
+from prunebench.records import RunRecord, read_record
 
 POWER = 1.5
 """Of the largest factor seen: what the tolerance is set to."""
@@ -45,25 +38,27 @@ def main() -> None:
 
 def table(records: Iterable[RunRecord]) -> str:
     """By workload, budget and kind of figure: factors between equal trainings, and what follows from them."""
-    families: dict[str, dict[str, list[FineTuning]]] = defaultdict(lambda: defaultdict(list))
+    families: dict[str, dict[str, list[Mapping[str, Figures]]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if record.finetuning is not None:
-            families[f"{record.workload}/{record.budget}"][record.run].append(record.finetuning)
+            families[f"{record.workload}/{record.budget}"][record.run].append(figures(record))
     rows = []
     for family, runs in sorted(families.items()):
-        for kind, figures in KINDS.items():
-            pairs = [pair for tuned in runs.values() for pair in itertools.combinations(map(figures, tuned), 2)]
-            if not pairs or not any(pairs[0]):
+        for kind in CHECKS:
+            trainings = [[each[kind] for each in run] for run in runs.values()]
+            factors = np.array(
+                [largest_factor(*pair)[1] for run in trainings for pair in itertools.combinations(run, 2) if pair[0]]
+            )
+            if not len(factors):
                 continue
-            factors = np.array([largest_factor(*pair)[1] for pair in pairs])
-            alarms, judged = left_out([list(map(figures, tuned)) for tuned in runs.values()])
+            alarms, judged = left_out(trainings)
             in_force = getattr(CALIBRATED[family], kind) if family in CALIBRATED else float("nan")
             rows.append(
                 [
                     family,
                     kind,
-                    sum(map(len, runs.values())),
-                    len(pairs),
+                    sum(map(len, trainings)),
+                    len(factors),
                     *(f"{np.quantile(factors, share):.3f}" for share in (0.5, 0.95, 1)),
                     f"{factors.max() ** POWER:.3f}",
                     f"{in_force:g}",
@@ -76,7 +71,7 @@ def table(records: Iterable[RunRecord]) -> str:
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
 
 
-def left_out(runs: list[list[Mapping[str, float]]]) -> tuple[int, int]:
+def left_out(runs: list[list[Figures]]) -> tuple[int, int]:
     """False alarms, and comparisons, where the factor comes from the trainings but one and judges that one."""
     alarms = judged = 0
     for run, index in ((each, index) for each in runs for index in range(len(each))):

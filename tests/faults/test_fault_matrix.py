@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from faults.training_faults import TRAINING_FAULTS
+from training_faults import TRAINING_FAULTS
 from torch import nn
 
 from prunebench import pipeline, training

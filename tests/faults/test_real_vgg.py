@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from faults.training_faults import TRAINING_FAULTS
+from training_faults import TRAINING_FAULTS
 
 from prunebench import pipeline
 from prunebench.errors import PrunebenchError

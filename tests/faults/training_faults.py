@@ -136,15 +136,15 @@ def high_decay(patch):
     patch_protocol(patch, weight_decay=lambda decay: 100 * decay)
 
 
-@fault("weights shrunk by a hundredth each step", caught_by=LENGTH)
+@fault("weights shrunk by a thousandth each step", caught_by=LENGTH)
 def shrunk(patch):
     def shrink(optimizer, _):
-        def by_a_hundredth(*_):
+        def by_a_thousandth(*_):
             with torch.no_grad():
                 for parameter in optimizer.param_groups[0]["params"]:
-                    parameter.mul_(0.99)
+                    parameter.mul_(0.999)
 
-        optimizer.register_step_post_hook(by_a_hundredth)
+        optimizer.register_step_post_hook(by_a_thousandth)
 
     patch_optimizer(patch, shrink)
 

@@ -24,7 +24,7 @@ def judged(new, baseline=None):
 
 def test_a_training_repeated_passes_and_says_what_it_would_have_seen():
     verdicts = judged(with_signature())
-    assert 4 == len(verdicts), "what was done, losses, distance, length; there is no batch norm"
+    assert 5 == len(verdicts), "what was done, losses, weights, others, length; there is no batch norm"
     assert {Status.PASS} == {verdict.status for verdict in verdicts.values()}
     assert all(verdict.smallest_effect for verdict in verdicts.values())
 
@@ -55,8 +55,10 @@ def test_rates_that_a_torch_version_rounds_otherwise_are_the_same():
 
 FIGURES = {
     "training loss by epoch": ("loss", lambda factor: {"losses": [0.5, 0.25 * factor]}),
-    "how far the weights moved": ("distance", lambda factor: {"distance": {
+    "how far the weights moved": ("weights", lambda factor: {"distance": {
         "backbone.conv0.weight": 0.1 / factor, "classifier.weight": 0.2, "classifier.bias": 0.3}}),
+    "how far biases and batch norm's parameters moved": ("others", lambda factor: {"distance": {
+        "backbone.conv0.weight": 0.1, "classifier.weight": 0.2, "classifier.bias": 0.3 * factor}}),
     "length of the weights": ("length", lambda factor: {"length": {
         "backbone.conv0.weight": factor, "classifier.weight": 1.1, "classifier.bias": 1.0}}),
 }  # fmt: skip
