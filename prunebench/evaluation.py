@@ -125,6 +125,21 @@ def scores_of(outputs: object) -> Tensor:
     raise ModelError(f"the model answers with {type(outputs).__name__}: expected scores, a float tensor (n, classes)")
 
 
+def ask(model: nn.Module, images: Tensor) -> Tensor:
+    """The scores (n, classes) that `model` gives `images` (n, channels, height, width), in the mode it is in.
+
+    Raises:
+        ModelError: it fails, or answers without scores.
+    """
+    try:
+        outputs = model(images)
+    except Exception as error:  # the model's own code may raise anything
+        mode = "in training " if model.training else ""
+        shape = tuple(images.shape)
+        raise ModelError(f"the model fails {mode}on images of shape {shape}: {first_line(error)}") from error
+    return scores_of(outputs)
+
+
 def check_answers(model: nn.Module, data: ImageSet) -> int:
     """The number of classes that `model` scores, from two images; it can be asked, and has a place for every label.
 
@@ -135,12 +150,7 @@ def check_answers(model: nn.Module, data: ImageSet) -> int:
     _check_images(data)
     images = to_float(data.images[:2]).to(model_device(model))
     with evaluation_mode(model), torch.inference_mode():
-        try:
-            outputs = model(images)
-        except Exception as error:  # the model's own code may raise anything
-            shape = tuple(images.shape)
-            raise ModelError(f"the model fails on images of shape {shape}: {first_line(error)}") from error
-    scores = scores_of(outputs)
+        scores = ask(model, images)
     if scores.dim() != 2 or len(scores) != len(images) or not scores.is_floating_point():
         got = f"a tensor {tuple(scores.shape)} of {scores.dtype}"
         raise ModelError(f"the model answers {len(images)} images with {got}: expected float scores (n, classes)")
@@ -177,7 +187,7 @@ def evaluate(
 
     Raises:
         DataError: no images.
-        ModelError: the model is none, or has no weights with values.
+        ModelError: the model is none, has no weights with values, fails, or answers without scores.
     """
     _check_images(data)
     model, _ = in_float32(check_values(model))
@@ -187,7 +197,7 @@ def evaluate(
     predictions, finite, ahead, first_scores = [], [], [], None
     with answering(model, precision):
         for images, labels in whole_batches(resident, batch_size=batch_size):
-            logits = scores_of(model(images))
+            logits = ask(model, images)
             first_scores = logits.float() if first_scores is None else first_scores
             ahead.append(margins(logits.float(), labels).sigmoid())
             predictions.append(logits.argmax(dim=1))

@@ -26,7 +26,7 @@ from prunebench.data import Augmentation, ImageSet, training_batches
 from prunebench.devices import Precision, arithmetic, model_device, seeded
 from prunebench.environment import exact_fingerprint
 from prunebench.errors import CheckpointError, TrainingError, UnknownNameError
-from prunebench.evaluation import Evaluation, evaluate, scores_of
+from prunebench.evaluation import Evaluation, ask, evaluate
 from prunebench.files import check_writable, replacing, source_digest, sweep
 from prunebench.models import forward_digest, prunable_parameters, state_digest
 from prunebench.pruning import Masks
@@ -165,6 +165,7 @@ def train(
             that results which could not be written are not lost.
 
     Raises:
+        ModelError: the model fails on its images, or answers without scores.
         TrainingError: fewer than one epoch or image, nothing that can be trained, or a loss that is not finite.
         UnknownNameError: a schedule that does not exist.
         CheckpointError: the state file is damaged.
@@ -237,7 +238,7 @@ def _train_epoch(
     # The seed is for models that draw numbers themselves, as dropout does.
     with seeded(device, _epoch_seed(seed, number)), arithmetic(device, precision):
         for images, labels in batches:
-            scores = scores_of(model(images))
+            scores = ask(model, images)
             loss = cross_entropy(scores, labels, label_smoothing=protocol.label_smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
             tallying.step(images, labels, scores, state.optimizer)

@@ -7,6 +7,8 @@ import threading
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,8 @@ from prunebench.errors import (
     UnknownNameError,
 )
 from prunebench.evaluation import evaluate
-from prunebench.measure import nonzeros
+from prunebench.gate import Status, check_record
+from prunebench.measure import count_macs, nonzeros
 from prunebench.models import load_state, prunable_parameters, save_state, state_digest
 from prunebench.pipeline import Setting, execute, own_setting
 from prunebench.pruning import Masks, prune_, pruned_count
@@ -227,6 +230,15 @@ def test_masks_fit_the_model_in_its_wrapper() -> None:
     masks.apply_(model)
     assert Masks.of_zeros(model).digest == masks.digest
     assert 81 == nonzeros(model)["0.weight"]
+    assert {"0.weight": 162 * 64, "5.weight": 192, "7.weight": 32} == count_macs(model, (3, 8, 8))
+
+
+def test_a_run_takes_sparsities_of_any_real_kind() -> None:
+    sparsity = {"0.weight": Decimal("0.3"), "5.weight": Fraction(1, 3), "7.weight": torch.tensor(0.5)}
+    run = DocumentedRun(name="some", sparsity=sparsity, source="this test")
+    record = execute(run, setting(plain()), finetune=False)
+    assert [(0.3, 113), (1 / 3, 128), (0.5, 16)] == [(layer.sparsity, layer.nonzeros) for layer in record.layers]
+    assert {Status.PASS} == {verdict.status for verdict in check_record(record, run)}
 
 
 ANSWERS = {
@@ -434,6 +446,15 @@ class Failing(Odd):
         raise ValueError("expected 224 rows\nand much else")
 
 
+class FailingInTraining(Odd):
+    """As Inception does on small images, whose auxiliary layers shrink them to nothing."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            raise RuntimeError("output size is too small")
+        return super().forward(images)
+
+
 class Remembering(Odd):
     def get_extra_state(self) -> dict[str, int]:
         return {"epoch": 3}
@@ -444,6 +465,7 @@ class Remembering(Odd):
     [
         (Planes, ModelError, r"answers 2 images with a tensor \(2, 3, 8, 8\) of torch.float32: expected float scores"),
         (Failing, ModelError, r"fails on images of shape \(2, 3, 8, 8\): ValueError: expected 224 rows$"),
+        (FailingInTraining, ModelError, r"fails in training on images of shape \(20, 3, 8, 8\): RuntimeError: output"),
         (remembering, ModelError, "cannot be copied: '2.kept' was computed from weights in an earlier pass"),
         (locked, ModelError, r"cannot be copied: TypeError: cannot pickle '_thread.lock' object"),
         (Remembering, CheckpointError, r"'_extra_state' of the model's state is dict: expected a tensor"),

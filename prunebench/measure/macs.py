@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from prunebench.errors import ModelError, first_line
-from prunebench.models import prunable_parameters
+from prunebench.models import in_float32, prunable_parameters, unwrapped
 
 
 def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
@@ -28,6 +28,7 @@ def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str,
     Raises:
         ModelError: the model cannot be copied, or fails on a black image of weights that require gradients.
     """
+    model, _ = in_float32(unwrapped(model))
     # Copied by name, not by `to`, which would make two of a parameter that two modules share.
     weightless: dict[int, Any] = {
         id(one): nn.Parameter(one.to("meta"), one.requires_grad) for one in model.parameters()
