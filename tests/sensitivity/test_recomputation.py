@@ -62,7 +62,7 @@ def test_answers_are_those_of_the_whole_model_bit_for_bit(kind: type[nn.Module])
     masks = some_masks(model)
     with torch.inference_mode():
         expected = from_scratch(model, batch, masks)
-        way = recomputation(model, batch[:2].clone())
+        way = recomputation(model, batch[:2].clone(), prunable_parameters(model))
         found = {(answer.layer, answer.version): answer.logits for answer in way.batch(batch.clone(), masks)}
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[key], found[key]) for key in expected)
