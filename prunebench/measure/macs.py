@@ -80,6 +80,10 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
             id(tensor): (tensor, frozenset([name])) for name, tensor in held.items()
         }
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and to say so by torch's usual way imports its compiler, for seconds
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         formula = flop_registry.get(func.overloadpacket)
