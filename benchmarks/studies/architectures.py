@@ -24,6 +24,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,10 @@ import torch
 from tabulate import tabulate
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models import get_model
 
 from prunebench.data import ImageSet, to_float
+from prunebench.evaluation import scores_of
 from prunebench.measure import count_macs
 from prunebench.models import build_model, prunable_parameters
 from prunebench.pruning import prune_
@@ -40,22 +43,19 @@ from prunebench.sensitivity import sensitivity_scan
 from prunebench.sensitivity.answers import packed
 
 CLASSES, LAYERS, SPARSITIES, BATCH = 10, 6, (0.5, 0.9), 250
-ROUNDS, ENOUGH = 3, 30.0
+ROUNDS, ENOUGH = 3, 15.0
 """At most so many rounds, and none more once so many seconds were measured."""
 
 ATTENTION = ("bmm", "baddbmm", "scaled_dot_product")
 
 
-def torchvision(name: str, **settings: Any) -> nn.Module:
-    from torchvision.models import get_model
-
+def of_torchvision(name: str, **settings: Any) -> nn.Module:
     return get_model(name, weights=None, num_classes=CLASSES, **settings)
 
 
-def timm(name: str, **settings: Any) -> nn.Module:
-    from timm import create_model
-
-    return create_model(name, num_classes=CLASSES, **settings)
+def of_timm(name: str, **settings: Any) -> nn.Module:
+    model: nn.Module = import_module("timm").create_model(name, num_classes=CLASSES, **settings)
+    return model
 
 
 class Recurrent(nn.Module):
@@ -67,6 +67,7 @@ class Recurrent(nn.Module):
         self.head = nn.Linear(64, CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Scores from the last row's state."""
         return self.head(self.layers(images.transpose(1, 2).flatten(2))[0][:, -1])
 
 
@@ -80,6 +81,7 @@ class Encoder(nn.Module):
         self.head = nn.Linear(64, CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Scores from the rows' mean."""
         return self.head(self.layers(self.embedding(images.transpose(1, 2).flatten(2))).mean(1))
 
 
@@ -88,29 +90,20 @@ class Words(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from transformers import BertConfig, BertForSequenceClassification
+        transformers = import_module("transformers")
+        config = transformers.BertConfig(vocab_size=256, num_labels=CLASSES, **SMALL)
+        self.bert = transformers.BertForSequenceClassification(config)
 
-        sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
-        self.bert = BertForSequenceClassification(BertConfig(vocab_size=256, num_labels=CLASSES, **sizes))
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.bert(input_ids=(255 * images[:, 0, ::4]).long().flatten(1)).logits
-        return logits
+    def forward(self, images: Tensor) -> Any:
+        """An object with logits."""
+        return self.bert(input_ids=(255 * images[:, 0, ::4]).long().flatten(1))
 
 
-class Pixels(nn.Module):
-    """A classifier of images of Hugging Face's, small."""
-
-    def __init__(self, kind: str, **settings: Any) -> None:
-        super().__init__()
-        import transformers
-
-        config = getattr(transformers, f"{kind}Config")(num_labels=CLASSES, **settings)
-        self.model = getattr(transformers, f"{kind}ForImageClassification")(config)
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model(pixel_values=images).logits
-        return logits
+def of_transformers(kind: str, **settings: Any) -> nn.Module:
+    transformers = import_module("transformers")
+    config = getattr(transformers, f"{kind}Config")(num_labels=CLASSES, **settings)
+    model: nn.Module = getattr(transformers, f"{kind}ForImageClassification")(config)
+    return model
 
 
 def perceptron() -> nn.Module:
@@ -118,38 +111,39 @@ def perceptron() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 512), nn.ReLU(), *hidden, nn.Linear(512, CLASSES))
 
 
+NARROW = {"embedding_size": 32, "hidden_sizes": [32, 64, 128, 256], "depths": [1, 1, 1, 1]}
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
 MODELS: dict[str, tuple[str, int, Callable[[], nn.Module]]] = {
-    "vgg": ("prunebench", 32, lambda: build_model("vgg")),
+    "vgg": ("prunebench", 16, lambda: build_model("vgg")),
     "perceptron": ("torch.nn", 32, perceptron),
     "lstm": ("torch.nn", 32, lambda: Recurrent(nn.LSTM)),
     "gru": ("torch.nn", 32, lambda: Recurrent(nn.GRU)),
     "transformer encoder": ("torch.nn", 32, Encoder),
     **{
-        name: ("torchvision", size, lambda name=name: torchvision(name))  # type: ignore[misc]
+        name: ("torchvision", size, lambda name=name: of_torchvision(name))  # type: ignore[misc]
         for name, size in {
-            "alexnet": 64, "vgg11_bn": 32, "resnet18": 32, "resnet50": 32, "resnext50_32x4d": 32, "densenet121": 32,
+            "resnet18": 32, "resnet50": 32, "resnext50_32x4d": 32, "densenet121": 32,
             "efficientnet_b0": 32, "mobilenet_v2": 32, "mobilenet_v3_small": 32, "mnasnet1_0": 32,
             "regnet_y_400mf": 32, "shufflenet_v2_x1_0": 32, "squeezenet1_1": 32, "convnext_tiny": 32, "swin_t": 32,
         }.items()
     },
-    "googlenet": ("torchvision", 32, lambda: torchvision("googlenet", init_weights=False)),
-    "inception_v3": ("torchvision", 75, lambda: torchvision("inception_v3", init_weights=False)),
-    "vit_b_16": ("torchvision", 32, lambda: torchvision("vit_b_16", image_size=32)),
+    "googlenet": ("torchvision", 32, lambda: of_torchvision("googlenet", init_weights=False)),
+    "inception_v3": ("torchvision", 75, lambda: of_torchvision("inception_v3", init_weights=False)),
+    "vit_b_16": ("torchvision", 32, lambda: of_torchvision("vit_b_16", image_size=32)),
     **{
-        name: ("timm", size, lambda name=name: timm(name))  # type: ignore[misc]
+        name: ("timm", size, lambda name=name: of_timm(name))  # type: ignore[misc]
         for name, size in {
-            "resnet10t": 32, "convmixer_768_32": 32, "poolformer_s12": 32, "ghostnet_100": 32, "repvgg_a0": 32,
+            "resnet10t": 32, "convmixer_1024_20_ks9_p14": 32, "poolformer_s12": 32, "ghostnet_100": 32, "repvgg_a0": 32,
             "mobilevit_xxs": 64, "edgenext_xx_small": 64,
         }.items()
     },
     **{
-        name: ("timm", 32, lambda name=name: timm(name, img_size=32))  # type: ignore[misc]
+        name: ("timm", 32, lambda name=name: of_timm(name, img_size=32))  # type: ignore[misc]
         for name in ("vit_tiny_patch16_224", "deit_tiny_patch16_224", "mixer_s16_224", "resmlp_12_224")
     },
     "bert": ("transformers", 32, Words),
-    "vit": ("transformers", 32, lambda: Pixels("ViT", image_size=32, patch_size=8, **SMALL)),
-    "resnet": ("transformers", 32, lambda: Pixels("ResNet", hidden_sizes=[32, 64, 128, 256], depths=[1, 1, 1, 1])),
+    "vit": ("transformers", 32, lambda: of_transformers("ViT", image_size=32, patch_size=8, **SMALL)),
+    "resnet": ("transformers", 32, lambda: of_transformers("ResNet", **NARROW)),
 }  # fmt: skip
 
 
@@ -158,7 +152,7 @@ def settled(model: nn.Module, images: Tensor) -> nn.Module:
     with torch.no_grad():
         for _ in range(5):
             model.train()(images)
-        scores = model.eval()(images).mean(dim=0)
+        scores = scores_of(model.eval()(images)).mean(dim=0)
         biases = [one for one in model.parameters() if one.shape == scores.shape]
         if biases:
             biases[-1] -= scores
@@ -194,7 +188,7 @@ def plain_loop(model: nn.Module, images: Tensor, labels: Tensor, layers: list[st
     """Which images are right, packed, with each layer at each sparsity, and of the model as it is."""
 
     def right() -> str:
-        logits = torch.cat([model(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])
+        logits = torch.cat([scores_of(model(images[start : start + BATCH])) for start in range(0, len(images), BATCH)])
         return packed((logits.argmax(dim=1) == labels).numpy())
 
     answers = {("", 0.0): right()}
@@ -222,7 +216,9 @@ def row_of(name: str, images: int) -> dict[str, Any]:
     names = list(prunable_parameters(model))
     layers = [names[index] for index in sorted({round(at * (len(names) - 1) / (LAYERS - 1)) for at in range(LAYERS)})]
     with torch.inference_mode():
-        guesses = torch.cat([model(to_float(pixels[start : start + BATCH])) for start in range(0, images, BATCH)])
+        guesses = torch.cat(
+            [scores_of(model(to_float(pixels[start : start + BATCH]))) for start in range(0, images, BATCH)]
+        )
     chance = torch.randint(0, CLASSES, (images,), generator=generator)
     labels = torch.where(torch.rand(images, generator=generator) < 0.5, guesses.argmax(dim=1), chance)
     data, seconds = ImageSet(pixels, labels), ([], [])

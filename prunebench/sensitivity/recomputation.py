@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, fx, nn
 
+from prunebench.evaluation import scores_of
 from prunebench.models import prunable_parameters
 from prunebench.pruning.masks import with_zeros
 
@@ -104,7 +105,7 @@ class Whole:
             yield Answered(None, 0, self._logits(images))
 
     def _logits(self, images: Tensor) -> Tensor:
-        return logits_of(self._model(images.clone()))  # which the model may change in place
+        return scores_of(self._model(images.clone()))  # which the model may change in place
 
 
 class Suffixes:
@@ -124,9 +125,11 @@ class Suffixes:
     def __init__(self, model: nn.Module, layers: Collection[str] | None = None) -> None:
         # A copy with the same tensors: tracing leaves what it computes with in a model that keeps what it computes.
         shared: dict[int, Any] = {id(one): one for one in (*model.parameters(), *model.buffers())}
-        self.traced = fx.symbolic_trace(copy.deepcopy(model, shared))
-        self._prefix, self._rest = fx.Interpreter(self.traced), fx.Interpreter(self.traced)
         layers = prunable_parameters(model) if layers is None else layers
+        tracer = _Tracer(layers)
+        graph = tracer.trace(copy.deepcopy(model, shared))
+        self.traced = fx.GraphModule(tracer.root, graph)
+        self._prefix, self._rest = fx.Interpreter(self.traced), fx.Interpreter(self.traced)
         self._weights = {name: model.get_parameter(name) for name in layers}
         self.nodes = list(self.traced.graph.nodes)
         readers: dict[int, set[fx.Node]] = {}
@@ -159,7 +162,7 @@ class Suffixes:
                     before = {node: value for node, value in values.items() if node not in self.after[name]}
                     with _pruned(self._weights[name], mask):
                         logits = self._rest.run(images.clone(), initial_env=before)
-                    yield Answered(name, version, logits_of(logits))
+                    yield Answered(name, version, scores_of(logits))
                 ahead -= name in masks
             if not (ahead or base):
                 return
@@ -171,7 +174,7 @@ class Suffixes:
             for used in self._prefix.user_to_last_uses.get(node, ()):
                 values[used] = None
         if base:
-            yield Answered(None, 0, logits_of(values[self.nodes[-1]]))
+            yield Answered(None, 0, scores_of(values[self.nodes[-1]]))
 
     def _after(self, readers: set[fx.Node]) -> dict[fx.Node, None]:
         """`readers` and every node that depends on one of them, in the order of the graph; at least the last."""
@@ -182,17 +185,23 @@ class Suffixes:
         return after or {self.nodes[-1]: None}
 
 
+class _Tracer(fx.Tracer):
+    """Looks into a module only where one of `layers` is in it: the fewer nodes, the less is spent on each."""
+
+    def __init__(self, layers: Collection[str]) -> None:
+        super().__init__()
+        self._layers = layers
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        inside = any(name.startswith(f"{module_qualified_name}.") for name in self._layers)
+        return not inside or super().is_leaf_module(m, module_qualified_name)
+
+
 def _read(traced: fx.GraphModule, node: fx.Node) -> list[Any]:
     """The tensors of the model that a node reads itself."""
     if node.op == "call_module":
         return list(traced.get_submodule(str(node.target)).parameters())
     return [operator.attrgetter(str(node.target))(traced)] if node.op == "get_attr" else []
-
-
-def logits_of(outputs: Any) -> Tensor:
-    """The scores among what a model answers."""
-    logits: Tensor = outputs
-    return logits
 
 
 @contextlib.contextmanager
