@@ -184,12 +184,18 @@ Answers = dict[tuple[str, float], str]
 
 
 @torch.inference_mode()
+def guessed(model: nn.Module, images: Tensor) -> Tensor:
+    """The likeliest class of each image."""
+    batches = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+    return torch.cat([scores_of(model(batch)).argmax(dim=1) for batch in batches])
+
+
+@torch.inference_mode()
 def plain_loop(model: nn.Module, images: Tensor, labels: Tensor, layers: list[str]) -> Answers:
     """Which images are right, packed, with each layer at each sparsity, and of the model as it is."""
 
     def right() -> str:
-        logits = torch.cat([scores_of(model(images[start : start + BATCH])) for start in range(0, len(images), BATCH)])
-        return packed((logits.argmax(dim=1) == labels).numpy())
+        return packed((guessed(model, images) == labels).numpy())
 
     answers = {("", 0.0): right()}
     for name in layers:
@@ -215,12 +221,9 @@ def row_of(name: str, images: int) -> dict[str, Any]:
     model = settled(build(), to_float(pixels[:64]))
     names = list(prunable_parameters(model))
     layers = [names[index] for index in sorted({round(at * (len(names) - 1) / (LAYERS - 1)) for at in range(LAYERS)})]
-    with torch.inference_mode():
-        guesses = torch.cat(
-            [scores_of(model(to_float(pixels[start : start + BATCH]))) for start in range(0, images, BATCH)]
-        )
+    guesses = guessed(model, to_float(pixels))
     chance = torch.randint(0, CLASSES, (images,), generator=generator)
-    labels = torch.where(torch.rand(images, generator=generator) < 0.5, guesses.argmax(dim=1), chance)
+    labels = torch.where(torch.rand(images, generator=generator) < 0.5, guesses, chance)
     data, seconds = ImageSet(pixels, labels), ([], [])
     while len(seconds[0]) < ROUNDS and sum(map(sum, seconds)) < ENOUGH:
         start = time.process_time()

@@ -24,6 +24,7 @@ from prunebench.evaluation import evaluate
 from prunebench.gate.consistency import scan_contradictions
 from prunebench.models import forward_digest, prunable_parameters, state_digest
 from prunebench.pruning import compounded, prune_
+from prunebench.report import scan_heading
 from prunebench.sensitivity import (
     HalfWidth,
     Scan,
@@ -99,6 +100,79 @@ def test_bf16_gives_the_naive_loops_answers_in_bf16(kind: type[nn.Module]) -> No
     expected = naive(model, data, batch_size=40, precision="bf16")
     assert expected == {(point.layer, point.sparsity): point.correct_bits for point in scan.points}
     assert ("whole" if kind is Branching else "suffix") == scan.recomputed
+
+
+class Answering(Residual):
+    """Answers with an object of another kind than a tensor."""
+
+    kind = "logits"
+
+    def forward(self, images: Tensor) -> Any:
+        scores = super().forward(images)
+        return {"logits": {"logits": scores, "loss": None}, "first": (scores, images), "one": scores[:, :1]}[self.kind]
+
+
+@pytest.mark.parametrize("kind", ["logits", "first", "one"])
+def test_scores_are_found_in_whatever_the_model_answers_with(kind: str) -> None:
+    model, data = built(Answering), images()
+    model.kind = kind
+    if kind == "one":
+        data = ImageSet(data.images, data.labels % 2)
+    scan = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=40)
+    expected = naive(model, data, batch_size=40)
+    assert expected == {(point.layer, point.sparsity): point.correct_bits for point in scan.points}
+    assert "suffix" == scan.recomputed
+
+
+def passes(module: nn.Module) -> list[int]:
+    """The number of images of each pass through a module from now on."""
+    seen: list[int] = []
+    module.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    return seen
+
+
+def test_a_model_that_is_run_from_its_start_is_run_no_more_often_than_by_the_plain_loop() -> None:
+    model, data = built(Branching), images(90)
+    seen = passes(model)
+    scan = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=40)
+    assert "whole" == scan.recomputed
+    assert [batch for batch in (40, 40, 10) for _ in range(len(scan.points) + 1)] == seen[2:]
+    assert max(seen[:2]) <= 2, "it is checked, and its multiply-accumulates are counted"
+
+
+def test_only_the_layers_scanned_are_tried_out() -> None:
+    model, data = built(Plain), images(90)
+    seen = passes(model.backbone[0])
+    sensitivity_scan(model, data, layers=["classifier.weight"], sparsities=SPARSITIES, batch_size=40)
+    assert [40, 40, 10] == seen[-3:], "what comes before the layer is computed once"
+    assert [4, 4, 4] == seen[2:-3], "from the start with half of the layer and with all; on the way"
+
+
+def test_without_a_store_nothing_is_described_to_tell_answers_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(model: nn.Module) -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(scanning, "forward_digest", refuse)
+    sensitivity_scan(built(Plain), images(), sparsities=(0.5,))
+    with pytest.raises(AssertionError):
+        sensitivity_scan(built(Plain), images(), sparsities=(0.5,), store=tmp_path)
+
+
+def test_an_adaptive_scan_says_how_narrow_its_intervals_were_to_be(tmp_path: Path) -> None:
+    model, data = built(Plain), images()
+    narrow = HalfWidth(points=4, relative=0.5)
+    scan = sensitivity_scan(model, data, sparsities=(0.5,), mode="adaptive", half_width=narrow)
+    assert (4, 0.5) == (scan.half_width, scan.relative_half_width)
+    assert "within 4 points, or 50 % of the drop where that is more;" in scan_heading(scan)
+    exact = sensitivity_scan(model, data, sparsities=(0.5,), half_width=narrow)
+    assert (None, None) == (exact.half_width, exact.relative_half_width)
+    again = replay(exact, mode="adaptive", half_width=narrow)
+    assert (4, 0.5) == (again.half_width, again.relative_half_width)
+    older = scan.model_dump(mode="json", exclude={"relative_half_width"})
+    (tmp_path / "scan.json").write_text(render(older))
+    assert "within 4 points;" in scan_heading(read_scan(tmp_path / "scan.json"))
 
 
 def test_a_point_adds_up() -> None:
