@@ -159,10 +159,9 @@ class Suffixes:
         for node in self.nodes:
             for name in self._starting.get(node, ()):
                 for version, mask in enumerate(masks.get(name, ())):
-                    before = {node: value for node, value in values.items() if node not in self.after[name]}
                     with _pruned(self._weights[name], mask):
-                        logits = self._rest.run(images.clone(), initial_env=before)
-                    yield Answered(name, version, scores_of(logits))
+                        outputs = self._run_rest(images, values, self.after[name])
+                    yield Answered(name, version, scores_of(outputs))
                 ahead -= name in masks
             if not (ahead or base):
                 return
@@ -175,6 +174,13 @@ class Suffixes:
                 values[used] = None
         if base:
             yield Answered(None, 0, scores_of(values[self.nodes[-1]]))
+
+    def _run_rest(self, images: Tensor, values: Mapping[fx.Node, Any], after: Collection[fx.Node]) -> Any:
+        """What the model answers: of `values` all stay as they are but those of the nodes `after`."""
+        before = {node: value for node, value in values.items() if node not in after}
+        outputs = self._rest.run(images.clone(), initial_env=before)
+        self._rest.env = {}  # it would hold them until it runs again
+        return outputs
 
     def _after(self, readers: set[fx.Node]) -> dict[fx.Node, None]:
         """`readers` and every node that depends on one of them, in the order of the graph; at least the last."""
