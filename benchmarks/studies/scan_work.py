@@ -44,7 +44,7 @@ CACHED = {
     "fp32": ("backbone.conv6.weight", "classifier.weight"),
     "bf16": ("backbone.conv4.weight", "backbone.conv6.weight", "classifier.weight"),
 }
-"""Layers of the VGG whose inputs `prunebench.sensitivity.activations` keeps for 10,000 images, by precision."""
+"""Layers of the VGG whose inputs a search keeps for 10,000 images (`sensitivity/adaptive/activations.py`)."""
 
 
 def in_passes(scan: Scan, images: Mapping[tuple[str, float], float]) -> float:

@@ -1,10 +1,11 @@
-"""Multiply-accumulates, counted operation by operation on a model that has shapes and no memory."""
+"""Multiply-accumulates, counted operation by operation on one image, by a copy that takes no memory of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -29,13 +30,16 @@ def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str,
         ModelError: the model cannot be copied, or fails on a black image of weights that require gradients.
     """
     model, _ = in_float32(unwrapped(model))
-    # Copied by name, not by `to`, which would make two of a parameter that two modules share.
-    weightless: dict[int, Any] = {
-        id(one): nn.Parameter(one.to("meta"), one.requires_grad) for one in model.parameters()
+    # Copied by name, not by `to`, which would make two of a parameter that two modules share. On the CPU the copy has
+    # the model's own weights, whose kernels are quicker than torch's rules for shapes, which are Python; elsewhere it
+    # has shapes alone, since the kernels of other devices may do several operations at once.
+    light: dict[int, Any] = {
+        id(one): nn.Parameter(one.detach() if one.is_cpu else one.to("meta"), one.requires_grad)
+        for one in model.parameters()
     }
-    weightless |= {id(one): one.to("meta") for one in model.buffers()}
+    light |= {id(one): one.clone() if one.is_cpu else one.to("meta") for one in model.buffers()}
     with contextlib.suppress(Exception):  # its path may depend on values, which a meta tensor has not
-        return _count(copy.deepcopy(model, weightless).eval(), image_shape)
+        return _count(copy.deepcopy(model, light).eval(), image_shape)
     try:
         return _count(copy.deepcopy(model).eval(), image_shape)
     except Exception as error:  # the model's own code may raise anything
@@ -47,9 +51,20 @@ def _count(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int
     image = torch.zeros(1, *image_shape, device=next(model.parameters()).device)
     for weight in weights.values():
         weight.requires_grad_()  # without gradients attention takes a way of its own, which has no formula
-    with _Counting(model, weights) as counting:
+    with _without_onednn(), _Counting(model, weights) as counting:
         model(image)
     return {name: counting.flops[name] // 2 for name in weights}
+
+
+@contextlib.contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Its LSTM is one operation, which has no formula."""
+    onednn: Any = torch.backends.mkldnn
+    enabled, onednn.enabled = onednn.enabled, False
+    try:
+        yield
+    finally:
+        onednn.enabled = enabled
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -65,6 +80,10 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._made: dict[int, tuple[Tensor, frozenset[str]]] = {
             id(tensor): (tensor, frozenset([name])) for name, tensor in held.items()
         }
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and to say so by torch's usual way imports its compiler, for seconds
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

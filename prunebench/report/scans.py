@@ -24,10 +24,7 @@ def scan_heading(scan: Scan) -> str:
     """What was scanned, on what, and how."""
     asked = {
         "exact": "every image asked",
-        "adaptive": f"asked until {100 * scan.confidence:g} % intervals were within {scan.half_width:g} points, "
-        "or a tenth of a drop above that"
-        if scan.half_width
-        else "",
+        "adaptive": f"asked until {100 * scan.confidence:g} % intervals were within {_narrow_enough(scan)}",
         "decision": f"asked until it was known, at {100 * scan.confidence:g} % a layer, which sparsity loses at most "
         f"{scan.within} points",
     }[scan.mode]
@@ -43,6 +40,11 @@ def scan_heading(scan: Scan) -> str:
             "torch {torch}, {device}, {cpu}, {threads} threads".format_map(scan.environment),
         )
     )
+
+
+def _narrow_enough(scan: Scan) -> str:
+    points, share = scan.half_width or 0.0, scan.relative_half_width
+    return f"{points:g} points" + (f", or {100 * share:g} % of the drop where that is more" if share else "")
 
 
 def scan_table(scan: Scan) -> str:

@@ -7,13 +7,16 @@ import binascii
 import contextlib
 import hashlib
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from prunebench.documents import Count, Part, parsed, read_document, render, verified
 from prunebench.errors import RecordError
@@ -26,6 +29,25 @@ Doubts = NDArray[np.uint8]
 """One an image: 255 where the base model's two likeliest classes are equally likely, 0 where it is sure of one."""
 
 UNKNOWN = -1
+
+SAVE_EVERY = 2.0
+"""Seconds. A file is written to disk for every point; a GPU answers a batch in less time than that takes."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Version:
+    """The model with one layer pruned, and what is known of its answers.
+
+    Attributes:
+        pruned: number of elements that are zero.
+        mask: bool, of the weight's shape, False where it is pruned.
+    """
+
+    layer: str
+    sparsity: float
+    pruned: int
+    mask: Tensor
+    answers: Answers
 
 
 @dataclass(kw_only=True, eq=False)
@@ -105,6 +127,58 @@ class AnswerStore:
 
     def _path(self, layer: str, pruned: int) -> Path:
         return self._folder / f"{layer.replace('/', '_')}-{pruned}.json"
+
+
+class Saving:
+    """Keeps answers in `store` every few seconds, and, however the block ends, what was answered in it."""
+
+    def __init__(self, store: AnswerStore | None) -> None:
+        self._store = store
+        self._points: dict[tuple[str, int], Answers] = {}
+        self._base: Base | None = None
+        self._saved_at = time.monotonic()
+
+    def of_point(self, layer: str, pruned: int, answers: Answers) -> None:
+        """`answers` have changed."""
+        self._points[layer, pruned] = answers
+        self._save_if_due()
+
+    def of_base(self, base: Base) -> None:
+        """As `of_point`."""
+        self._base = base
+        self._save_if_due()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._save()
+
+    def _save_if_due(self) -> None:
+        if time.monotonic() > self._saved_at + SAVE_EVERY:
+            self._save()
+
+    def _save(self) -> None:
+        if self._store:
+            for (layer, pruned), answers in self._points.items():
+                self._store.save(layer, pruned, answers)
+            if self._base:
+                self._store.save_base(self._base)
+        self._points, self._base, self._saved_at = {}, None, time.monotonic()
+
+
+def right_of(logits: Tensor, labels: Tensor) -> Answers:
+    """As `evaluate` counts: an image whose logits are not all finite is wrong."""
+    right = (logits.argmax(dim=1) == labels) & torch.isfinite(logits).all(dim=1)
+    return right.to(torch.int8).cpu().numpy()
+
+
+def doubts_of(logits: Tensor) -> Doubts:
+    """1 less what the two likeliest classes are apart, in 255ths; all doubt where logits are not finite."""
+    likeliest = logits.float().softmax(dim=1).topk(min(2, logits.shape[1]), dim=1).values
+    apart = likeliest[:, 0] - likeliest[:, 1:].sum(dim=1)
+    doubts: Doubts = (255 * (1 - apart.nan_to_num(0))).round().to(torch.uint8).cpu().numpy()
+    return doubts
 
 
 def packed(bits: NDArray[np.bool_]) -> str:

@@ -106,6 +106,8 @@ class Scan(Part):
         recomputed: `suffix` where only what follows the pruned layer was computed again, `whole` where the model had to
             be run from its start.
         confidence: of each point's interval or decision, 0..1; 1 where all is exact.
+        half_width, relative_half_width: of an adaptive scan, how narrow was narrow enough: points of accuracy, or the
+            fraction of the drop where that is more. The second is None in older scans.
         compounding: the sparsities asked for were fractions of what each layer had left; the points hold the absolute
             ones that came of them.
         elements, nonzeros: over all parameters of the base model, batch norm and bias included.
@@ -133,6 +135,7 @@ class Scan(Part):
     batch_size: Count
     confidence: Fraction
     half_width: float | None = None
+    relative_half_width: float | None = None
     within: float | None = None
     compounding: bool = False
     elements: Count

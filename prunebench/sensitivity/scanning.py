@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from prunebench.data import ImageSet, to_float
 from prunebench.devices import Precision, model_device
@@ -22,14 +21,15 @@ from prunebench.measure import count_macs, nonzeros
 from prunebench.models import check_model, forward_digest, in_float32, prunable_parameters, state_digest
 from prunebench.pruning import CRITERIA, as_sparsity, compounded, keep_masks, pruned_count
 from prunebench.revisions import provenance
-from prunebench.sensitivity.activations import ActivationCache
-from prunebench.sensitivity.answers import UNKNOWN, AnswerStore, Base, Doubts, packed, packed_doubts
-from prunebench.sensitivity.asking import BaseReply, Inquiry, Reply, ScanProgress
-from prunebench.sensitivity.bounds import HalfWidth
-from prunebench.sensitivity.order import LEAST, Indices, Order, order_of
-from prunebench.sensitivity.recomputation import Recomputation, recomputation
+from prunebench.sensitivity.adaptive.activations import ActivationCache, Remembering
+from prunebench.sensitivity.adaptive.bounds import HalfWidth
+from prunebench.sensitivity.adaptive.order import LEAST
+from prunebench.sensitivity.adaptive.searching import ask_enough_images
+from prunebench.sensitivity.adaptive.stopping import Settings
+from prunebench.sensitivity.answers import UNKNOWN, AnswerStore, Base, Saving, Version, packed, packed_doubts
+from prunebench.sensitivity.exact import BATCH_SIZE, ScanProgress, ask_every_image, point_of
+from prunebench.sensitivity.recomputation import recomputation
 from prunebench.sensitivity.scan import SPARSITIES, Mode, Scan, ScannedLayer
-from prunebench.sensitivity.stopping import BATCH_SIZE, Question, first_batch, points_of, rule_of
 
 ANSWERING_SOURCES = ("data", "devices.py", "evaluation.py", "models", "pruning", "sensitivity")
 """Where, below the package, stands what decides an answer: what others answered is not gone on with."""
@@ -85,44 +85,53 @@ def sensitivity_scan(
     started = time.perf_counter()
     model, note = in_float32(check_model(model))
     classes = check_answers(model, data)
-    half_width = half_width or HalfWidth()
-    rule = rule_of(mode, half_width, within, confidence)
-    if seed < 0:
-        raise ScanError(f"seed must be at least 0, got {seed}")
+    settings = Settings(
+        mode=mode, half_width=half_width or HalfWidth(), within=within, confidence=confidence, seed=seed
+    )
+    if batch_size < 1:
+        raise ScanError(f"batch size must be at least 1, got {batch_size}")
     described = scanned_layers(model, tuple(data.images.shape[1:]))  # type: ignore[arg-type]
     device, model_digest = model_device(model), state_digest(model.state_dict())
-    key = {
-        "model": model_digest,
-        "data": data.digest,
-        "criterion": criterion,
-        "precision": precision,
-        "batch_size": batch_size,
-        "order": [LEAST[mode], seed] if mode in LEAST else None,
-        "machine": exact_fingerprint(device),
-        "forward": forward_digest(model),
-        "code": source_digest(*ANSWERING_SOURCES),
-    }
-    answers = AnswerStore(store, key, images=len(data)) if store else None
-    masks = _masks(model, sparsities, layers, criterion, compounding=compounding)
+    answers = None
+    if store:
+        key = {
+            "model": model_digest,
+            "data": data.digest,
+            "criterion": criterion,
+            "precision": precision,
+            "batch_size": batch_size,
+            "order": [LEAST[mode], seed] if mode in LEAST else None,
+            "machine": exact_fingerprint(device),
+            "forward": forward_digest(model),
+            "code": source_digest(*ANSWERING_SOURCES),
+        }
+        answers = AnswerStore(store, key, images=len(data))
+    versions = _versions(model, sparsities, layers, criterion, compounding=compounding, images=len(data), store=answers)
     base = answers.load_base() if answers else Base.unknown(len(data))
     with answering(model, precision):
-        images = data.to(device)
-        way = recomputation(model, to_float(images.images[:_PROBE_IMAGES]))
-        inquiry = Inquiry(
-            _Model(way, images, masks, cache=ActivationCache(len(data)) if mode in LEAST else None),
-            base,
-            batch_size=batch_size,
-            first_batch=first_batch(mode, batch_size),
-            store=answers,
-            progress=progress,
-        )
-        if mode in LEAST:
-            inquiry.ask_base()
-        order = order_of(mode, base.doubts, seed=seed)
-        questions = {name: _questions(name, found, answers, order) for name, found in masks.items()}
-        inquiry.ask(questions, rule)
-        inquiry.ask_base()
-    points = points_of(questions, base.answers, half_width=half_width, confidence=confidence)
+        resident = data.to(device)
+        probe = to_float(resident.images[:_PROBE_IMAGES])
+        way = recomputation(model, probe, versions)
+        saving, progress = Saving(answers), progress or ScanProgress()
+        if mode == "exact":
+            ask_every_image(way, resident, versions, base, batch_size=batch_size, saving=saving, progress=progress)
+            points = [
+                point_of(layer, version.sparsity, version.answers, base.answers)
+                for layer, group in versions.items()
+                for version in group
+            ]
+        else:
+            remembering = Remembering(way, model, probe, ActivationCache(len(data)))
+            points = ask_enough_images(
+                remembering,
+                resident,
+                versions,
+                base,
+                settings,
+                batch_size=batch_size,
+                saving=saving,
+                progress=progress,
+            )
     return Scan(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=model_name,
@@ -132,13 +141,9 @@ def sensitivity_scan(
         origin="; ".join(filter(None, (origin, note))),
         criterion=criterion,
         precision=precision,
-        mode=mode,
+        **settings.described(),
         recomputed=way.kind,
-        seed=seed,
         batch_size=batch_size,
-        confidence=1.0 if mode == "exact" else confidence,
-        half_width=half_width.points if mode == "adaptive" else None,
-        within=within if mode == "decision" else None,
         compounding=compounding,
         elements=sum(parameter.numel() for parameter in model.parameters()),
         nonzeros=sum(nonzeros(model).values()),
@@ -155,10 +160,17 @@ def sensitivity_scan(
     )
 
 
-def _masks(
-    model: nn.Module, sparsities: Sequence[float], layers: Sequence[str] | None, criterion: str, *, compounding: bool
-) -> dict[str, list[tuple[float, Tensor]]]:
-    """By layer in the model's order: absolute sparsities, rising, and their masks, from one selection a layer."""
+def _versions(
+    model: nn.Module,
+    sparsities: Sequence[float],
+    layers: Sequence[str] | None,
+    criterion: str,
+    *,
+    compounding: bool,
+    images: int,
+    store: AnswerStore | None,
+) -> dict[str, list[Version]]:
+    """By layer in the model's order, by rising sparsity, with masks from one selection a layer and what is known."""
     weights = prunable_parameters(model)
     for name in layers or ():
         if name not in weights:
@@ -168,7 +180,7 @@ def _masks(
     ordered = sorted(as_sparsity(beta) for beta in sparsities)
     if not ordered or len(set(ordered)) < len(ordered):
         raise PlanError(f"sparsities to scan must be at least one and all different, got {list(sparsities)}")
-    masks = {}
+    versions = {}
     for name, weight in weights.items():
         if layers is None or name in layers:
             zeros = weight.numel() - int(torch.count_nonzero(weight.detach()))
@@ -176,64 +188,17 @@ def _masks(
             absolute = list(dict.fromkeys(absolute))  # of an empty layer every fraction makes the same
             counts = [pruned_count(weight.numel(), sparsity, name=name) for sparsity in absolute]
             kept = keep_masks(CRITERIA[criterion](weight), counts, name=name)
-            masks[name] = list(zip(absolute, kept, strict=True))
-    return masks
-
-
-def _questions(
-    layer: str, masks: Sequence[tuple[float, Tensor]], store: AnswerStore | None, order: Order
-) -> list[Question]:
-    questions = []
-    for sparsity, mask in masks:
-        pruned = mask.numel() - int(mask.sum())
-        answers = store.load(layer, pruned) if store else np.full(len(order), UNKNOWN, dtype=np.int8)
-        questions.append(Question(layer=layer, sparsity=sparsity, pruned=pruned, answers=answers, order=order))
-    return questions
-
-
-class _Model:
-    """Answers by running a model. A `cache` is for images that are asked more than once."""
-
-    def __init__(
-        self,
-        way: Recomputation,
-        data: ImageSet,
-        masks: Mapping[str, Sequence[tuple[float, Tensor]]],
-        *,
-        cache: ActivationCache | None,
-    ) -> None:
-        self._way = way
-        self._data = data
-        self._cache = cache
-        self._masks = {name: dict(found) for name, found in masks.items()}
-
-    def __call__(self, batch: Indices, questions: Sequence[Question], /, *, base: bool) -> Iterator[Reply | BaseReply]:
-        by_layer: dict[str, list[Question]] = {}
-        for question in questions:
-            by_layer.setdefault(question.layer, []).append(question)
-        masks = {name: [self._masks[name][one.sparsity] for one in group] for name, group in by_layer.items()}
-        chosen = torch.from_numpy(batch).to(self._data.images.device)
-        images, labels = to_float(self._data.images[chosen]), self._data.labels[chosen]
-        cached = self._cache.of(chosen) if self._cache else None
-        for layer, version, logits in self._way.batch(images, masks, base=base, cached=cached):
-            if layer is None:
-                yield BaseReply(_right(logits, labels), _doubts(logits))
-            else:
-                yield Reply(by_layer[layer][version], _right(logits, labels))
-
-
-def _right(logits: Tensor, labels: Tensor) -> NDArray[np.int8]:
-    """As `evaluate` counts: an image whose logits are not all finite is wrong."""
-    right = (logits.argmax(dim=1) == labels) & torch.isfinite(logits).all(dim=1)
-    return right.to(torch.int8).cpu().numpy()
-
-
-def _doubts(logits: Tensor) -> Doubts:
-    """1 less what the two likeliest classes are apart, in 255ths; all doubt where logits are not finite."""
-    likeliest = logits.float().softmax(dim=1).topk(min(2, logits.shape[1]), dim=1).values
-    apart = likeliest[:, 0] - likeliest[:, 1:].sum(dim=1)
-    doubts: Doubts = (255 * (1 - apart.nan_to_num(0))).round().to(torch.uint8).cpu().numpy()
-    return doubts
+            versions[name] = [
+                Version(
+                    layer=name,
+                    sparsity=sparsity,
+                    pruned=count,
+                    mask=mask,
+                    answers=store.load(name, count) if store else np.full(images, UNKNOWN, dtype=np.int8),
+                )
+                for sparsity, count, mask in zip(absolute, counts, kept, strict=True)
+            ]
+    return versions
 
 
 def scanned_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> list[ScannedLayer]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,16 @@ def test_what_multiplies_nothing_has_none_and_each_weight_has_its_own() -> None:
         "memory.weight_hh_l0": 8 * 5 * 20,
     }
     assert expected == count_macs(Tokens(), (3, 6, 8))
+
+
+def test_counting_leaves_onednn_on_and_torchs_compiler_out() -> None:
+    script = (
+        "import sys, torch; from torch import nn; from prunebench.measure import count_macs;"
+        "count_macs(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), (3, 2, 2));"
+        "print(torch.backends.mkldnn.enabled, 'torch._dynamo' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert [str(torch.backends.mkldnn.enabled), "False"] == found
 
 
 def test_a_module_with_two_names_and_a_weight_that_is_computed_first() -> None:

@@ -25,8 +25,8 @@ from torch import Tensor, fx, nn
 from prunebench.data import ImageSet, to_float
 from prunebench.models import prunable_parameters
 from prunebench.sensitivity import sensitivity_scan
-from prunebench.sensitivity.activations import ActivationCache
-from prunebench.sensitivity.bounds import HalfWidth
+from prunebench.sensitivity.adaptive.activations import ActivationCache, Remembering
+from prunebench.sensitivity.adaptive.bounds import HalfWidth
 from prunebench.sensitivity.recomputation import Suffixes, recomputation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -48,14 +48,13 @@ def test_answers_from_kept_activations_are_those_of_the_whole_model(kind: type[n
     masks = halves(model)
     with torch.inference_mode():
         way = recomputation(model, batch[:2])
-        assert isinstance(way, Suffixes)
-        assert way.caches
         expected = {(a.layer, a.version): a.logits[[7, 3, 11]] for a in way.batch(batch, masks)}
-        cache = ActivationCache(12)
+        remembering = Remembering(way, model, batch[:2], ActivationCache(12))
+        assert remembering.kept
         for some in (torch.arange(8), torch.arange(8, 12)):
-            list(way.batch(batch[some], {}, cached=cache.of(some)))
+            list(remembering.batch(batch[some], {}, base=True, which=some))
         asked = torch.tensor([7, 3, 11])
-        found = list(way.batch(batch[asked], masks, cached=cache.of(asked)))
+        found = list(remembering.batch(batch[asked], masks, base=True, which=asked))
     assert expected.keys() == {(answer.layer, answer.version) for answer in found}
     for answer in found:
         torch.testing.assert_close(expected[answer.layer, answer.version], answer.logits)
@@ -64,35 +63,37 @@ def test_answers_from_kept_activations_are_those_of_the_whole_model(kind: type[n
 def test_what_comes_before_what_is_kept_is_not_run() -> None:
     model, batch = built(Plain).eval(), to_float(images(6).images)
     calls = calls_of(model)
-    way, cache, which = Suffixes(model), ActivationCache(6), torch.arange(6)
     with torch.inference_mode():
-        list(way.batch(batch, {}, cached=cache.of(which)))
+        way, which = Remembering(Suffixes(model), model, batch[:2], ActivationCache(6)), torch.arange(6)
+        list(way.batch(batch, {}, base=True, which=which))
         calls.clear()
         masks = {"classifier.weight": halves(model)["classifier.weight"]}
-        list(way.batch(batch, masks, base=False, cached=cache.of(which)))
+        list(way.batch(batch, masks, base=False, which=which))
     assert ["classifier"] == calls
 
 
 def test_a_batch_with_an_image_that_was_not_kept_is_computed_again() -> None:
     model, batch = built(Plain).eval(), to_float(images(6).images)
     calls = calls_of(model)
-    way, cache, which = Suffixes(model), ActivationCache(6), torch.arange(6)
+    suffixes, which = Suffixes(model), torch.arange(6)
     with torch.inference_mode():
-        list(way.batch(batch[:5], {}, cached=cache.of(which[:5])))
+        way = Remembering(suffixes, model, batch[:2], ActivationCache(6))
+        list(way.batch(batch[:5], {}, base=True, which=which[:5]))
         calls.clear()
         masks = {"classifier.weight": halves(model)["classifier.weight"]}
-        found = list(way.batch(batch, masks, base=False, cached=cache.of(which)))
-        expected = list(way.batch(batch, masks, base=False))
+        found = list(way.batch(batch, masks, base=False, which=which))
+        expected = list(suffixes.batch(batch, masks, base=False))
     assert "backbone.0" in calls
     assert torch.equal(expected[0].logits, found[0].logits)
 
 
 @pytest.mark.parametrize("kind", [Stating, Normalising, Rereading])
 def test_nothing_is_kept_of_a_model_that_reads_what_it_changed_in_place(kind: type[nn.Module]) -> None:
+    model, probe = built(kind).eval(), to_float(images(2).images)
     with torch.inference_mode():
-        way = recomputation(built(kind).eval(), to_float(images(2).images))
-    assert isinstance(way, Suffixes)
-    assert not way.caches
+        way = recomputation(model, probe)
+        assert isinstance(way, Suffixes)
+        assert not Remembering(way, model, probe, ActivationCache(2)).kept
 
 
 def coloured(count: int) -> ImageSet:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from prunebench.sensitivity.adaptive.asking import BaseReply, Inquiry, Reply
+from prunebench.sensitivity.adaptive.order import Indices, drawn
+from prunebench.sensitivity.adaptive.stopping import HighestWithin, Question
 from prunebench.sensitivity.answers import UNKNOWN, Base
-from prunebench.sensitivity.asking import BaseReply, Inquiry, Reply
-from prunebench.sensitivity.order import Indices, drawn
-from prunebench.sensitivity.stopping import HighestWithin, Question
 
 IMAGES, SIZE = 400, 20
 WRONG = {("a", 0.5): 0, ("a", 0.7): 30, ("a", 0.9): 300, ("b", 0.5): 4, ("b", 0.7): 200, ("b", 0.9): 210}

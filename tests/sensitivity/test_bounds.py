@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from prunebench.sensitivity.bounds import (
+from prunebench.sensitivity.adaptive.bounds import (
     _GAPS,
     _STAKE,
     Drop,
@@ -21,7 +21,7 @@ from prunebench.sensitivity.bounds import (
     estimated,
     is_within,
 )
-from prunebench.sensitivity.order import Order, drawn
+from prunebench.sensitivity.adaptive.order import Order, drawn
 
 IMAGES = 1200
 RIGHT = 1000

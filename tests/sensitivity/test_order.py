@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prunebench.sensitivity.order import as_they_lie, drawn
+from prunebench.sensitivity.adaptive.order import drawn
 
 DOUBTS = np.array([0, 10, 40, 90, 255, 255], dtype=np.uint8)
 
@@ -46,7 +46,6 @@ def test_images_are_drawn_with_their_chances() -> None:
 
 
 def test_even_chances_are_exactly_one() -> None:
-    for order in (as_they_lie(7), drawn(np.full(7, 100, dtype=np.uint8), least=0.1, seed=3)):
-        assert order.chances == pytest.approx(np.ones(7))
-        assert order.least == pytest.approx(np.ones(7))
-    assert [*range(7)] == list(as_they_lie(7).images)
+    order = drawn(np.full(7, 100, dtype=np.uint8), least=0.1, seed=3)
+    assert order.chances == pytest.approx(np.ones(7))
+    assert order.least == pytest.approx(np.ones(7))

@@ -62,7 +62,7 @@ def test_answers_are_those_of_the_whole_model_bit_for_bit(kind: type[nn.Module])
     masks = some_masks(model)
     with torch.inference_mode():
         expected = from_scratch(model, batch, masks)
-        way = recomputation(model, batch[:2].clone())
+        way = recomputation(model, batch[:2].clone(), prunable_parameters(model))
         found = {(answer.layer, answer.version): answer.logits for answer in way.batch(batch.clone(), masks)}
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[key], found[key]) for key in expected)
@@ -109,6 +109,35 @@ def test_the_weights_end_as_they_were_when_it_is_abandoned() -> None:
             assert before == state_digest(model.state_dict()), "a weight is changed while the caller has its answer"
             answers.close()
             assert before == state_digest(model.state_dict())
+
+
+class Mixed(nn.Sequential):
+    """A part that cannot be traced between parts that can."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(192, 8), Doubling(), nn.Linear(8, 4))
+
+
+class Doubling(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(8, 8)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.inner(values * 2 if values.mean() > 0 else values)
+
+
+@pytest.mark.parametrize(("layers", "kind"), [(["1.weight", "3.weight"], Suffixes), (["2.inner.weight"], Whole)])
+def test_a_part_that_cannot_be_traced_matters_where_it_holds_a_layer_scanned(layers: list[str], kind: type) -> None:
+    model, batch = built(Mixed).eval(), to_float(images(20).images)
+    masks = {name: versions for name, versions in some_masks(model).items() if name in layers}
+    with torch.inference_mode():
+        expected = from_scratch(model, batch, masks)
+        way = recomputation(model, batch[:2], layers)
+        found = {(answer.layer, answer.version): answer.logits for answer in way.batch(batch, masks)}
+    assert isinstance(way, kind)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
 
 
 def test_what_comes_before_a_weight_is_computed_once() -> None:

@@ -24,6 +24,7 @@ from prunebench.evaluation import evaluate
 from prunebench.gate.consistency import scan_contradictions
 from prunebench.models import forward_digest, prunable_parameters, state_digest
 from prunebench.pruning import compounded, prune_
+from prunebench.report import scan_heading
 from prunebench.sensitivity import (
     HalfWidth,
     Scan,
@@ -34,9 +35,10 @@ from prunebench.sensitivity import (
     sensitivity_scan,
     write_scan,
 )
-from prunebench.sensitivity.answers import UNKNOWN
-from prunebench.sensitivity.order import as_they_lie, drawn
-from prunebench.sensitivity.stopping import HighestWithin, Question, points_of
+from prunebench.sensitivity.adaptive.order import Order, drawn
+from prunebench.sensitivity.adaptive.stopping import HighestWithin, Question, Settings, points_of
+from prunebench.sensitivity.answers import UNKNOWN, doubts_of
+from prunebench.sensitivity.recomputation import Suffixes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -98,6 +100,79 @@ def test_bf16_gives_the_naive_loops_answers_in_bf16(kind: type[nn.Module]) -> No
     expected = naive(model, data, batch_size=40, precision="bf16")
     assert expected == {(point.layer, point.sparsity): point.correct_bits for point in scan.points}
     assert ("whole" if kind is Branching else "suffix") == scan.recomputed
+
+
+class Answering(Residual):
+    """Answers with an object of another kind than a tensor."""
+
+    kind = "logits"
+
+    def forward(self, images: Tensor) -> Any:
+        scores = super().forward(images)
+        return {"logits": {"logits": scores, "loss": None}, "first": (scores, images), "one": scores[:, :1]}[self.kind]
+
+
+@pytest.mark.parametrize("kind", ["logits", "first", "one"])
+def test_scores_are_found_in_whatever_the_model_answers_with(kind: str) -> None:
+    model, data = built(Answering), images()
+    model.kind = kind
+    if kind == "one":
+        data = ImageSet(data.images, data.labels % 2)
+    scan = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=40)
+    expected = naive(model, data, batch_size=40)
+    assert expected == {(point.layer, point.sparsity): point.correct_bits for point in scan.points}
+    assert "suffix" == scan.recomputed
+
+
+def passes(module: nn.Module) -> list[int]:
+    """The number of images of each pass through a module from now on."""
+    seen: list[int] = []
+    module.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    return seen
+
+
+def test_a_model_that_is_run_from_its_start_is_run_no_more_often_than_by_the_plain_loop() -> None:
+    model, data = built(Branching), images(90)
+    seen = passes(model)
+    scan = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=40)
+    assert "whole" == scan.recomputed
+    assert [batch for batch in (40, 40, 10) for _ in range(len(scan.points) + 1)] == seen[2:]
+    assert max(seen[:2]) <= 2, "it is checked, and its multiply-accumulates are counted"
+
+
+def test_only_the_layers_scanned_are_tried_out() -> None:
+    model, data = built(Plain), images(90)
+    seen = passes(model.backbone[0])
+    sensitivity_scan(model, data, layers=["classifier.weight"], sparsities=SPARSITIES, batch_size=40)
+    assert [40, 40, 10] == seen[-3:], "what comes before the layer is computed once"
+    assert [4, 4, 4] == seen[2:-3], "from the start with half of the layer and with all; on the way"
+
+
+def test_without_a_store_nothing_is_described_to_tell_answers_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(model: nn.Module) -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(scanning, "forward_digest", refuse)
+    sensitivity_scan(built(Plain), images(), sparsities=(0.5,))
+    with pytest.raises(AssertionError):
+        sensitivity_scan(built(Plain), images(), sparsities=(0.5,), store=tmp_path)
+
+
+def test_an_adaptive_scan_says_how_narrow_its_intervals_were_to_be(tmp_path: Path) -> None:
+    model, data = built(Plain), images()
+    narrow = HalfWidth(points=4, relative=0.5)
+    scan = sensitivity_scan(model, data, sparsities=(0.5,), mode="adaptive", half_width=narrow)
+    assert (4, 0.5) == (scan.half_width, scan.relative_half_width)
+    assert "within 4 points, or 50 % of the drop where that is more;" in scan_heading(scan)
+    exact = sensitivity_scan(model, data, sparsities=(0.5,), half_width=narrow)
+    assert (None, None) == (exact.half_width, exact.relative_half_width)
+    again = replay(exact, mode="adaptive", half_width=narrow)
+    assert (4, 0.5) == (again.half_width, again.relative_half_width)
+    older = scan.model_dump(mode="json", exclude={"relative_half_width"})
+    (tmp_path / "scan.json").write_text(render(older))
+    assert "within 4 points;" in scan_heading(read_scan(tmp_path / "scan.json"))
 
 
 def test_a_point_adds_up() -> None:
@@ -208,16 +283,16 @@ def test_a_decision_is_the_highest_sparsity_within_the_limit() -> None:
     assert found.images_answered < exact.images_answered
 
 
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[Question]:
-    """Every question that a model is asked from now on, once for each batch."""
-    asked: list[Question] = []
-    answer = scanning._Model.__call__
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The layer and the number of pruned elements of every point that a model answers from now on, once a batch."""
+    asked: list[tuple[str, int]] = []
+    answer = Suffixes.batch
 
-    def spied(self: Any, batch: Any, questions: Any, /, *, base: bool) -> Any:
-        asked.extend(questions)
-        return answer(self, batch, questions, base=base)
+    def spied(self: Any, images: Any, masks: Any, **kwargs: Any) -> Any:
+        asked.extend((layer, int((~mask).sum())) for layer, group in masks.items() for mask in group)
+        return answer(self, images, masks, **kwargs)
 
-    monkeypatch.setattr(scanning._Model, "__call__", spied)
+    monkeypatch.setattr(Suffixes, "batch", spied)
     return asked
 
 
@@ -233,7 +308,8 @@ def test_an_interrupted_scan_goes_on_and_ends_as_one_that_was_not(
     asked = computed(monkeypatch)
     resumed = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=20, store=tmp_path)
     assert measured(whole) == measured(resumed)
-    assert (-(-len(data) // 20) - 3) * len(whole.points) == len(asked)
+    probed = len(whole.layers)
+    assert (-(-len(data) // 20) - 3) * len(whole.points) == len(asked) - probed
 
 
 def test_what_no_image_has_to_decide_is_answered_all_the_same() -> None:
@@ -279,10 +355,12 @@ def test_what_is_known_is_not_computed_again(tmp_path: Path, monkeypatch: pytest
     first = sensitivity_scan(model, data, sparsities=(0.3, 0.6), store=tmp_path)
     asked = computed(monkeypatch)
     again = sensitivity_scan(model, data, sparsities=(0.3, 0.6), store=tmp_path)
-    assert [] == asked
+    probed = [(layer.name, layer.numel // 2) for layer in first.layers]
+    assert probed == asked
     assert first.points == again.points
+    asked.clear()
     more = sensitivity_scan(model, data, sparsities=(0.3, 0.6, 0.9), store=tmp_path)
-    assert {(layer.name, 0.9) for layer in more.layers} == {(each.layer, each.sparsity) for each in asked}
+    assert [*probed, *((layer.name, round(0.9 * layer.numel)) for layer in more.layers)] == asked
     assert [point for point in more.points if point.sparsity < 0.9] == again.points
     assert measured(sensitivity_scan(model, data, sparsities=(0.3, 0.6, 0.9))) == measured(more)
 
@@ -330,7 +408,7 @@ def test_answers_of_other_code_are_found_again(tmp_path: Path, monkeypatch: pyte
 
 def test_a_module_that_answering_comes_to_need_counts_as_its_code() -> None:
     """What `prunebench.sensitivity` imports decides an answer, or stands here as not doing so."""
-    without_effect = {"documents", "environment", "errors", "files", "measure"}
+    without_effect = {"documents", "environment", "errors", "files", "measure", "revisions"}
     script = "import sys, prunebench.sensitivity; print(*sys.modules)"
     imported = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     needed = {name.split(".")[1] for name in imported if name.startswith("prunebench.")}
@@ -348,6 +426,7 @@ def test_a_module_that_answering_comes_to_need_counts_as_its_code() -> None:
         ({"confidence": 1.0}, ScanError, "confidence"),
         ({"within": -1}, ScanError, "-1"),
         ({"half_width": HalfWidth(points=0)}, ScanError, "half width"),
+        ({"half_width": HalfWidth(relative=-0.1)}, ScanError, "relative half width must be from 0 to 1, got -0.1"),
         ({"batch_size": 0}, ScanError, "at least 1, got 0"),
         ({"seed": -1}, ScanError, "-1"),
         ({"mode": "fast"}, UnknownNameError, "fast"),
@@ -392,7 +471,7 @@ def test_a_scan_of_the_first_version_is_read(tmp_path: Path) -> None:
     assert scan.model_copy(update={"base_doubts": None}) == read_scan(tmp_path / "scan.json")
 
 
-@pytest.mark.parametrize("mode", ["exact", "adaptive", "decision"])
+@pytest.mark.parametrize("mode", ["adaptive", "decision"])
 def test_a_replay_is_the_scan_itself(mode: str) -> None:
     model, data = opinionated(seed=1), images(400)
     exact = sensitivity_scan(model, data, sparsities=SPARSITIES)
@@ -413,7 +492,7 @@ def test_doubts_are_what_the_two_likeliest_classes_are_apart() -> None:
 
 @pytest.mark.parametrize("logits", [[[1.0], [2.0]], [[float("nan"), 1.0, 2.0], [float("inf"), 0.0, 0.0]]])
 def test_logits_that_say_nothing_are_all_doubt_and_a_single_class_none(logits: list[list[float]]) -> None:
-    assert [0 if len(logits[0]) == 1 else 255] * 2 == scanning._doubts(torch.tensor(logits)).tolist()
+    assert [0 if len(logits[0]) == 1 else 255] * 2 == doubts_of(torch.tensor(logits)).tolist()
 
 
 @pytest.mark.parametrize("mode", ["adaptive", "decision"])
@@ -441,6 +520,7 @@ def test_shares_of_all_images_are_told_from_those_drawn_by_doubt() -> None:
     doubts = np.full(600, 30, dtype=np.uint8)
     doubts[:100] = doubts[500:] = 255
     off, counted = [], []
+    settings = Settings(mode="adaptive", half_width=HalfWidth(), within=1, confidence=0.95, seed=0)
     for seed in range(100):
         question = Question(
             layer="a",
@@ -451,7 +531,7 @@ def test_shares_of_all_images_are_told_from_those_drawn_by_doubt() -> None:
             asked=150,
         )
         question.answers[question.order.images[150:]] = UNKNOWN
-        point = points_of({"a": [question]}, base, half_width=HalfWidth(), confidence=0.95)[0]
+        point = points_of({"a": [question]}, base, settings)[0]
         off.append([point.lost_share - 0.1, point.gained_share - 0.05])
         counted.append([point.lost / 150 - 0.1, point.gained / 150 - 0.05])
         assert 100 * (5 / 6 - 0.05) == pytest.approx(point.accuracy, abs=5 * point.drawing_error)
@@ -461,7 +541,7 @@ def test_shares_of_all_images_are_told_from_those_drawn_by_doubt() -> None:
 
 
 def test_a_decision_asks_the_next_lower_one_along_where_one_seems_to_lose_too_much() -> None:
-    base, order = np.ones(1000, dtype=np.int8), as_they_lie(1000)
+    base, order = np.ones(1000, dtype=np.int8), Order(np.arange(1000), np.ones(1000))
     rule = HighestWithin(points=10, error=0.05)
 
     def question(sparsity: float, wrong: int) -> Question:
@@ -482,9 +562,14 @@ def test_a_replay_needs_to_know_how_sure_the_base_model_is() -> None:
     exact = sensitivity_scan(built(Plain), images(), sparsities=(0.5,))
     for doubts, said in ((None, "scan again"), ("AAAA", "doubts of 3 images"), ("?", "damaged")):
         other = exact.model_copy(update={"base_doubts": doubts})
-        assert exact.points == replay(other, mode="exact").points
         with pytest.raises(ScanError, match=said):
             replay(other, mode="adaptive")
+
+
+def test_an_exact_scan_is_no_search_to_replay() -> None:
+    exact = sensitivity_scan(built(Plain), images(), sparsities=(0.5,))
+    with pytest.raises(UnknownNameError, match="exact"):
+        replay(exact, mode="exact")
 
 
 def test_only_an_exact_scan_can_be_replayed() -> None:

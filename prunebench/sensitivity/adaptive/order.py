@@ -1,4 +1,4 @@
-"""In which order images are asked: as they lie, or drawn, those the base model is unsure of sooner.
+"""In which order images are asked: drawn, those the base model is unsure of sooner.
 
 Pruning changes the answers that were close. An image is drawn next with a chance in proportion to its doubt, of those
 left; so fewer images tell as much, and what each tells is divided by its chance (`bounds`). Whatever the doubts are
@@ -51,11 +51,6 @@ class Order:
         return len(self.images)
 
 
-def as_they_lie(images: int) -> Order:
-    """Of so many images, the first one first."""
-    return Order(np.arange(images), np.ones(images))
-
-
 def drawn(doubts: Doubts, *, least: float, seed: int) -> Order:
     """Without replacement, with chances in proportion to the doubts, `least` where they are less."""
     weights = np.maximum(doubts / 255, least)
@@ -65,4 +60,4 @@ def drawn(doubts: Doubts, *, least: float, seed: int) -> Order:
 
 def order_of(mode: Mode, doubts: Doubts, *, seed: int) -> Order:
     """That a mode asks images in."""
-    return drawn(doubts, least=LEAST[mode], seed=seed) if mode in LEAST else as_they_lie(len(doubts))
+    return drawn(doubts, least=LEAST[mode], seed=seed)

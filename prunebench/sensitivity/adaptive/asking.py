@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from prunebench.errors import ScanError
-from prunebench.sensitivity.answers import UNKNOWN, Answers, AnswerStore, Base, Doubts
-from prunebench.sensitivity.order import Indices, as_they_lie
-from prunebench.sensitivity.stopping import Question, Rule
+import numpy as np
 
-SAVE_EVERY = 2.0
-"""Seconds. A file is written to disk for every point; a GPU answers a batch in less time than that takes."""
+from prunebench.sensitivity.adaptive.order import Indices
+from prunebench.sensitivity.adaptive.stopping import Question, Rule
+from prunebench.sensitivity.answers import UNKNOWN, Answers, Base, Doubts, Saving
+from prunebench.sensitivity.exact import ScanProgress
 
 
 class Reply(NamedTuple):
@@ -38,23 +35,10 @@ class Respondent(Protocol):
         ...
 
 
-class ScanProgress:
-    """What a scan tells whoever watches; every method may be left as it is."""
-
-    def base_asked(self, answered: int, images: int) -> None:
-        """The base model has answered so many of its images: what an adaptive scan or a decision begins with."""
-
-    def asked(self, answered: int, most: int, open_points: int) -> None:
-        """`answered` answers are known of the `most` that may be needed; `open_points` points need more."""
-
-
 class Inquiry:
-    """Asks `respondent`, and keeps what it says in `base`, in the questions, and in `store`.
+    """Asks `respondent`, and keeps what it says in `base`, in the questions, and by `saving`.
 
     Questions are asked `batch_size` images at once, at first `first_batch`.
-
-    Raises:
-        ScanError: `batch_size` is less than 1.
     """
 
     def __init__(
@@ -64,25 +48,20 @@ class Inquiry:
         *,
         batch_size: int,
         first_batch: int,
-        store: AnswerStore | None = None,
+        saving: Saving | None = None,
         progress: ScanProgress | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise ScanError(f"batch size must be at least 1, got {batch_size}")
         self._respondent = respondent
         self._base = base
         self._batch_size = batch_size
         self._first_batch = first_batch
-        self._store = store
-        self._unsaved: dict[tuple[str, int], Question] = {}
-        self._base_unsaved = False
-        self._saved_at = time.monotonic()
+        self._saving = saving or Saving(None)
         self._progress = progress or ScanProgress()
 
     def ask_base(self) -> None:
         """Fill in what is not known of the base model yet."""
-        images = as_they_lie(len(self._base.answers)).images
-        with self._saving():
+        images = np.arange(len(self._base.answers))
+        with self._saving:
             for start in range(0, len(images), self._batch_size):
                 batch = images[start : start + self._batch_size]
                 if self._is_new(batch):
@@ -97,7 +76,7 @@ class Inquiry:
         """
         everything = [question for group in questions.values() for question in group]
         most = len(self._base.answers) * len(everything)
-        with self._saving():
+        with self._saving:
             while open_ := [each for group in questions.values() for each in rule.next(group, self._base.answers)]:
                 start = min(question.asked for question in open_)
                 size = self._batch_size if start else self._first_batch
@@ -119,25 +98,7 @@ class Inquiry:
             if isinstance(reply, Reply):
                 question = reply.question
                 question.answers[batch] = reply.right
-                self._unsaved[question.layer, question.pruned] = question
+                self._saving.of_point(question.layer, question.pruned, question.answers)
             else:
                 self._base.answers[batch], self._base.doubts[batch] = reply
-                self._base_unsaved = True
-            if time.monotonic() > self._saved_at + SAVE_EVERY:
-                self._save()
-
-    @contextlib.contextmanager
-    def _saving(self) -> Iterator[None]:
-        """However the block ends, nothing that was answered in it is lost."""
-        try:
-            yield
-        finally:
-            self._save()
-
-    def _save(self) -> None:
-        if self._store:
-            for question in self._unsaved.values():
-                self._store.save(question.layer, question.pruned, question.answers)
-            if self._base_unsaved:
-                self._store.save_base(self._base)
-        self._unsaved, self._base_unsaved, self._saved_at = {}, False, time.monotonic()
+                self._saving.of_base(self._base)

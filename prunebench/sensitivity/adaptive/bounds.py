@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prunebench.sensitivity.order import Order
+from prunebench.sensitivity.adaptive.order import Order
 
 Outcomes = NDArray[np.int8]
 """1 lost, -1 gained, 0 the same: one an image, in the order they were drawn."""

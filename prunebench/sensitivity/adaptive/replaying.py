@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from prunebench.errors import ScanError
+from prunebench.errors import ScanError, UnknownNameError
+from prunebench.sensitivity.adaptive.asking import Inquiry, Reply
+from prunebench.sensitivity.adaptive.bounds import HalfWidth
+from prunebench.sensitivity.adaptive.order import LEAST, Indices, Order, order_of
+from prunebench.sensitivity.adaptive.stopping import Question, Settings, points_of
 from prunebench.sensitivity.answers import UNKNOWN, Answers, Base, unpacked, unpacked_doubts
-from prunebench.sensitivity.asking import Inquiry, Reply
-from prunebench.sensitivity.bounds import HalfWidth
-from prunebench.sensitivity.order import LEAST, Indices, Order, as_they_lie, order_of
+from prunebench.sensitivity.exact import BATCH_SIZE
 from prunebench.sensitivity.scan import Mode, Scan
-from prunebench.sensitivity.stopping import BATCH_SIZE, Question, first_batch, points_of, rule_of
 
 
 def replay(
@@ -31,11 +32,15 @@ def replay(
     """The scan that `sensitivity_scan` would have made with these settings, had every answer been as in `exact`.
 
     Raises:
+        UnknownNameError: `mode` is neither `adaptive` nor `decision`.
         ScanError: a point of `exact` was not answered for every image, it has no doubts, or a setting is out of range.
     """
-    half_width = half_width or HalfWidth()
-    rule = rule_of(mode, half_width, within, confidence)
-    order = _order(exact, mode, seed)
+    if mode not in LEAST:
+        raise UnknownNameError("mode", mode, LEAST)
+    settings = Settings(
+        mode=mode, half_width=half_width or HalfWidth(), within=within, confidence=confidence, seed=seed
+    )
+    order = _order(exact, settings)
     known: dict[Question, Answers] = {}
     questions: dict[str, list[Question]] = {layer.name: [] for layer in exact.layers}
     for index, point in enumerate(exact.points):
@@ -53,28 +58,22 @@ def replay(
 
     base = Base.unknown(exact.images)
     base.answers[:] = unpacked(exact.base_bits, exact.images)
-    inquiry = Inquiry(respondent, base, batch_size=batch_size, first_batch=first_batch(mode, batch_size))
-    inquiry.ask(questions, rule)
+    inquiry = Inquiry(respondent, base, batch_size=batch_size, first_batch=settings.first_batch(batch_size))
+    inquiry.ask(questions, settings.rule())
     return exact.model_copy(
         update={
-            "mode": mode,
-            "seed": seed,
+            **settings.described(),
             "batch_size": batch_size,
-            "confidence": 1.0 if mode == "exact" else confidence,
-            "half_width": half_width.points if mode == "adaptive" else None,
-            "within": within if mode == "decision" else None,
-            "points": points_of(questions, base.answers, half_width=half_width, confidence=confidence),
+            "points": points_of(questions, base.answers, settings),
         }
     )
 
 
-def _order(exact: Scan, mode: Mode, seed: int) -> Order:
-    if mode not in LEAST:
-        return as_they_lie(exact.images)
+def _order(exact: Scan, settings: Settings) -> Order:
     if exact.base_doubts is None:
         raise ScanError("the scan does not hold how sure its base model is of each image, which decides the order they "
                         "are asked in: scan again with this version of prunebench")  # fmt: skip
     try:
-        return order_of(mode, unpacked_doubts(exact.base_doubts, exact.images), seed=seed)
+        return order_of(settings.mode, unpacked_doubts(exact.base_doubts, exact.images), seed=settings.seed)
     except ValueError as error:
         raise ScanError(f"the scan's base_doubts are damaged: {error}") from error

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, get_args
+from typing import Any, Protocol, get_args
 
 import numpy as np
 
 from prunebench.errors import ScanError, UnknownNameError
-from prunebench.sensitivity.answers import Answers, packed
-from prunebench.sensitivity.bounds import Drop, HalfWidth, Outcomes, drop_interval, estimated, is_within
-from prunebench.sensitivity.order import Indices, Order
+from prunebench.sensitivity.adaptive.bounds import Drop, HalfWidth, Outcomes, drop_interval, estimated, is_within
+from prunebench.sensitivity.adaptive.order import Indices, Order
+from prunebench.sensitivity.answers import Answers
+from prunebench.sensitivity.exact import percent, point_of
 from prunebench.sensitivity.scan import Mode, Point
 
 
@@ -59,14 +60,6 @@ class Rule(Protocol):
     def next(self, questions: Sequence[Question], base: Answers) -> list[Question]:
         """Of the questions of one layer, by rising sparsity, those to ask the next images. None: the layer is done."""
         ...
-
-
-class EveryImage:
-    """Exact: all of them until every image is answered."""
-
-    def next(self, questions: Sequence[Question], base: Answers) -> list[Question]:  # noqa: ARG002
-        """Those with images left."""
-        return [question for question in questions if question.asked < len(question.answers)]
 
 
 @dataclass(frozen=True)
@@ -148,54 +141,74 @@ def interval(question: Question, base: Answers, *, half_width: HalfWidth, confid
     )
 
 
-BATCH_SIZE = 250
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a scan is to find out, and how surely; an exact one has no use for any but its mode.
 
-
-def first_batch(mode: Mode, batch_size: int) -> int:
-    """How many images to ask first. Of a decision half a batch: it shows at once where a sparsity loses very much."""
-    return -(-batch_size // 2) if mode == "decision" else batch_size
-
-
-def rule_of(mode: Mode, half_width: HalfWidth, within: float, confidence: float) -> Rule:
-    """The rule of a mode.
+    Attributes:
+        half_width: that an adaptive scan's intervals are to have.
+        within: points that may be lost, of which a decision is.
+        seed: of the order in which images are asked.
 
     Raises:
         UnknownNameError: no such mode.
         ScanError: a setting out of range.
     """
-    if mode not in get_args(Mode):
-        raise UnknownNameError("mode", mode, get_args(Mode))
-    if not 0.5 <= confidence < 1:
-        raise ScanError(f"confidence must be at least 0.5 and below 1, got {confidence}")
-    if not 0 < half_width.points <= 100:
-        raise ScanError(f"half width must be above 0 and at most 100 points, got {half_width.points}")
-    if not 0 <= within <= 100:
-        raise ScanError(f"within must be from 0 to 100 points, got {within}")
-    rules: dict[Mode, Rule] = {
-        "exact": EveryImage(),
-        "adaptive": NarrowInterval(half_width, confidence),
-        "decision": HighestWithin(within, 1 - confidence),
-    }
-    return rules[mode]
+
+    mode: Mode
+    half_width: HalfWidth
+    within: float
+    confidence: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise UnknownNameError("mode", self.mode, get_args(Mode))
+        if not 0.5 <= self.confidence < 1:
+            raise ScanError(f"confidence must be at least 0.5 and below 1, got {self.confidence}")
+        if not 0 < self.half_width.points <= 100:
+            raise ScanError(f"half width must be above 0 and at most 100 points, got {self.half_width.points}")
+        if not 0 <= self.half_width.relative <= 1:
+            raise ScanError(f"relative half width must be from 0 to 1, got {self.half_width.relative}")
+        if not 0 <= self.within <= 100:
+            raise ScanError(f"within must be from 0 to 100 points, got {self.within}")
+        if self.seed < 0:
+            raise ScanError(f"seed must be at least 0, got {self.seed}")
+
+    def described(self) -> dict[str, Any]:
+        """As a scan says it."""
+        adaptive = self.mode == "adaptive"
+        return {
+            "mode": self.mode,
+            "seed": self.seed,
+            "confidence": 1.0 if self.mode == "exact" else self.confidence,
+            "half_width": self.half_width.points if adaptive else None,
+            "relative_half_width": self.half_width.relative if adaptive else None,
+            "within": self.within if self.mode == "decision" else None,
+        }
+
+    def rule(self) -> Rule:
+        """When an adaptive scan or a decision has seen enough."""
+        if self.mode == "adaptive":
+            return NarrowInterval(self.half_width, self.confidence)
+        return HighestWithin(self.within, 1 - self.confidence)
+
+    def first_batch(self, batch_size: int) -> int:
+        """How many images to ask first. Of a decision half a batch: that shows where a sparsity loses very much."""
+        return -(-batch_size // 2) if self.mode == "decision" else batch_size
 
 
-def points_of(
-    questions: Mapping[str, Sequence[Question]], base: Answers, *, half_width: HalfWidth, confidence: float
-) -> list[Point]:
+def points_of(questions: Mapping[str, Sequence[Question]], base: Answers, settings: Settings) -> list[Point]:
     """What was found, of every question that was asked."""
-    return [
-        _point(question, base, half_width=half_width, confidence=confidence)
-        for group in questions.values()
-        for question in group
-        if question.asked
-    ]
+    return [_point(question, base, settings) for group in questions.values() for question in group if question.asked]
 
 
-def _point(question: Question, base: Answers, *, half_width: HalfWidth, confidence: float) -> Point:
+def _point(question: Question, base: Answers, settings: Settings) -> Point:
     images, outcomes = question.images(), question.outcomes(base)
-    drop = interval(question, base, half_width=half_width, confidence=confidence)
+    if len(images) == len(base):
+        return point_of(question.layer, question.sparsity, question.answers, base, keeps=question.keeps)
+    drop = interval(question, base, half_width=settings.half_width, confidence=settings.confidence)
     accuracy = 100 * int(base.sum()) / len(base)
-    every = len(images) == len(base)
     return Point(
         layer=question.layer,
         sparsity=question.sparsity,
@@ -203,13 +216,12 @@ def _point(question: Question, base: Answers, *, half_width: HalfWidth, confiden
         correct=int(question.answers[images].sum()),
         lost=int((outcomes == 1).sum()),
         gained=int((outcomes == -1).sum()),
-        accuracy=_percent(accuracy - drop.estimate),
-        low=_percent(accuracy - drop.high),
-        high=_percent(accuracy - drop.low),
-        lost_share=None if every else _share(question, base, outcome=1),
-        gained_share=None if every else _share(question, base, outcome=-1),
-        drawing_error=None if every else 100 * estimated(outcomes, question.order)[1] / len(base),
-        correct_bits=packed(question.answers == 1) if every else None,
+        accuracy=percent(accuracy - drop.estimate),
+        low=percent(accuracy - drop.high),
+        high=percent(accuracy - drop.low),
+        lost_share=_share(question, base, outcome=1),
+        gained_share=_share(question, base, outcome=-1),
+        drawing_error=100 * estimated(outcomes, question.order)[1] / len(base),
         keeps=question.keeps,
     )
 
@@ -220,7 +232,3 @@ def _share(question: Question, base: Answers, *, outcome: int) -> float:
     seen, rest = int(counted.sum()), question.unanswered(base)
     most = seen + rest["losable" if outcome == 1 else "gainable"]
     return min(max(estimated(counted, question.order)[0], seen), most) / len(base)
-
-
-def _percent(value: float) -> float:
-    return float(min(max(value, 0.0), 100.0))
