@@ -230,7 +230,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         ("records", "PATH", f"folder that new records are kept in (default: {RUN_FOLDER} in the root folder)"),
         ("alpha", "FLOAT", "chance of a false alarm over all cases of a workload and budget (default: 0.01)"),
         ("margin", "FLOAT", "points of accuracy that the same weights may lose (default: 0.5)"),
-        ("seed-spread", "FLOAT", "points more that one fine-tuning may lose, for its seed (default: 2)"),
+        ("seed-spread", "FLOAT", "points more that one fine-tuning may lose, for its seed (default: by density)"),
     ):
         group.addoption(f"--prunebench-{name}", metavar=metavar, help=about)
         parser.addini(_ini(name), about)

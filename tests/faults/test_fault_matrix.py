@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_faults import TRAINING_FAULTS
 from torch import nn
+from training_faults import TRAINING_FAULTS
 
 from prunebench import pipeline, training
 from prunebench.data import Augmentation, Dataset, ImageSet, load_digits
