@@ -335,6 +335,13 @@ def test_another_experiment_is_incomparable_and_never_a_pass(change, named):
     assert outcome(verdicts) is Status.INCOMPARABLE
 
 
+@pytest.mark.parametrize(("conv", "status"), [(0.5, Status.FAIL), (0.9, Status.INCONCLUSIVE)])
+def test_two_points_lost_after_one_training_fail_where_seeds_do_less(conv, status):
+    """1.69 points fail at 58 % density, 2.37 at 30 %."""
+    baseline, new = (record(sparsity=SPARSITY | {"conv.weight": conv}, tuned=wrong) for wrong in (800, 1000))
+    assert status is found(compare(baseline, new), "accuracy after fine-tuning, best epoch").status
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

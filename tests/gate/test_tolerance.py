@@ -75,3 +75,13 @@ def test_a_shift_down_never_improves_the_verdict(before, after, lower):
 
 def test_equal_accuracies_pass():
     assert judge_seeds(SeedAccuracies(before=[92.0, 92.0], after=[92.0]), thresholds=DEFAULTS) is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("density", "deviation"),
+    [(1, 0.21), (0.5, 0.21), (0.49, 0.33), (0.1, 0.33), (0.0875, 0.36), (0.049, 0.66), (0, 0.66)],
+)
+def test_the_spread_of_seeds_grows_with_sparsity(density, deviation):
+    """Four standard deviations of the difference between two trainings of this density."""
+    assert 4 * 2**0.5 * deviation == pytest.approx(Thresholds().seed_spread_at(density))
+    assert 1.5 == Thresholds(seed_spread=1.5).seed_spread_at(density)
