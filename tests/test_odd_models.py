@@ -175,6 +175,10 @@ WORKING = {
     "DataParallel": lambda: nn.DataParallel(plain()),
     "compiled, then DataParallel": lambda: nn.DataParallel(compiled(plain())),
     "a weight that nothing uses": lambda: Answering(lambda scores, _: scores),
+    "a dict, scores and more": lambda: Answering(lambda scores, _: {"logits": scores, "loss": None}),
+    "auxiliary scores in training": lambda: Answering(
+        lambda scores, training: (scores, -scores) if training else scores
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from prunebench.devices import eager
 from prunebench.errors import ModelError, first_line
 from prunebench.models import in_float32, prunable_parameters, unwrapped
 
@@ -51,7 +52,7 @@ def _count(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int
     image = torch.zeros(1, *image_shape, device=next(model.parameters()).device)
     for weight in weights.values():
         weight.requires_grad_()  # without gradients attention takes a way of its own, which has no formula
-    with _without_onednn(), _Counting(model, weights) as counting:
+    with eager(), _without_onednn(), _Counting(model, weights) as counting:
         model(image)
     return {name: counting.flops[name] // 2 for name in weights}
 
