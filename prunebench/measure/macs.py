@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -51,7 +52,7 @@ def _count(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int
     image = torch.zeros(1, *image_shape, device=next(model.parameters()).device)
     for weight in weights.values():
         weight.requires_grad_()  # without gradients attention takes a way of its own, which has no formula
-    with _without_onednn(), _Counting(model, weights) as counting:
+    with _without_onednn(), _uncompiled(), _Counting(model, weights) as counting:
         model(image)
     return {name: counting.flops[name] // 2 for name in weights}
 
@@ -65,6 +66,11 @@ def _without_onednn() -> Iterator[None]:
         yield
     finally:
         onednn.enabled = enabled
+
+
+def _uncompiled() -> contextlib.AbstractContextManager[object]:
+    """What is compiled shows no operations. Without torch's compiler, which takes a second to import, nothing is."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else contextlib.nullcontext()
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
