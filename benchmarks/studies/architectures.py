@@ -271,13 +271,13 @@ def table(found: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=list(MODELS), choices=[*MODELS, []], metavar="MODEL")
+    parser.add_argument("models", nargs="*", default=[], choices=[*MODELS, []], metavar="MODEL")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    print(table(list(rows(options.models, options.images, options.keep))))
+    print(table(list(rows(options.models or list(MODELS), options.images, options.keep))))
 
 
 if __name__ == "__main__":
