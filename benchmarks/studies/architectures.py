@@ -128,7 +128,9 @@ MODELS: dict[str, tuple[str, int, Callable[[], nn.Module]]] = {
         }.items()
     },
     "googlenet": ("torchvision", 32, lambda: of_torchvision("googlenet", init_weights=False)),
-    "inception_v3": ("torchvision", 75, lambda: of_torchvision("inception_v3", init_weights=False)),
+    "inception_v3": (
+        "torchvision", 75, lambda: of_torchvision("inception_v3", init_weights=False, aux_logits=False)
+    ),
     "vit_b_16": ("torchvision", 32, lambda: of_torchvision("vit_b_16", image_size=32)),
     **{
         name: ("timm", size, lambda name=name: of_timm(name))  # type: ignore[misc]
@@ -148,8 +150,11 @@ MODELS: dict[str, tuple[str, int, Callable[[], nn.Module]]] = {
 
 
 def settled(model: nn.Module, images: Tensor) -> nn.Module:
-    """In evaluation mode, with statistics of batch norm from the images and scores that are zero on average."""
+    """In evaluation mode, no weight zero, batch norm's statistics from the images, scores zero on average."""
     with torch.no_grad():
+        for weight in prunable_parameters(model).values():
+            if not weight.any():  # heads that begin with zeros would answer nothing
+                nn.init.normal_(weight, std=0.1)
         for _ in range(5):
             model.train()(images)
         scores = scores_of(model.eval()(images)).mean(dim=0)
@@ -271,13 +276,13 @@ def table(found: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=list(MODELS), choices=[*MODELS, []], metavar="MODEL")
+    parser.add_argument("models", nargs="*", default=[], choices=[*MODELS, []], metavar="MODEL")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    print(table(list(rows(options.models, options.images, options.keep))))
+    print(table(list(rows(options.models or list(MODELS), options.images, options.keep))))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def scan(*arguments: object) -> Result:
-    return CliRunner().invoke(main, ["scan", *map(str, arguments)])
+    return CliRunner().invoke(main, ["scan", "--workload", "digits", *map(str, arguments)])
 
 
 @pytest.mark.parametrize("mode", ["exact", "adaptive", "decision"])
