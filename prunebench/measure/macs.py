@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -67,11 +66,6 @@ def _without_onednn() -> Iterator[None]:
         yield
     finally:
         onednn.enabled = enabled
-
-
-def _uncompiled() -> contextlib.AbstractContextManager[object]:
-    """What is compiled shows no operations. Without torch's compiler, which takes a second to import, nothing is."""
-    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else contextlib.nullcontext()
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
