@@ -20,7 +20,7 @@ from prunebench.cli.plan_trials import (
     refined,
     with_earlier,
 )
-from prunebench.cli.shell import FILE
+from prunebench.cli.shell import FILE, say, show
 from prunebench.cli.sound import sound_scan
 from prunebench.files import check_targets, data_source, write_text
 
@@ -160,20 +160,20 @@ def plan(**options: Any) -> None:
             interaction=refinement.interaction if refinement else None,
         )
         tested = measured_on_test(request, made, curves, loaded, progress) if request.measure or refinement else None
-    click.echo(f"{plan_table(made)}\n\n{cost_table(made, inventory)}")
+    show(f"{plan_table(made)}\n\n{cost_table(made, inventory)}")
     if request.rule == "optimal" and refinement is None and (unused := _unused_limit(request, inventory, sparsity)):
-        click.echo(f"\n{unused}")
+        say("", unused)
     if refinement:
         count = len(loaded.choosing) if loaded else 0
-        click.echo(f"\nMeasured on {count:,} {request.choose_on} images:\n")
-        click.echo(trials_table(refinement.trials, elements=inventory.elements, best=refinement.best))
+        say("", f"Measured on {count:,} {request.choose_on} images:", "")
+        show(trials_table(refinement.trials, elements=inventory.elements, best=refinement.best))
     _show_accuracy(made, loaded, tested)
     _write(request, made, loaded, refinement, tested, scan)
     if refinement and refinement.best.kind == "base" and request.max_drop is not None:
-        click.echo(f"\nNo plan measured keeps within {request.max_drop:g} points: what is shown is the base model.")
+        say("", f"No plan measured keeps within {request.max_drop:g} points: what is shown is the base model.")
         sys.exit(1)
     if missed := _missed(request, tested):
-        click.echo(f"\n{missed}")
+        say("", missed)
         if not refinement:  # which chose what keeps within it, on other images
             sys.exit(1)
 
@@ -182,11 +182,11 @@ def _show_accuracy(made: Plan, loaded: Loaded | None, tested: dict[str, Any] | N
     from prunebench.report.plans import plan_accuracy_table
 
     if tested and loaded:
-        click.echo(f"\n{plan_accuracy_table(**tested, images=_images(loaded))}")
+        show(f"\n{plan_accuracy_table(**tested, images=_images(loaded))}")
     elif made.base_accuracy is not None:
         predicted = made.predicted_accuracy
-        click.echo(f"\n{plan_accuracy_table(base=made.base_accuracy, predicted=predicted, images='scanned images')}")
-        click.echo("\nPredicted as if layers did not disturb one another: --measure shows, and --refine corrects it.")
+        show(f"\n{plan_accuracy_table(base=made.base_accuracy, predicted=predicted, images='scanned images')}")
+        say("", "Predicted as if layers did not disturb one another: --measure shows, and --refine corrects it.")
 
 
 def _inputs(request: Request) -> list[Path | None]:
@@ -344,7 +344,7 @@ def _write(
     made = made.model_copy(update={"source": lines})
     if request.output:
         write_text(request.output, made.as_toml)
-        click.echo(f"\nTable: {request.output}")
+        say("", f"Table: {request.output}")
     if request.json_file:
         results = {"plan": made}
         if tested:
@@ -354,4 +354,4 @@ def _write(
         else:
             made_for = loaded.digest if loaded else scan.model_digest if scan else None
             keep_plan(request, loaded, made_for=made_for, **results)
-        click.echo(f"Record: {request.json_file}")
+        say(f"Record: {request.json_file}")

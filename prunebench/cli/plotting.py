@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prunebench.cli.options import FiniteRange
-from prunebench.cli.shell import FILE
+from prunebench.cli.shell import FILE, say
 from prunebench.cli.sound import sound_scan
 from prunebench.files import check_targets
 
@@ -45,7 +45,7 @@ def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | No
     check_targets({"--output": output}, inputs=scans)
     found = {name: sound_scan(path) for name, path in _names(scans).items()}
     write_figure(sensitivity_figure(found, floor=floor, lowest=lowest), output)
-    click.echo(f"Plot: {output}")
+    say(f"Plot: {output}")
 
 
 @plot.command()
@@ -62,7 +62,7 @@ def parameters(source: Path, model: str, output: Path) -> None:
         _counts_of_json(source) if source.suffix.lower() == ".json" else _counts_of_state(source, model)
     )
     write_figure(parameters_figure(layers, title=f"Elements of each layer of {name}", source=note), output)
-    click.echo(f"Plot: {output}")
+    say(f"Plot: {output}")
 
 
 @plot.command()
@@ -88,7 +88,7 @@ def weights(checkpoints: tuple[Path, ...], model: str, near_zero: float | None, 
         source="; ".join(f"{name}: weights {digest[:12]}" for name, (_, digest) in loaded.items()),
     )
     write_figure(figure, output)
-    click.echo(f"Plot: {output}")
+    say(f"Plot: {output}")
 
 
 @plot.command()
@@ -110,7 +110,7 @@ def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -
     found = {name: collect(path) for name, path in _names(records).items()}
     for side in found.values():
         for case, reason in side.unusable.items():
-            click.echo(f"left out: {case}: {reason}", err=True)
+            say(f"left out: {case}: {reason}", err=True)
     everything = [record for side in found.values() for record in side.records.values()]
     cases = Counter(case for side in found.values() for case in side.records)
     if max(cases.values(), default=0) > 1:  # the same case from several places: each place is a series
@@ -125,7 +125,7 @@ def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -
         points += documented_points(RUNS.values())
         sources.append(f"as documented: {REPORT}")
     write_figure(frontier_figure(points, sources=sources), output)
-    click.echo(f"Plot: {output}")
+    say(f"Plot: {output}")
 
 
 def _names(paths: tuple[Path, ...]) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from prunebench.cli.options import precision_option, shared
-from prunebench.cli.shell import FILE
+from prunebench.cli.shell import FILE, say, show
 from prunebench.files import RUN_FOLDER, check_targets, check_writable, data_source
 
 
@@ -130,4 +130,5 @@ def scan(
         write_scan(found, output)
     else:
         output = keep_scan(found)
-    click.echo(f"{scan_heading(found)}\n\n{scan_table(found)}\n\nScan: {output}")
+    show(f"{scan_heading(found)}\n\n{scan_table(found)}\n")
+    say(f"Scan: {output}")
