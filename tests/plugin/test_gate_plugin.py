@@ -463,8 +463,6 @@ def test_nothing_that_a_record_holds_is_a_line_or_command_of_its_own(
     result.assert_outcomes(failed=2)
     assert [] == [line for line in result.outlines if not line.isprintable() or "##[" in line]
     commands = [line for line in result.outlines if line.lstrip().startswith("::")]
-    assert len(commands) == sum(
-        line.startswith(("::error title=INCOMPARABLE ", "::error title=FAIL ")) for line in commands
-    )
     assert 2 <= len(commands)
+    assert all(line.startswith(("::error title=INCOMPARABLE ", "::error title=FAIL ")) for line in commands)
     assert any("\\n::error::a\\x1b[31m" in line for line in result.outlines)

@@ -122,11 +122,10 @@ class Page:
 def new_page(caption: Caption, *, body: float, legend: Sequence[tuple[Artist, str]] = ()) -> Page:
     """A page with `body` inches of height for axes and their labels. Call it, and draw, inside `styled`."""
     labels = [label if len(label) <= 100 else f"…{label[-99:]}" for label in (terminal(text) for _, text in legend)]
+    sources = map(terminal, caption.sources)
     columns = _legend_columns(labels)
     legend_height = 0.02 + 0.17 * math.ceil(len(legend) / columns)
-    notes = [
-        line for source in caption.sources for line in textwrap.wrap(terminal(source), 148, subsequent_indent="   ")
-    ]
+    notes = [line for source in sources for line in textwrap.wrap(source, 148, subsequent_indent="   ")]
     header, footer = 0.54 + legend_height, 0.08 + 0.13 * len(notes)
     height = header + body + footer
     figure = Figure(figsize=(WIDTH, height))
