@@ -31,6 +31,11 @@ MOST_NAMES = 20
 """In a message: of longer lists the first are enough to see what is meant."""
 
 
+def percent_hint(value: float) -> str:
+    """For an error about a fraction in [0, 1] that was perhaps given in percent."""
+    return f"; did you mean {float(value) / 100:g}?" if 1 < value <= 100 else ""
+
+
 def first_line(error: Exception) -> str:
     """What an exception that somebody else's code raised says, in one line: of another kind than prunebench's own."""
     said = str(error).strip().splitlines()

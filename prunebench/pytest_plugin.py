@@ -26,7 +26,7 @@ import pytest
 
 from prunebench.errors import RecordError, StorageError, ThresholdError
 from prunebench.escaping import terminal
-from prunebench.files import BASELINES, RUN_FOLDER
+from prunebench.files import BASELINES, RUN_FOLDER, check_writable
 
 if TYPE_CHECKING:
     from prunebench.gate import Thresholds, Verdict
@@ -260,6 +260,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("prunebench")
     if any(item.get_closest_marker("prunebench") for item in items):
         _check_thresholds(items[0].config.stash[SESSION].settings)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Find out now, and not after an hour of work, whether records can be kept."""
+    if session.config.option.collectonly or not any(item.get_closest_marker("prunebench") for item in session.items):
+        return
+    try:
+        check_writable(session.config.stash[SESSION].settings.records)
+    except StorageError as error:
+        raise pytest.UsageError(f"prunebench: {error}; records move with --prunebench-records") from None
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

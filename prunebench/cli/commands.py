@@ -21,7 +21,7 @@ def main() -> None:
 
 @main.command()
 def runs() -> None:
-    """List the documented runs: sparsities, sizes and accuracies as documented."""
+    """List the documented runs, their sparsities, sizes and accuracies."""
     from prunebench.report import runs_table
     from prunebench.runs import REPORT, RUNS
 
@@ -59,10 +59,10 @@ def run(
     output: Path | None,
     save: Path | None,
 ) -> None:
-    """Prune, evaluate, fine-tune and measure RUN: run1 ... run5, or the path of a TOML table of your own.
+    """Prune, evaluate, fine-tune, measure and check a run or table.
 
-    Interrupt it any time: the same command goes on from the last whole epoch. Exits with 1 where a size or a floor is
-    missed.
+    RUN is run1 ... run5, or the path of a TOML table of your own. Interrupt it any time: the same command goes on from
+    the last whole epoch. Exits with 1 where a size or a floor is missed.
     """
     from prunebench.tables import find_run, table_file
     from prunebench.workloads import find_workload
@@ -173,7 +173,7 @@ def train(
 @main.command()
 @click.argument("tables", nargs=-1)
 def lint(tables: tuple[str, ...]) -> None:
-    """Recompute what documents claim: sizes, layers, possible accuracies, best epochs.
+    """Recompute what documents claim of sizes, layers and accuracies.
 
     TABLES are names of documented runs or paths of TOML tables; without any, all documented runs and the differences
     drawn between them are checked. Exits with 1 where a claim differs.
@@ -200,7 +200,7 @@ def lint(tables: tuple[str, ...]) -> None:
 @shared("workload", "data")
 @click.option("--verify", is_flag=True, help="Decode again from the source and compare with the cached copy.")
 def data(workload: str, data: Path | None, verify: bool) -> None:
-    """Show which data a workload finds: where from, how many images, digests."""
+    """Show a workload's data: where from, how many images, digests."""
     from prunebench.progress import ProgressBar
     from prunebench.report import data_table
     from prunebench.workloads import find_workload

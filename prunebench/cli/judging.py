@@ -47,7 +47,7 @@ def compare(
     json_file: Path | None,
     markdown_file: Path | None,
 ) -> None:
-    """Judge the records of A against those of B, by default the baselines.
+    """Judge records or a scan A against B, by default the baselines.
 
     A and B are each a record, a folder of records, or a folder of baselines; of several records of a case the newest
     counts. Where A is a folder, a baseline of the same workload and budget without a record in A is INCOMPARABLE.
@@ -79,7 +79,7 @@ def baseline() -> None:
 @baseline.command("list")
 @BASELINES_OPTION
 def list_(folder: Path) -> None:
-    """List the baselines: size, accuracy, who approved them, when and why. Exits with 2 where one is damaged."""
+    """List the baselines, who approved them, when and why. Exits with 2 where one is damaged."""
     from prunebench.records import list_baselines, list_scan_baselines, read_baseline
     from prunebench.report import baselines_table, scan_baselines_table
 
@@ -117,7 +117,7 @@ def _readable(read: Callable[[Path], T], paths: Mapping[str, Path]) -> tuple[lis
 @click.argument("case")
 @BASELINES_OPTION
 def show_(case: str, folder: Path) -> None:
-    """Show the baseline of CASE: approval, layers, sizes and accuracies; of a scan its curves."""
+    """Show the baseline of CASE. Its approval, layers, sizes and accuracies; of a scan its curves."""
     from prunebench.records import chosen_cases, list_baselines, list_scan_baselines, read_baseline
     from prunebench.report import baseline_text, layer_table, scan_baseline_text
 
@@ -141,10 +141,11 @@ def show_(case: str, folder: Path) -> None:
 )
 @BASELINES_OPTION
 def approve(run: Path, only: tuple[str, ...], reason: str, incomparable: tuple[str, ...], folder: Path) -> None:
-    """Make records of RUN, a record or a folder of records, the baselines of their cases: all that are named, or none.
+    """Make records of RUN the baselines of their cases.
 
-    RUN may be the file of a sensitivity scan. Refuses a dirty tree, a failed run, a record under a floor, a scan that
-    is not exact, and whatever is INCOMPARABLE with the baseline it would replace. Commit what it writes.
+    RUN is a record, a folder of records, of which all that are named become baselines or none does, or the file of a
+    sensitivity scan. Refuses a dirty tree, a failed run, a record under a floor, a scan that is not exact, and whatever
+    is INCOMPARABLE with the baseline it would replace. Commit what it writes.
     """
     from prunebench.records import chosen_cases, collect
     from prunebench.records.scans import holds_scan, read_any_scan, scan_case
@@ -175,10 +176,11 @@ def approve(run: Path, only: tuple[str, ...], reason: str, incomparable: tuple[s
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only listed.")
 @BASELINES_OPTION
 def prune(only: tuple[str, ...], yes: bool, folder: Path) -> None:
-    """Remove baselines that nothing can be compared with any more, or those named with --only.
+    """Remove baselines that nothing can be compared with any more.
 
-    Nothing can be compared with a baseline of digits or cifar10 whose budget is gone, or whose documented run has
-    changed its sparsities, model or epochs. Baselines of scans and of your own workloads go only where they are named.
+    Or those named with --only. Nothing can be compared with a baseline of digits or cifar10 whose budget is gone, or
+    whose documented run has changed its sparsities, model or epochs. Baselines of scans and of your own workloads go
+    only where they are named.
     """
     from prunebench.approval import remove, superseded
     from prunebench.records import chosen_cases, list_baselines, list_scan_baselines

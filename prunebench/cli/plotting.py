@@ -26,7 +26,7 @@ MODEL = click.option("--model", default="vgg", show_default=True, help="Architec
 
 @click.group()
 def plot() -> None:
-    """Draw sensitivity curves, parameter counts, weights, or size against accuracy. The same input, the same bytes."""
+    """Draw sensitivity curves, counts, weights, or size and accuracy. The same input, the same bytes."""
 
 
 @plot.command()
@@ -35,9 +35,9 @@ def plot() -> None:
 @click.option("--lowest", type=FiniteRange(0, 100), help="Accuracy in percent where the axis begins.")
 @OUTPUT
 def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | None, output: Path) -> None:
-    """Draw the curves of one to four SCANS, one panel a layer: accuracy by the sparsity of that layer alone.
+    """Draw the curves of one to four SCANS, one panel a layer.
 
-    A baseline of a scan will do as well.
+    A curve is accuracy by the sparsity of that layer alone. A baseline of a scan will do as well.
     """
     from prunebench.report.plots import check_suffix, sensitivity_figure, write_figure
 
@@ -53,7 +53,7 @@ def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | No
 @MODEL
 @OUTPUT
 def parameters(source: Path, model: str, output: Path) -> None:
-    """Draw how many elements each layer of SOURCE holds and keeps: a scan, a record, a baseline or a checkpoint."""
+    """Draw how many elements each layer of SOURCE holds and keeps. It is a scan, record, baseline or checkpoint."""
     from prunebench.report.plots import check_suffix, parameters_figure, write_figure
 
     check_suffix(output)
@@ -75,7 +75,7 @@ def parameters(source: Path, model: str, output: Path) -> None:
 )
 @OUTPUT
 def weights(checkpoints: tuple[Path, ...], model: str, near_zero: float | None, output: Path) -> None:
-    """Draw histograms of the weights of a checkpoint, or of two to compare (before and after), one panel a layer."""
+    """Draw histograms of the weights of one or two checkpoints. One panel a layer; two to compare before and after."""
     from prunebench.report.plots import NEAR_ZERO, check_suffix, weights_figure, write_figure
 
     check_suffix(output)
@@ -100,7 +100,7 @@ def weights(checkpoints: tuple[Path, ...], model: str, near_zero: float | None, 
 )
 @OUTPUT
 def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -> None:
-    """Draw size against accuracy of RECORDS: records, baselines, or folders of them, before and after fine-tuning."""
+    """Draw size against accuracy of RECORDS. Records, baselines, or folders of them, before and after fine-tuning."""
     from prunebench.records import collect
     from prunebench.report.plots import check_suffix, documented_points, frontier_figure, record_points, write_figure
     from prunebench.runs import REPORT, RUNS
