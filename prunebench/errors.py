@@ -23,7 +23,7 @@ is a defect of prunebench.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from prunebench.escaping import shown, terminal
 
@@ -55,20 +55,25 @@ class UnknownNameError(PrunebenchError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         more = f", ... ({len(names):,} in all)" if len(names) > MOST_NAMES else ""
-        hint = f"; did you mean {meant!r}?" if (meant := _meant(name, names)) else ""
+        hint = did_you_mean(name, names)
         name = shown(repr(name), most=100)
         super().__init__(f"unknown {kind} {name}: expected one of {', '.join(names[:MOST_NAMES])}{more}{hint}")
 
 
-def _meant(name: str, names: list[str]) -> str | None:
-    """The one of `names` that `name` is a part of between dots, a case's short name, or misspells."""
+def did_you_mean(name: str, names: Collection[str]) -> str:
+    """For an error: the one of `names` that `name` is a part of, between dots or after a slash, or misspells."""
+    meant = _meant(name, names)
+    return f"; did you mean {meant!r}?" if meant else ""
+
+
+def _meant(name: str, names: Collection[str]) -> str | None:
     if not name or len(name) > 1000:  # comparing takes the product of the lengths
         return None
     parts = [each for each in names if f".{name}." in f".{each}." or each.endswith(f"/{name}")]
     if len(parts) == 1:
         return parts[0]
-    last = {each.removesuffix(".weight").rpartition(".")[2]: each for each in reversed(names)}
-    for known in ({each.lower(): each for each in names}, last):
+    ends = {each.removesuffix(".weight").rpartition(".")[2].lower(): each for each in names}
+    for known in ({each.lower(): each for each in names}, ends):
         if close := difflib.get_close_matches(name.lower(), known, n=1):
             return known[close[0]]
     return None

@@ -22,14 +22,14 @@ from typing import Any
 
 import torch
 
-from prunebench.errors import PlanError, UnknownNameError
+from prunebench.errors import PlanError, did_you_mean
 from prunebench.escaping import shown
 from prunebench.models import build_model, model_names
 from prunebench.pruning import SparsityPlan, pruned_count
 from prunebench.runs import RUNS, Cited, DocumentedRun, documented_run
 
 FIGURES = ("size_mib", "size_percent", "accuracy_before", "accuracy_best", "dense_accuracy")
-PERCENTS = ("size_percent", "accuracy_before", "accuracy_best", "dense_accuracy", "accuracy_by_epoch")
+ACCURACIES = ("accuracy_before", "accuracy_best", "dense_accuracy", "accuracy_by_epoch")
 WHOLE_NUMBERS = ("epochs", "test_images")
 TEXTS = ("name", "model", "source")
 MOST_BITS = 4096
@@ -170,17 +170,17 @@ def _claims(path: Path, content: dict[str, Any]) -> dict[str, Any]:
             raise PlanError(f"'{key}' in the table '{path}' must be {expected}, got {value!r}")
         else:
             known = ("sparsity", *TEXTS, *WHOLE_NUMBERS, *FIGURES, "accuracy_by_epoch")
-            raise UnknownNameError(f"key of the table '{path}'", key, known)
+            raise PlanError(
+                f"the table '{path}' has an unknown key '{key}': expected one of {', '.join(known)}"
+                f"{did_you_mean(key, known)}"
+            )
     return claims
 
 
 def _figure(path: Path, key: str, value: Any) -> Cited:
     if isinstance(value, bool) or not isinstance(value, int | Decimal) or not math.isfinite(float(Decimal(value))):
         raise PlanError(f"'{key}' in the table '{path}' must be a number, got {value!r}")
-    percent = key in PERCENTS
-    if percent and not 0 <= value <= 100:
-        raise PlanError(f"'{key}' in the table '{path}' must be a percentage, from 0 to 100, got {value}")
-    if key != "size_percent" and percent and 0 < value < 1:  # less than one image in a hundred, where ten classes are
+    if key in ACCURACIES and 0 < value < 1:  # less than one image in a hundred, where ten classes are
         raise _not_percent(path, key, value)
     if Decimal(value).as_tuple().exponent < -MOST_DECIMALS:  # type: ignore[operator]  # it is finite
         raise PlanError(f"'{key}' in the table '{path}' has more than {MOST_DECIMALS} decimals: {value}")
@@ -188,6 +188,7 @@ def _figure(path: Path, key: str, value: Any) -> Cited:
 
 
 def _not_percent(path: Path, key: str, value: Decimal | int) -> PlanError:
+    meant = Decimal(value).scaleb(2)
     return PlanError(
-        f"'{key}' in the table '{path}' must be in percent, got {value}, a fraction; did you mean {100 * value:f}?"
+        f"'{key}' in the table '{path}' must be in percent, got {value}, a fraction; did you mean {meant:f}?"
     )

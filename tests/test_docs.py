@@ -1,7 +1,7 @@
 """README and docs do what they say: every fenced or indented block, and every command between backticks.
 
-The id of a test says what is done with a command: `run`, or `parse` where it would take minutes, data or a code host;
-parsed are the command, its options and their values, by what runs it.
+The id of a test says what is done with a command: `run`; `collect` for pytest's; or `parse`, by what runs it, where it
+would take minutes, data or a code host: the command, its options and their values.
 """
 
 from __future__ import annotations
@@ -44,11 +44,12 @@ pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+LANGUAGES = ("", "sh", "console", "python", "toml")
 OURS = ("prunebench", "pytest", "python", "nox")
 OTHERS = ("git", "gh", "printf", "python3 -m venv", ".venv/bin/pip install")
 """Programs that no test here has a say in."""
 SLOW = ("run", "train", "scan", "data", "approve", "prune", "--rule", "--refine", "frontier", "weights")
-"""Words of commands that are only parsed: trainings, data of one's own, other people's records, what changes the tree."""
+"""Words of commands that are only parsed: trainings, data and files of one's own, what changes the tree."""
 RUN_ELSEWHERE = {"docs/own-model.md": "tests/plugin/test_own_model.py"}
 
 
@@ -56,28 +57,32 @@ def blocks(kinds: tuple[str, ...]) -> Iterator[tuple[str, int, str, str]]:
     """(page, line, language, text) of the tokens of these kinds."""
     for page in PAGES:
         for token in MarkdownIt("commonmark").enable("table").parse((ROOT / page).read_text(encoding="utf-8")):
-            assert token.type != "fence" or token.info in {"", "sh", "console", "python", "toml"}, (
-                f"{page}: {token.info}"
-            )
+            assert token.type != "fence" or token.info in LANGUAGES, f"{page}: {token.info}"
             for each in (token, *(token.children or ())):
                 if each.type in kinds:
                     yield page, (token.map or [0])[0] + 1, each.info, each.content
 
 
-def commands() -> Iterator[Any]:
+def commands(how: str) -> list[Any]:
+    """(command, whether it stands in a block, whole) of those with which this is done; each once."""
+    found: dict[tuple[str, bool], Any] = {}
     for page, line, language, text in blocks(("fence", "code_block", "code_inline")):
-        if language in {"python", "toml"}:
-            continue
-        for whole in re.sub(r"\\\n\s*", " ", text).splitlines():
-            said = re.split(r" {3,}| # ", whole.strip().removeprefix("$ "))[0]
-            for command in said.split(" && "):
-                words = re.sub(r"^(\w+=\S+ )+|^\.venv/bin/(?=pytest)|\.\.\.$| \[.*\]", "", command).strip()
-                if words.split(" ")[0] in OURS and not words.startswith(OTHERS):
+        whole = "\n" in text
+        lines = [] if language in {"python", "toml"} else re.sub(r"\\\n\s*", " ", text).splitlines()
+        for command in (each for one in lines for each in re.split(r" {3,}| # ", one.removeprefix("$ ").strip())[:1]):
+            for words in map(bare, command.split(" && ")):
+                assert words.startswith((*OURS, *OTHERS)) or language not in {"sh", "console"}, f"{page}:{line} {words}"
+                if re.match(rf"({'|'.join(OURS)}) |pytest$", words) and not words.startswith(OTHERS):
                     for one in expanded(words):
-                        how = "run" if is_quick(one) and "\n" in text else "parse"
-                        yield pytest.param(one, how, "\n" in text, id=f"{page}:{line} {how} {one[:60]}")
-                else:
-                    assert "\n" not in text or language not in {"sh", "console"} or words.startswith(OTHERS), words
+                        if how == what_is_done(one, whole=whole):
+                            name = f"{page}:{line} {how} {one[:60]}"
+                            found.setdefault((one, whole), pytest.param(one, whole, id=name))
+    return [*found.values()]
+
+
+def bare(command: str) -> str:
+    """Without variables before it, the folder of its program, and what may be left out."""
+    return re.sub(r"^(\w+=\S+ )+|^\.venv/bin/(?=pytest)|\.\.\.$| \[.*\]", "", command).strip()
 
 
 def expanded(words: str) -> list[str]:
@@ -86,9 +91,12 @@ def expanded(words: str) -> list[str]:
     return [f"{found[1]} {each}" for each in found[2].split(", ")] if found else [words]
 
 
-def is_quick(command: str) -> bool:
+def what_is_done(command: str, *, whole: bool) -> str:
     words = command.split()
-    return words[0] == "prunebench" and not {*words} & {*SLOW} and not re.search(r"\b[A-Z]{2,}\b| A$", command)
+    if words[0] == "pytest":
+        return "collect"
+    is_quick = whole and not {*words} & {*SLOW} and not re.search(r"\b[A-Z]{2,}\b| A$", command)
+    return "run" if is_quick and words[0] == "prunebench" else "parse"
 
 
 @pytest.fixture
@@ -107,20 +115,28 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, one_thre
     return pytester
 
 
-@pytest.mark.parametrize(("command", "how", "whole"), commands())
-def test_every_command_is_one(
-    command: str, how: str, whole: bool, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("command", "whole"), commands("run"))
+def test_every_quick_command_does_what_is_asked(command: str, whole: bool, project: pytest.Pytester) -> None:
+    assert whole
+    done = CliRunner().invoke(main, shlex.split(command)[1:])
+    assert 0 == done.exit_code, done.output
+
+
+@pytest.mark.parametrize(("command", "whole"), commands("collect"))
+def test_pytest_takes_every_command_of_its_own(command: str, whole: bool, project: pytest.Pytester) -> None:
+    """Options and paths; the tests are collected and not run."""
+    arguments = [
+        str(ROOT / each) if (ROOT / each).exists() and "/" in each else each for each in shlex.split(command)[1:]
+    ]
+    result = project.runpytest_inprocess("--collect-only", "-q", "-p", "no:randomly", *(arguments or ["tests"]))
+    assert pytest.ExitCode.OK == result.ret
+
+
+@pytest.mark.parametrize(("command", "whole"), commands("parse"))
+def test_every_other_command_has_these_options(command: str, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *arguments = shlex.split(command)
-    if how == "run":
-        done = CliRunner().invoke(main, arguments)
-        assert 0 == done.exit_code, done.output
-    elif program == "prunebench":
+    if program == "prunebench":
         parse_ours(arguments, whole=whole)
-    elif program == "pytest":
-        places = [str(ROOT / each) if (ROOT / each).exists() and "/" in each else each for each in arguments]
-        result = project.runpytest_inprocess("--collect-only", "-q", "-p", "no:randomly", *(places or ["tests"]))
-        assert pytest.ExitCode.OK == result.ret
     elif program == "nox":
         assert f"def {arguments[arguments.index('-s') + 1]}(" in (ROOT / "noxfile.py").read_text(encoding="utf-8")
     elif arguments == ["tests/faults/test_fault_matrix.py"]:

@@ -182,7 +182,8 @@ def _inventory(base: Base | None) -> Inventory:
     from prunebench.planning import Inventory
 
     assert base is not None, "without a scan the model is loaded"
-    return Inventory.of_model(base.model, base.workload.image_shape)
+    shape = base.data.test.images.shape[1:] if isinstance(base, Loaded) else base.workload.image_shape
+    return Inventory.of_model(base.model, tuple(shape))  # type: ignore[arg-type]
 
 
 def _show_accuracy(made: Plan, loaded: Loaded | None, tested: dict[str, Any] | None) -> None:

@@ -466,3 +466,15 @@ def test_nothing_that_a_record_holds_is_a_line_or_command_of_its_own(
     assert 2 <= len(commands)
     assert all(line.startswith(("::error title=INCOMPARABLE ", "::error title=FAIL ")) for line in commands)
     assert any("\\n::error::a\\x1b[31m" in line for line in result.outlines)
+
+
+def test_records_that_cannot_be_kept_are_one_line_before_the_first_test(project: pytest.Pytester) -> None:
+    """As in a checkout that is read-only; root may write anywhere else."""
+    (project.path / ".prunebench").write_text("a file where the folder should be")
+    result = run(project)
+    assert pytest.ExitCode.USAGE_ERROR == result.ret
+    (line,) = [line for line in result.errlines if line.startswith("ERROR")]
+    assert "cannot write" in line
+    assert "--prunebench-records" in line
+    assert pytest.ExitCode.OK == run(project, "-k", "nothing").ret
+    assert pytest.ExitCode.OK == run(project, "--collect-only").ret
