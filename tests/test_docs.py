@@ -21,12 +21,13 @@ from typing import Any
 import click
 import pytest
 import torch
+import torchvision  # noqa: F401 - as prunebench.comparison below
 from click.testing import CliRunner
 from markdown_it import MarkdownIt
 from planning.scan_factory import vgg_scan
 from record_factory import SHAPES, make_baseline, make_record
 
-import prunebench.comparison  # before pytester, which forgets what was imported within a run
+import prunebench.comparison  # before pytester, which forgets what was imported within a run: torch cannot come twice
 import prunebench.evaluation
 from prunebench import pipeline, workloads
 from prunebench.cli import main
@@ -109,7 +110,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, one_thre
     for folder in (".prunebench/records", "records/.prunebench/records"):
         keep_record(record, Path(folder))
     write_baseline(make_baseline(record), Path("baselines"))
-    pytester.mkpydir("tests").joinpath("test_pruned.py").write_text("def test_nothing(): pass")
+    pytester.mkdir("tests").joinpath("test_pruned.py").write_text("def test_nothing(): pass")
     table = [f'"{name}" = {sparsity}' for name, sparsity in RUNS["run3"].sparsity.items()]
     Path("E.toml").write_text("\n".join(["[sparsity]", *table]))
     return pytester
