@@ -218,8 +218,8 @@ def test_every_block_of_python_runs(
             write_baseline(make_baseline(make_record(run="run3", seed=seed)), Path("baselines"))
         if "prepare" in block:  # a VGG of this moment has no baseline
             Path("baselines/digits/run3-quick.json").unlink()
-        project.makepyfile(STAND_INS + block)
-        project.runpytest_inprocess("-p", "no:randomly").assert_outcomes(passed=1)
+        tests = project.makepyfile(STAND_INS + block)
+        project.runpytest_inprocess("-p", "no:randomly", tests).assert_outcomes(passed=1)
     else:
         exec(compile(block, page, "exec"), {"model": build_model("vgg")})
 
