@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from record_factory import make_record
 from torch import nn
 
 from prunebench.data import Augmentation, Dataset, ImageSet
 from prunebench.models import registry, save_state
+from prunebench.records import keep_record
 from prunebench.runs import DocumentedRun
 from prunebench.sensitivity import sensitivity_scan, write_scan
 from prunebench.training import Protocol
@@ -71,6 +73,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) ->
     model = small()
     save_state(model.state_dict(), Path("small.safetensors"))
     write_scan(sensitivity_scan(model, DATA.test, sparsities=(0.5, 0.9), model_name="small"), Path("scan.json"))
+    for seed in range(3):
+        keep_record(make_record(seed=seed), Path("records"))
     yield tmp_path
     torch.set_num_threads(1)
 
@@ -101,6 +105,8 @@ SMOKE = [
     ("scan_work", ["scan.json"], "of the work"),
     ("adaptive_scans", ["scan.json", "--repeats", "2"], "highest within 1 points"),
     ("scan_memory", ["--batch", "2"], "MiB above"),
+    ("signatures", ["records"], "digits/quick"),
+    ("shapes_picture", ["shapes.png"], "disc"),
     ("times", ["--pairs", "1"], "quiet, then bursts"),
     ("adaptive_speed", ["--precision", "fp32"], "times as fast"),
 ]

@@ -32,7 +32,9 @@ ONLY = click.option("--only", metavar="IDS", multiple=True, help="Cases, with co
 @ONLY
 @click.option("--alpha", type=float, help="Chance of a false alarm, over all cases. Default: 0.01.")
 @click.option("--margin", type=float, help="Points of accuracy that the same weights may lose. Default: 0.5.")
-@click.option("--seed-spread", type=float, help="Points more that one fine-tuning may lose, for its seed. Default: by density.")
+@click.option(
+    "--seed-spread", type=float, help="Points more that one fine-tuning may lose, for its seed. Default: by density."
+)
 @click.option("--times/--no-times", default=True, help="Judge times too, where both are of one machine. Default: yes.")
 @click.option("--json", "json_file", type=FILE, help="Write the verdicts with their evidence here.")
 @click.option("--markdown", "markdown_file", type=FILE, help="Write the summary here.")
