@@ -112,7 +112,8 @@ def scans(pytestconfig: pytest.Config) -> list[Scan]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if results := sorted(config.stash[RESULTS], key=lambda result: result[0].change_after_finetuning or 0.0):
+    found = config.stash[RESULTS]
+    if results := sorted(found, key=lambda result: result[0].change_after_finetuning or 0.0):
         terminalreporter.section("documented runs, worst first")
         terminalreporter.line(heading("runs", results[0][0], [run for _, run in results]))
         terminalreporter.line("")

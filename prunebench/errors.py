@@ -23,7 +23,17 @@ is a defect of prunebench.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+from prunebench.escaping import shown, terminal
+
+MOST_NAMES = 20
+"""In a message: of longer lists the first are enough to see what is meant."""
+
+
+def percent_hint(value: float) -> str:
+    """For an error about a fraction in [0, 1] that was perhaps given in percent."""
+    return f"; did you mean {float(value) / 100:g}?" if 1 < value <= 100 else ""
 
 
 def first_line(error: Exception) -> str:
@@ -33,7 +43,10 @@ def first_line(error: Exception) -> str:
 
 
 class PrunebenchError(Exception):
-    """Base of every error that prunebench raises on purpose."""
+    """Base of every error that prunebench raises on purpose: one line, whatever the names in it hold."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(terminal(message))
 
 
 class UnknownNameError(PrunebenchError):
@@ -41,9 +54,29 @@ class UnknownNameError(PrunebenchError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        super().__init__(f"unknown {kind} {name!r}: expected one of {', '.join(names)}{hint}")
+        more = f", ... ({len(names):,} in all)" if len(names) > MOST_NAMES else ""
+        hint = did_you_mean(name, names)
+        name = shown(repr(name), most=100)
+        super().__init__(f"unknown {kind} {name}: expected one of {', '.join(names[:MOST_NAMES])}{more}{hint}")
+
+
+def did_you_mean(name: str, names: Collection[str]) -> str:
+    """For an error: the one of `names` that `name` is a part of, between dots or after a slash, or misspells."""
+    meant = _meant(name, names)
+    return f"; did you mean {meant!r}?" if meant else ""
+
+
+def _meant(name: str, names: Collection[str]) -> str | None:
+    if not name or len(name) > 1000:  # comparing takes the product of the lengths
+        return None
+    parts = [each for each in names if f".{name}." in f".{each}." or each.endswith(f"/{name}")]
+    if len(parts) == 1:
+        return parts[0]
+    ends = {each.removesuffix(".weight").rpartition(".")[2].lower(): each for each in names}
+    for known in ({each.lower(): each for each in names}, ends):
+        if close := difflib.get_close_matches(name.lower(), known, n=1):
+            return known[close[0]]
+    return None
 
 
 class PlanError(PrunebenchError):

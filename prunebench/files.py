@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -183,9 +184,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _cannot_write(path: Path, error: OSError) -> StorageError:
+    free = "free space there, or " if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else ""
     return StorageError(
         f"cannot write '{path}': {error.strerror or error}; "
-        f"free space there, or choose another folder (the cache moves with {CACHE_VARIABLE})"
+        f"{free}choose another folder (the cache moves with {CACHE_VARIABLE})"
     )
 
 

@@ -178,6 +178,7 @@ def own_setting(
         trains_itself=False,
         builtin=False,
         budgets={budget: Budget(name=budget, protocol=protocol, documented_epochs=False)},
+        image_shape=tuple(data.test.images.shape[1:]),  # type: ignore[arg-type]
     )
     device, digest = model_device(own), state_digest(own.state_dict())
     origin = "; ".join(filter(None, (origin, note)))

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from prunebench.escaping import terminal
 from prunebench.pipeline import Progress
 from prunebench.training import Epoch
 
@@ -86,14 +87,14 @@ class ProgressBar(Progress):
         with self._around():
             if sys.stderr.isatty():
                 self._fresh_line()
-            self._bar = tqdm(desc=text, leave=False, disable=None, file=sys.stderr, **settings)
+            self._bar = tqdm(desc=terminal(text), leave=False, disable=None, file=sys.stderr, **settings)
         self._text = text
 
     def _line(self, text: str) -> None:
         self._close()
         with self._around():
             self._fresh_line()
-            tqdm.write(text, file=sys.stderr)
+            tqdm.write(terminal(text), file=sys.stderr)
 
     def _close(self) -> None:
         if self._bar is not None:

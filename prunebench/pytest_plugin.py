@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
@@ -24,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from prunebench.errors import RecordError, StorageError, ThresholdError
-from prunebench.files import BASELINES, RUN_FOLDER
+from prunebench.escaping import terminal
+from prunebench.files import BASELINES, RUN_FOLDER, check_writable
 
 if TYPE_CHECKING:
     from prunebench.gate import Thresholds, Verdict
@@ -260,6 +262,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         _check_thresholds(items[0].config.stash[SESSION].settings)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Find out now, and not after an hour of work, whether records can be kept."""
+    if session.config.option.collectonly or not any(item.get_closest_marker("prunebench") for item in session.items):
+        return
+    try:
+        check_writable(session.config.stash[SESSION].settings.records)
+    except StorageError as error:
+        raise pytest.UsageError(f"prunebench: {error}; records move with --prunebench-records") from None
+
+
 def pytest_deselected(items: list[pytest.Item]) -> None:
     if items:
         items[0].config.stash[SESSION].deselected += len(items)
@@ -343,12 +355,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     shown, lines = notable(verdicts)
     for verdict in shown:
         failed = _fails(str(verdict.status), verdict.advisory, state.settings)
-        terminalreporter.write_line(str(verdict), red=failed, yellow=not failed)
+        terminalreporter.write_line(terminal(verdict), red=failed, yellow=not failed)
     for line in [*lines, *passed_lines(verdicts, cases=len(state.statuses()))]:
-        terminalreporter.write_line(line)
+        terminalreporter.write_line(terminal(line))
     for note in _notes(state):
         failed = state.settings.strict and note.startswith(UNUSED)
-        terminalreporter.write_line(note, red=failed, yellow=not failed)
+        terminalreporter.write_line(terminal(note), red=failed, yellow=not failed)
     if in_github_actions():
         for line in workflow_commands(verdicts):
             terminalreporter.write_line(line)
@@ -397,7 +409,7 @@ def _number(config: pytest.Config, name: str) -> float | None:
     try:
         return float(given) if given else None
     except ValueError:
-        raise pytest.UsageError(f"{_ini(name)} must be a number, got {given!r}") from None
+        raise pytest.UsageError(terminal(f"{_ini(name)} must be a number, got {given!r}")) from None
 
 
 def _fail_for(item: pytest.Item) -> None:
@@ -407,17 +419,17 @@ def _fail_for(item: pytest.Item) -> None:
     item.stash[REPORTED] = len(judged)
     lines = [line for entry in new for line in _failure(entry, item.config.stash[SESSION].settings)]
     if lines:
-        pytest.fail("\n".join(lines), pytrace=False)
+        pytest.fail("\n".join(map(terminal, lines)), pytrace=False)
 
 
 def _failure(judged: Judged, settings: Settings) -> list[str]:
     failed = [verdict for verdict in judged.verdicts if _verdict_fails(verdict, settings)]
     if not failed:
         return []
-    command = f"prunebench baseline approve {judged.record} --only {judged.case}"
+    command = ["prunebench", "baseline", "approve", judged.record, "--only", judged.case]
     if any(verdict["status"] == "INCOMPARABLE" for verdict in failed):
-        command += f" --incomparable {judged.case}"
-    meant = f"if this is meant, commit, run again, and: {command} --reason '...'"
+        command += ["--incomparable", judged.case]
+    meant = f"if this is meant, commit, run again, and: {shlex.join(command)} --reason '...'"
     if any(verdict["tier"] == "floor" for verdict in failed):
         meant = (
             "a floor is no baseline that could be approved: it is what a document or a measurement says (docs/gate.md)"
@@ -442,7 +454,8 @@ def _fail_for_silence(item: pytest.Item, marker: pytest.Mark) -> None:
     handed = [judged.case for judged in item.stash.get(JUDGED, [])]
     wanted = marker.kwargs.get("case", marker.args[0] if marker.args else None)
     if wanted is not None and not any(wanted in (case, case.partition("/")[2]) for case in handed):
-        pytest.fail(f"prunebench gate: no record of {wanted} was handed over, but of: {_listed(handed)}", pytrace=False)
+        about = f"prunebench gate: no record of {wanted} was handed over, but of: {_listed(handed)}"
+        pytest.fail(terminal(about), pytrace=False)
     if not handed:
         pytest.fail(f"prunebench gate: the test handed no record to {FIXTURE}", pytrace=False)
 

@@ -14,7 +14,6 @@ from types import MappingProxyType
 from prunebench.errors import UnknownNameError
 
 REPORT = "pruning report on MIT 6.5940 (EfficientML.ai) Lab 1"
-LAB = "MIT 6.5940 (EfficientML.ai) Lab 1, published protocol"
 
 
 @dataclass(frozen=True)

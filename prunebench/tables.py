@@ -15,18 +15,21 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from prunebench.errors import PlanError
+from prunebench.errors import PlanError, did_you_mean
+from prunebench.escaping import shown
 from prunebench.models import build_model, model_names
-from prunebench.pruning import SparsityPlan
+from prunebench.pruning import SparsityPlan, pruned_count
 from prunebench.runs import RUNS, Cited, DocumentedRun, documented_run
 
 FIGURES = ("size_mib", "size_percent", "accuracy_before", "accuracy_best", "dense_accuracy")
+ACCURACIES = ("accuracy_before", "accuracy_best", "dense_accuracy", "accuracy_by_epoch")
 WHOLE_NUMBERS = ("epochs", "test_images")
 TEXTS = ("name", "model", "source")
 MOST_BITS = 4096
@@ -43,6 +46,8 @@ def find_run(name: str) -> DocumentedRun:
         PlanError: the table cannot be read, or a sparsity is not in [0, 1].
     """
     path = table_file(name)
+    if path is None and name not in RUNS and Path(f"{name}.toml").is_file():
+        raise PlanError(f"unknown run {name!r}: did you mean the table '{name}.toml'?")
     return documented_run(name) if path is None else read_table(path)
 
 
@@ -61,16 +66,18 @@ def read_table(path: Path) -> DocumentedRun:
         UnknownNameError: a layer that does not exist.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal)
     except OSError as error:
         raise PlanError(f"cannot read the table '{path}': {error.strerror}") from error
-    except (ValueError, ArithmeticError, RecursionError) as error:  # not TOML, not UTF-8, or no number fits
+    except UnicodeDecodeError as error:
+        raise PlanError(f"the table '{path}' is not text in UTF-8: save it as UTF-8 ({error.reason})") from error
+    except (ValueError, ArithmeticError, RecursionError) as error:  # not TOML, or no number fits
         raise PlanError(f"the table '{path}' is not TOML: {error}") from error
     _refuse_huge(path, content)
     sparsity = content.pop("sparsity", None)
     if not isinstance(sparsity, dict) or not sparsity:
         raise PlanError(f"the table '{path}' has no [sparsity] section: expected \"layer name\" = sparsity lines")
-    run = DocumentedRun(sparsity=_sparsities(sparsity), **_claims(path, content))
+    run = DocumentedRun(sparsity=_sparsities(path, sparsity), **_claims(path, content))
     if run.model not in model_names():
         raise PlanError(
             f"the table '{path}' has an unknown model '{run.model}': expected one of {', '.join(model_names())} (for a "
@@ -78,9 +85,21 @@ def read_table(path: Path) -> DocumentedRun:
         )
     with torch.device("meta"):  # names and shapes are enough
         model = build_model(run.model)
-    SparsityPlan(run.sparsity).check_fits(model)
+    plan = SparsityPlan(run.sparsity)
+    plan.check_fits(model)
     _check_is_no_other(run, path)
+    _check_is_no_fraction(run, path, plan, {name: weight.numel() for name, weight in model.named_parameters()})
     return run
+
+
+def _check_is_no_fraction(run: DocumentedRun, path: Path, plan: SparsityPlan, numels: Mapping[str, int]) -> None:
+    """Sizes may be under 1 %: one is a fraction where a hundred times as much is what the table comes to."""
+    claimed = run.size_percent
+    if claimed is None or claimed.value > 1:
+        return
+    pruned = sum(pruned_count(numels[name], sparsity) for name, sparsity in plan.items())
+    if claimed.agrees_with(1 - Decimal(pruned) / sum(numels.values())):
+        raise _not_percent(path, "size_percent", claimed.value)
 
 
 def _check_is_no_other(run: DocumentedRun, path: Path) -> None:
@@ -97,8 +116,33 @@ def _check_is_no_other(run: DocumentedRun, path: Path) -> None:
         )
 
 
-def _sparsities(section: dict[str, Any]) -> dict[str, float]:
+def _sparsities(path: Path, section: dict[str, Any]) -> dict[str, float]:
+    for name, value in section.items():
+        if isinstance(value, dict):
+            raise PlanError(
+                f"the table '{path}' has the layer {_dotted(name, value)} without quotes: a name with dots needs them, "
+                'as in "backbone.conv3.weight" = 0.65'
+            )
+        if isinstance(value, str):
+            raise PlanError(f"sparsity of '{name}' must be a number in [0, 1], got {value!r}{_number_hint(value)}")
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in section.items()}
+
+
+def _dotted(name: str, value: Any) -> str:
+    """The first name that was meant."""
+    while isinstance(value, dict) and value:
+        inner, value = next(iter(value.items()))
+        name = f"{name}.{inner}"
+    return shown(name, most=100)
+
+
+def _number_hint(text: str) -> str:
+    try:
+        number = float(text.strip().removesuffix("%").replace(",", "."))
+    except ValueError:
+        return ""
+    meant = number / 100 if text.strip().endswith("%") or 1 < number <= 100 else number
+    return f"; did you mean {meant:g}, without quotes?" if 0 <= meant <= 1 else ""
 
 
 def _refuse_huge(path: Path, content: Any) -> None:
@@ -125,14 +169,26 @@ def _claims(path: Path, content: dict[str, Any]) -> dict[str, Any]:
             expected = "text" if key in TEXTS else "a positive whole number" if key in WHOLE_NUMBERS else "a list"
             raise PlanError(f"'{key}' in the table '{path}' must be {expected}, got {value!r}")
         else:
-            known = ", ".join(("sparsity", *TEXTS, *WHOLE_NUMBERS, *FIGURES, "accuracy_by_epoch"))
-            raise PlanError(f"the table '{path}' has an unknown key '{key}': expected one of {known}")
+            known = ("sparsity", *TEXTS, *WHOLE_NUMBERS, *FIGURES, "accuracy_by_epoch")
+            raise PlanError(
+                f"the table '{path}' has an unknown key '{key}': expected one of {', '.join(known)}"
+                f"{did_you_mean(key, known)}"
+            )
     return claims
 
 
 def _figure(path: Path, key: str, value: Any) -> Cited:
     if isinstance(value, bool) or not isinstance(value, int | Decimal) or not math.isfinite(float(Decimal(value))):
         raise PlanError(f"'{key}' in the table '{path}' must be a number, got {value!r}")
+    if key in ACCURACIES and 0 < value < 1:  # less than one image in a hundred, where ten classes are
+        raise _not_percent(path, key, value)
     if Decimal(value).as_tuple().exponent < -MOST_DECIMALS:  # type: ignore[operator]  # it is finite
         raise PlanError(f"'{key}' in the table '{path}' has more than {MOST_DECIMALS} decimals: {value}")
     return Cited(Decimal(value), path.name)
+
+
+def _not_percent(path: Path, key: str, value: Decimal | int) -> PlanError:
+    meant = Decimal(value).scaleb(2)
+    return PlanError(
+        f"'{key}' in the table '{path}' must be in percent, got {value}, a fraction; did you mean {meant:f}?"
+    )

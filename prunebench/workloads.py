@@ -93,6 +93,7 @@ class Workload:
         trains_itself: make the dense checkpoint when there is none, rather than ask for one.
         budgets: by name; the first is the default.
         builtin: whether it is one of `WORKLOADS`.
+        image_shape: channels, height, width.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Workload:
     trains_itself: bool
     budgets: Mapping[str, Budget]
     builtin: bool = True
+    image_shape: tuple[int, int, int] = (3, 32, 32)
 
     def budget(self, name: str) -> Budget:
         """The budget called `name`.
@@ -259,6 +261,7 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType(
             Workload(
                 name="shapes",
                 model="vgg",
+                image_shape=(3, 16, 16),
                 load=_needs_no_data("shapes", load_shapes),
                 dense_protocol=Protocol(
                     epochs=4,
@@ -284,6 +287,7 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType(
             Workload(
                 name="digits",
                 model="vgg",
+                image_shape=(3, 16, 16),
                 load=_needs_no_data("digits", load_digits),
                 dense_protocol=Protocol(
                     epochs=8,

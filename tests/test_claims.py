@@ -266,7 +266,7 @@ def test_a_table_without_sparsities_is_refused(content: bytes, tmp_path: Path) -
 def test_a_table_that_is_no_text_or_not_there_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.toml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(PlanError, match="is not TOML"):
+    with pytest.raises(PlanError, match="is not text in UTF-8: save it as UTF-8"):
         read_table(path)
     with pytest.raises(PlanError, match=r"cannot read the table .*No such file"):
         read_table(tmp_path / "absent.toml")

@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -20,6 +21,7 @@ from PIL import Image
 
 from prunebench.cli import main
 from prunebench.data import CIFAR10_CLASSES
+from prunebench.measure import count_macs
 from prunebench.models import build_model
 from prunebench.records import read_record
 
@@ -99,6 +101,17 @@ def test_data_shows_digests_of_the_digits() -> None:
     assert "nothing to verify" in result.output
 
 
+GROUPS = {"": main, **{name: command for name, command in main.commands.items() if isinstance(command, click.Group)}}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_every_command_says_in_a_line_of_80_columns_what_it_does(name: str) -> None:
+    shown = CliRunner().invoke(main, [*name.split(), "--help"], terminal_width=80, prog_name="prunebench").output
+    commands = shown.partition("Commands:\n")[2].splitlines()
+    assert {*GROUPS[name].commands} == {line.split()[0] for line in commands}
+    assert [] == [line for line in commands if "..." in line or len(line) > 80]
+
+
 # Bad input
 
 
@@ -120,6 +133,20 @@ def test_data_shows_digests_of_the_digits() -> None:
         (["run", "run1", "--seed", "18446744073709551616"], ["--seed", "9223372036854775807"]),
         (["run", "caf\udce9.toml"], ["is not UTF-8", "caf"]),
         (["data", "--workload", "cifar10", "--data", "nowhere"], ["nowhere", "(1)", "(2)", "(3)"]),
+        (["scan", "--sparsities", "65,70"], ["expected numbers in [0, 1], got 65,70; did you mean 0.65,0.7?"]),
+        (["scan", "--sparsities", "65%"], ["got 65%; did you mean 0.65?"]),
+        (["scan", "--sparsities", "0.5,1.5e9"], ["expected numbers in [0, 1], got 0.5,1.5e9"]),
+        (["scan", "--confidence", "95"], ["0.5<=x<1", "did you mean 0.95?"]),
+        (["scan", "--confidence", "95%"], ["--confidence", "did you mean 0.95?"]),
+        (["scan", "--within", "200"], ["--within", "0<=x<=100"]),
+        (["plan", "--max-drop", "200"], ["--max-drop", "0<=x<=100"]),
+        (["plan", "--size", "150"], ["--size", "0<=x<=100"]),
+        (["plan", "--step", "5"], ["--step", "did you mean 0.05?"]),
+        (["run", "run1", "--budget", "Quick"], ["unknown budget 'Quick'", "did you mean 'quick'?"]),
+        (["run", "run1", "--workload", "CIFAR-10"], ["did you mean 'cifar10'?"]),
+        (["run", "Run1"], ["did you mean 'run1'?"]),
+        (["run", "run1", "--seed", "-1"], ["--seed", "-1"]),
+        (["run", "run1", "--seed", "1e3"], ["'1e3' is not a valid integer"]),
     ],
 )
 def test_unknown_names_and_paths_say_what_would_do(arguments: list[str], parts: list[str]) -> None:
@@ -129,6 +156,19 @@ def test_unknown_names_and_paths_say_what_would_do(arguments: list[str], parts: 
 @pytest.mark.parametrize(
     ("sparsity", "parts"),
     [
+        ('"backbone.conv4.weight" = 65', ["backbone.conv4.weight", "got 65; did you mean 0.65?"]),
+        ('"backbone.conv4.weight" = 65.5', ["got 65.5; did you mean 0.655?"]),
+        ('"backbone.conv4.weight" = "65%"', ["got '65%'; did you mean 0.65, without quotes?"]),
+        ('"backbone.conv4.weight" = "0.65"', ["got '0.65'; did you mean 0.65, without quotes?"]),
+        ('"backbone.conv4.weight" = "0,65"', ["got '0,65'; did you mean 0.65, without quotes?"]),
+        ("backbone.conv4.weight = 0.65", ["the layer backbone.conv4.weight without quotes", "a name with dots needs"]),
+        ("[sparsity.backbone.conv4]\nweight = 0.65", ["the layer backbone.conv4.weight without quotes"]),
+        ('"conv4" = 0.5', ["unknown layer 'conv4'", "did you mean 'backbone.conv4.weight'?"]),
+        ("conv4 = 0.5", ["did you mean 'backbone.conv4.weight'?"]),
+        ('"conv4.weight" = 0.5', ["did you mean 'backbone.conv4.weight'?"]),
+        ('"backbone.conv4" = 0.5', ["did you mean 'backbone.conv4.weight'?"]),
+        ('"Backbone.Conv4.weight" = 0.5', ["did you mean 'backbone.conv4.weight'?"]),
+        ("fc = 0.5", ["unknown layer 'fc'"]),
         ('"backbone.conv4.weight" = 1.3', ["backbone.conv4.weight", "[0, 1]", "1.3"]),
         ('"backbone.conv4.weight" = -0.1', ["backbone.conv4.weight", "[0, 1]", "-0.1"]),
         ('"backbone.conv4.weight" = nan', ["backbone.conv4.weight", "[0, 1]", "nan"]),
@@ -325,6 +365,109 @@ def test_an_integer_of_thousands_of_digits_is_one_line(where: str, tmp_path: Pat
     replaced = f'"backbone.conv0.weight" = {huge}' if where == "sparsity" else ""
     table = _write_table(tmp_path / "mine.toml", claims=claims, replaced=replaced)
     assert_one_clear_line(call("lint", table), "an integer of 20,000 bits")
+
+
+def test_a_table_in_the_place_of_a_run_is_found_by_its_stem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write_table(tmp_path / "mine.toml")
+    monkeypatch.chdir(tmp_path)
+    assert_one_clear_line(call("lint", "mine"), "did you mean the table 'mine.toml'?")
+
+
+@pytest.mark.parametrize(
+    ("claims", "parts"),
+    [
+        (
+            "size_percent = 0.4503",
+            ["size_percent", "must be in percent", "0.4503, a fraction", "mean 45.03?"],
+        ),
+        ("size_percent = 0.45", ["did you mean 45?"]),
+        ("accuracy_best = 0.9263", ["accuracy_best", "must be in percent", "did you mean 92.63?"]),
+        ("accuracy_by_epoch = [92.79, 0.9263]", ["accuracy_by_epoch", "did you mean 92.63?"]),
+        ("size_percents = 45.03", ["unknown key 'size_percents'", "did you mean 'size_percent'?"]),
+    ],
+)
+def test_a_fraction_where_percent_belong_is_called_so(claims: str, parts: list[str], tmp_path: Path) -> None:
+    assert_one_clear_line(call("lint", _write_table(tmp_path / "mine.toml", claims=claims)), *parts)
+
+
+def test_a_size_under_one_percent_is_no_fraction(tmp_path: Path) -> None:
+    """But wrong: the table comes to another, and not to a hundred times as much."""
+    result = call("lint", _write_table(tmp_path / "mine.toml", claims="size_percent = 0.51"))
+    assert 1 == result.exit_code
+    assert "documented 0.51, computed 45.0337" in result.output
+
+
+@pytest.mark.parametrize(("text", "instead"), [("size", "\ufeffsize"), (" = ", "\t=\t"), ("\n", "\r\n")])
+def test_a_table_may_have_a_byte_order_mark_tabs_and_windows_lines(text: str, instead: str, tmp_path: Path) -> None:
+    path = _write_table(tmp_path / "mine.toml", claims="size_percent = 45.03")
+    path.write_bytes(path.read_text().replace(text, instead).encode())
+    assert 0 == call("lint", path).exit_code
+
+
+def test_a_table_in_utf_16_says_how_to_save_it(tmp_path: Path) -> None:
+    path = _write_table(tmp_path / "mine.toml")
+    path.write_text(path.read_text(), encoding="utf-16")
+    assert_one_clear_line(call("lint", path), "mine.toml", "not text in UTF-8", "save it as UTF-8")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "run1", "--seed", "1" * 4200),
+        ("run", "run1", "--seed", "9" * 5000),
+        ("run", "x" * 5000),
+        ("run", "x y " * 1250),
+        ("run", "run1", "--workload", "x" * 5000),
+        ("run", "run1", "--device", "x" * 5000),
+        ("run", "run1", "--json", "x" * 5000),
+        ("scan", "--sparsities", "x" * 5000),
+        ("baseline", "show", "x" * 5000),
+        ("compare", "x" * 5000),
+        ("x" * 5000,),
+        ("--" + "x" * 5000,),
+    ],
+    ids=lambda arguments: " ".join(arguments)[:20],
+)
+def test_messages_cut_what_is_thousands_of_characters_long(arguments: tuple[str, ...]) -> None:
+    result = call(*arguments)
+    assert_one_clear_line(result)
+    assert len(result.stderr) < 1000
+
+
+def test_a_name_of_thousands_of_characters_in_a_table_is_cut(tmp_path: Path) -> None:
+    table = _write_table(tmp_path / "mine.toml", claims=f'name = "{"x" * 5000}"')
+    result = call("run", table, "--no-finetune", "--json", tmp_path / "none" / "r.json", "--budget", "y" * 5000)
+    assert_one_clear_line(result, "unknown budget")
+    assert len(result.stderr) < 1000
+    assert max(map(len, call("lint", table).output.splitlines())) < 1000
+
+
+def test_allocation_by_weights_needs_the_weights_and_no_images(
+    untrained_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prunebench import workloads
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("reads CIFAR-10")
+
+    monkeypatch.setattr(workloads, "load_cifar10", refuse)
+    macs = sum(count_macs(build_model("vgg"), (3, 32, 32)).values()) / 1e6
+    asked = ("--workload", "cifar10", "--checkpoint", untrained_checkpoint, "--size", 29.37)
+    for rule in ("lamp", "magnitude", "erk", "uniform"):
+        result = call("plan", "--rule", rule, *asked)
+        assert 0 == result.exit_code, result.output
+        assert "29.37" in result.output
+        assert f"{macs:,.1f}" in result.output
+
+
+def test_letters_that_a_terminal_has_not_are_no_traceback(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "prunebench.cli", "lint", "größe模型.toml"], capture_output=True, env=environment
+    )
+    assert 2 == done.returncode
+    assert done.stderr.startswith(b"error: cannot read the table 'gr\\xf6")
+    assert 1 == len(done.stderr.splitlines())
 
 
 def _write_table(path: Path, *, claims: str = "", replaced: str = "") -> Path:

@@ -19,7 +19,7 @@ PACKAGES = [name for name in MODULES if hasattr(importlib.import_module(name), "
 def test_a_package_lists_what_it_offers_sorted_and_existing(name: str) -> None:
     package = importlib.import_module(name)
     listed = list(package.__all__)
-    assert sorted(listed) == sorted(set(listed))
+    assert listed == sorted({*listed}, key=lambda entry: (not entry.isupper(), entry[0].islower(), entry))
     assert all(hasattr(package, entry) for entry in listed)
     public = {
         entry

@@ -7,13 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jobs
+import lab
 import numpy as np
 import pytest
-from comparisons import equal_answers, equal_masks
+import torch
+from comparisons import equal_answers, equal_masks, equal_sizes
 from report import BEGIN, END, Findings, text, write_section
 from sides import Comparison, Entry, Job, Measurement, measure
 
 from prunebench.errors import RecordError
+from prunebench.pruning import keep_mask
 
 
 class OneProcess:
@@ -81,12 +85,38 @@ def test_ratios_are_of_medians_and_of_neighbours() -> None:
 
 
 def test_masks_that_differ_in_one_element_are_found() -> None:
-    mask = np.ones((3, 4), dtype=bool)
+    mask, tied = np.ones((3, 4), dtype=bool), np.zeros((3, 4), dtype=bool)
     other = mask.copy()
     other[1, 2] = False
-    assert "masks equal" == equal_masks([[mask]], [[mask.copy()]], "fast")
+    assert "masks equal" == equal_masks([([mask], [tied])], [[mask.copy()]], "fast")
     with pytest.raises(AssertionError, match="1 elements"):
-        equal_masks([[mask]], [[other]], "fast")
+        equal_masks([([mask], [tied])], [[other]], "fast")
+
+
+def test_the_lab_prunes_more_where_weights_are_equal_to_the_threshold_and_the_checks_count_them() -> None:
+    weight = torch.randn(40, 50, generator=torch.Generator().manual_seed(0)).round(decimals=1)  # with many ties
+    table = {"weight": 0.6}
+    lab_mask, mask = lab.mask_of(weight, 0.6), keep_mask(weight.abs(), 1200)
+    more = lab.pruned_too_many(weight, 0.6)
+    assert int(mask.sum()) == 800 == int(lab_mask.sum()) + more
+    assert 0 < more == int((lab.tied(weight, 0.6) & mask).sum())
+    reference = jobs._and_tied(lambda: [lab_mask.numpy()], {"weight": weight}, table)()
+    assert f"masks equal, but for {more} elements" in equal_masks([reference], [[mask.numpy()]], "")
+    sizes = [[(int(lab_mask.sum()), more, 90.0)]]
+    assert f"but for {more} elements" in equal_sizes(sizes, [[(800, 0, 90.0)]], "")
+    for wrong in (799, 801):
+        with pytest.raises(AssertionError, match="sizes differ"):
+            equal_sizes(sizes, [[(wrong, 0, 90.0)]], "")
+    untied = mask.clone()
+    untied[weight.abs() == weight.abs().max()] = False
+    with pytest.raises(AssertionError, match="not equal to the threshold"):
+        equal_masks([reference], [[untied.numpy()]], "")
+
+
+def test_without_ties_or_pruning_the_lab_prunes_what_the_sparsity_says() -> None:
+    weight = torch.arange(1.0, 11).view(2, 5)
+    assert [0, 0, 0] == [lab.pruned_too_many(weight, sparsity) for sparsity in (0, 0.5, 1)]
+    assert [0, 1, 1] == [int(lab.tied(weight, sparsity).sum()) for sparsity in (0, 0.5, 1)]
 
 
 def test_answers_may_differ_in_fp32_where_the_logits_tie_and_nowhere_else() -> None:

@@ -150,7 +150,7 @@ def test_a_checkpoint_of_hours_is_kept_whatever_code_made_it(brief: Workload, di
 
 def test_a_module_that_dense_training_comes_to_need_counts_as_its_code() -> None:
     """What `prunebench.workloads` imports decides the bits of a dense model, or stands here as not doing so."""
-    without_effect = {"environment", "errors", "files", "formats", "locks", "runs"}
+    without_effect = {"environment", "errors", "escaping", "files", "formats", "locks", "runs"}
     script = "import sys, prunebench.workloads; print(*sys.modules)"
     imported = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     needed = {name.split(".")[1] for name in imported if name.startswith("prunebench.")}
@@ -194,3 +194,9 @@ def test_the_dense_model_is_the_checkpoint(untrained_checkpoint: Path, digits: D
     other = tmp_path / "other.safetensors"
     save_state(build_model("vgg").state_dict(), other)
     assert dense.digest != find_workload("digits").dense_model(digits, checkpoint=other).digest
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_images_have_the_shape_that_is_said_of_them(name: str, request: pytest.FixtureRequest) -> None:
+    path = request.getfixturevalue("cifar10_path") if name == "cifar10" else None
+    assert WORKLOADS[name].image_shape == tuple(WORKLOADS[name].load(path, None).test.images.shape[1:])

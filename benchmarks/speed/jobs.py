@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
+from prunebench import pruning
 from prunebench.data import ImageSet, load_cifar10
 from prunebench.devices import Precision
 from prunebench.evaluation import evaluate
 from prunebench.layout import lay_out_
 from prunebench.models import build_model, load_state, load_state_, prunable_parameters
 from prunebench.pipeline import Setting, execute, prepare
-from prunebench.pruning import Masks, keep_mask, magnitude, prune_, pruned_count
+from prunebench.pruning import keep_mask, magnitude, prune_, pruned_count
 from prunebench.runs import RUNS
 from prunebench.sensitivity import SPARSITIES, sensitivity_scan
 from prunebench.training import train
@@ -87,7 +88,20 @@ def _weight() -> Tensor:
     return torch.randn(WEIGHT, generator=torch.Generator().manual_seed(0)) * 0.02
 
 
-def mask_by_torch_prune(round_: int) -> Callable[[], list[np.ndarray]]:
+Masks = list[np.ndarray]
+"""Of each weight, True for what is kept."""
+
+
+def _and_tied(masks: Callable[[], Masks], weights: Mapping[str, Tensor], table: Mapping[str, float]) -> Reference:
+    """What a reference answers: its masks, and where elements are equal to the threshold, of which it may take any."""
+    tied = [lab.tied(weights[name].detach(), sparsity).numpy() for name, sparsity in table.items()]
+    return lambda: (masks(), tied)
+
+
+Reference = Callable[[], tuple[Masks, Masks]]
+
+
+def mask_by_torch_prune(round_: int) -> Reference:
     layers = [nn.Conv2d(WEIGHT[1], WEIGHT[0], 3, bias=False) for _ in range(REPEATS)]
     for layer in layers:
         layer.weight.data.copy_(_weight())
@@ -98,15 +112,16 @@ def mask_by_torch_prune(round_: int) -> Callable[[], list[np.ndarray]]:
             torch_prune.remove(layer, "weight")
         return [layers[-1].weight.detach().numpy() != 0]
 
-    return work
+    return _and_tied(work, {"weight": _weight()}, {"weight": SPARSITY})
 
 
-def mask_by_kthvalue(round_: int) -> Callable[[], list[np.ndarray]]:
+def mask_by_kthvalue(round_: int) -> Reference:
     weight = _weight()
-    return lambda: [lab.mask_of(weight, SPARSITY).numpy() for _ in range(REPEATS)][-1:]
+    masks = lambda: [lab.mask_of(weight, SPARSITY).numpy() for _ in range(REPEATS)][-1:]  # noqa: E731
+    return _and_tied(masks, {"weight": weight}, {"weight": SPARSITY})
 
 
-def mask_by_prunebench(round_: int) -> Callable[[], list[np.ndarray]]:
+def mask_by_prunebench(round_: int) -> Callable[[], Masks]:
     weight, count = _weight(), pruned_count(_weight().numel(), SPARSITY)
     return lambda: [keep_mask(magnitude(weight), count).numpy() for _ in range(REPEATS)][-1:]
 
@@ -114,12 +129,12 @@ def mask_by_prunebench(round_: int) -> Callable[[], list[np.ndarray]]:
 # Pruning the whole VGG by run5's table.
 
 
-def prune_by_lab(round_: int) -> Callable[[], list[np.ndarray]]:
+def prune_by_lab(round_: int) -> Reference:
     model = vgg(plain=True)
-    return lambda: _kept(lab.prune(model, TABLE))
+    return _and_tied(lambda: _kept(lab.prune(model, TABLE)), dict(model.named_parameters()), TABLE)
 
 
-def prune_by_prunebench(round_: int) -> Callable[[], list[np.ndarray]]:
+def prune_by_prunebench(round_: int) -> Callable[[], Masks]:
     model = vgg()
     return lambda: _kept(prune_(model, TABLE))
 
@@ -212,8 +227,13 @@ def runs_by_lab(round_: int) -> Callable[[], Any]:
     setting = digits_setting("fp32")
     (pixels, labels), (test, answers) = _arrays(setting.data.train), _arrays(setting.data.test)
     protocol = setting.budget.protocol
+    weights = dict(setting.dense.model.named_parameters())
+    too_many = {
+        run.name: sum(lab.pruned_too_many(weights[name].detach(), each) for name, each in run.sparsity.items())
+        for run in RUNS.values()
+    }
 
-    def work() -> list[tuple[int, float]]:
+    def work() -> list[tuple[int, int, float]]:
         results = []
         for run in RUNS.values():
             model = copy.deepcopy(setting.dense.model).to(memory_format=torch.contiguous_format)
@@ -224,7 +244,7 @@ def runs_by_lab(round_: int) -> Callable[[], Any]:
             )
             lab.train(model, loader, *lab.optimizer_of(model, epochs=1), masks)
             _, right = lab.evaluate(model, lab.evaluation_loader(test, answers))
-            results.append((_nonzeros(model), 100 * right / len(answers)))
+            results.append((_nonzeros(model), too_many[run.name], 100 * right / len(answers)))
         return results
 
     return work
@@ -233,13 +253,13 @@ def runs_by_lab(round_: int) -> Callable[[], Any]:
 def runs_by_prunebench(round_: int, *, precision: Precision = "fp32") -> Callable[[], Any]:
     setting = replace(digits_setting("fp32"), precision=precision, seed=round_)
 
-    def work() -> list[tuple[int, float]]:
+    def work() -> list[tuple[int, int, float]]:
         results = []
         for run in RUNS.values():
             record = execute(run, setting)
             assert record.finetuning is not None
             nonzeros = sum(record.nonzeros[name] for name in run.sparsity)
-            results.append((nonzeros, record.finetuning.last.percent))
+            results.append((nonzeros, 0, record.finetuning.last.percent))
         return results
 
     return work
@@ -288,7 +308,7 @@ def _kept(masks: Mapping[str, Tensor]) -> list[np.ndarray]:
 
 def _trained(model: nn.Module, masks: Mapping[str, Tensor], loss: float) -> dict[str, float]:
     weights = [parameter.detach() for parameter in model.parameters()]
-    Masks({name: mask.to(weights[0].device) for name, mask in masks.items()}).check(model)
+    pruning.Masks({name: mask.to(weights[0].device) for name, mask in masks.items()}).check(model)
     smallest = torch.finfo(torch.float32).smallest_normal
     denormals = sum(int(((weight != 0) & (weight.abs() < smallest)).sum()) for weight in weights)
     return {"loss": loss, "denormals": denormals}

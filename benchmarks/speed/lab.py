@@ -65,6 +65,20 @@ def mask_of(weight: Tensor, sparsity: float) -> Tensor:
     return importance > importance.flatten().kthvalue(count).values
 
 
+def tied(weight: Tensor, sparsity: float) -> Tensor:
+    """True for what is equal to the threshold: `mask_of` prunes all of it, be it more than the sparsity says."""
+    count = round(sparsity * weight.numel())
+    if count == 0:
+        return torch.zeros_like(weight, dtype=torch.bool)
+    importance = weight.abs()
+    return importance == importance.flatten().kthvalue(count).values
+
+
+def pruned_too_many(weight: Tensor, sparsity: float) -> int:
+    """How many elements `mask_of` prunes beyond what the sparsity says, for they are equal to the threshold."""
+    return int((~mask_of(weight, sparsity)).sum()) - round(sparsity * weight.numel())
+
+
 @torch.no_grad()
 def prune(model: nn.Module, table: Mapping[str, float]) -> dict[str, Tensor]:
     masks = {}

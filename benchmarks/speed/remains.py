@@ -46,7 +46,7 @@ def examine(round_: int, *, device: str) -> Callable[[], Remains]:
     on = torch.device(device)
 
     def work() -> Remains:
-        peaks = {precision: _peak(on, precision) for precision in PRECISIONS}
+        peaks: dict[str, float] = {precision: _peak(on, precision) for precision in PRECISIONS}
         if device == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = True
             peaks["TF32"] = _peak(on, "fp32")

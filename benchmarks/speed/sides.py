@@ -150,7 +150,10 @@ def measure(comparison: Comparison, sides: Sides, *, told: Callable[[str], None]
     Raises:
         AssertionError: they did not.
     """
-    seconds, cpu_seconds, answers = ({entry.label: [] for entry in comparison.entries} for _ in range(3))
+    labels = [entry.label for entry in comparison.entries]
+    seconds: dict[str, list[float]] = {label: [] for label in labels}
+    cpu_seconds: dict[str, list[float]] = {label: [] for label in labels}
+    answers: dict[str, list[Any]] = {label: [] for label in labels}
     first = -1 if comparison.warm_up else 0  # shapes, first touch of memory, caches
     for round_ in range(first, comparison.rounds):
         told(f"{comparison.title}: round {round_ + 1} of {comparison.rounds}")

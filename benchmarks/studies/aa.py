@@ -33,7 +33,7 @@ from tabulate import tabulate
 from tiny_models import TinyModels, accuracy, noisy_digits, train_tiny
 from torch import Tensor
 
-from prunebench.gate import Status, Thresholds
+from prunebench.gate import Status, Thresholds, Verdict
 from prunebench.gate.accuracy import Pair, judge_pairs
 from prunebench.gate.paired import PairedCounts, fail_probability, holm, judge_paired, mcnemar
 from prunebench.gate.timing import Samples, judge_times
@@ -149,7 +149,7 @@ def _of_seeds(percent: Sequence[float]) -> Status:
 
 
 def _judged(what: str, before: list[Tensor], after: list[Tensor], labels: Tensor, *, trained: bool) -> Row:
-    verdicts = []
+    verdicts: list[Verdict] = []
     for old, new in zip(before, after, strict=True):
         answers = [accuracy(each.argmax(dim=1), labels) for each in (old, new)]
         verdicts += judge_pairs([pair(*answers, trained=trained)], thresholds=DEFAULTS)

@@ -50,7 +50,8 @@ ATTENTION = ("bmm", "baddbmm", "scaled_dot_product")
 
 
 def of_torchvision(name: str, **settings: Any) -> nn.Module:
-    return get_model(name, weights=None, num_classes=CLASSES, **settings)
+    model: nn.Module = get_model(name, weights=None, num_classes=CLASSES, **settings)
+    return model
 
 
 def of_timm(name: str, **settings: Any) -> nn.Module:
@@ -61,14 +62,15 @@ def of_timm(name: str, **settings: Any) -> nn.Module:
 class Recurrent(nn.Module):
     """Reads an image row by row."""
 
-    def __init__(self, kind: type[nn.RNNBase]) -> None:
+    def __init__(self, kind: type[nn.GRU | nn.LSTM]) -> None:
         super().__init__()
         self.layers = kind(3 * 32, 64, num_layers=2, batch_first=True)
         self.head = nn.Linear(64, CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores from the last row's state."""
-        return self.head(self.layers(images.transpose(1, 2).flatten(2))[0][:, -1])
+        scores: Tensor = self.head(self.layers(images.transpose(1, 2).flatten(2))[0][:, -1])
+        return scores
 
 
 class Encoder(nn.Module):
@@ -82,7 +84,8 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores from the rows' mean."""
-        return self.head(self.layers(self.embedding(images.transpose(1, 2).flatten(2))).mean(1))
+        scores: Tensor = self.head(self.layers(self.embedding(images.transpose(1, 2).flatten(2))).mean(1))
+        return scores
 
 
 class Words(nn.Module):
@@ -160,7 +163,7 @@ def settled(model: nn.Module, images: Tensor) -> nn.Module:
         scores = scores_of(model.eval()(images)).mean(dim=0)
         biases = [one for one in model.parameters() if one.shape == scores.shape]
         if biases:
-            biases[-1] -= scores
+            biases[-1].sub_(scores)
     return model
 
 
@@ -229,7 +232,8 @@ def row_of(name: str, images: int) -> dict[str, Any]:
     guesses = guessed(model, to_float(pixels))
     chance = torch.randint(0, CLASSES, (images,), generator=generator)
     labels = torch.where(torch.rand(images, generator=generator) < 0.5, guesses, chance)
-    data, seconds = ImageSet(pixels, labels), ([], [])
+    data = ImageSet(pixels, labels)
+    seconds: tuple[list[float], list[float]] = ([], [])
     while len(seconds[0]) < ROUNDS and sum(map(sum, seconds)) < ENOUGH:
         start = time.process_time()
         expected = plain_loop(model, to_float(pixels), labels, layers)

@@ -64,9 +64,9 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     workload = find_workload("cifar10")
-    data = workload.load(None, lambda _done, _total: None)
+    data = workload.load(None, None)
     base = workload.dense_model(data, checkpoint=options.checkpoint, device=torch.device("cpu")).model
-    inventory = Inventory.of_model(base, tuple(data.test.images.shape[1:]))
+    inventory = Inventory.of_model(base, workload.image_shape)
     kept = inventory.kept(find_run(options.table).sparsity)
     limit = inventory.total("size", kept)
     draws = np.random.default_rng(0)

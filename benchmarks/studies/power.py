@@ -22,6 +22,7 @@ import argparse
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ def simulated(comparisons: int, generator: np.random.Generator) -> Iterator[list
     """At the printed effect, by simulation and by summing; and at the usual formula's."""
     for images in (10_000, 600):
         for discordance in (0.0, 0.001, 0.01, 0.03, 0.1, 0.3):
-            known = {"images": images, "discordance": discordance, "alpha": DEFAULTS.alpha}
+            known: Any = {"images": images, "discordance": discordance, "alpha": DEFAULTS.alpha}
             usual = approximate_effect(**known, power=DEFAULTS.power)
             printed = _rounded_up(minimum_detectable_effect(**known, margin=DEFAULTS.margin, power=DEFAULTS.power))
             failed = _failures(images, discordance, printed, comparisons, generator)

@@ -70,7 +70,7 @@ def main() -> None:
         print(json.dumps(one_record()))
         return
     quiet, busy = take(3 * options.pairs, options.pairs)
-    kinds = {
+    kinds: dict[str, Pairs] = {
         "quiet, then quiet": list(zip(quiet[::3], quiet[1::3], strict=True)),
         "quiet, then bursts": list(zip(quiet[2::3], busy, strict=True)),
     }

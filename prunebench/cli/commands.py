@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from prunebench.cli.options import shared
-from prunebench.cli.shell import FILE, Group
+from prunebench.cli.shell import FILE, Group, say, show
 from prunebench.files import RUN_FOLDER, check_targets, check_writable, data_source
 
 
@@ -21,12 +21,12 @@ def main() -> None:
 
 @main.command()
 def runs() -> None:
-    """List the documented runs: sparsities, sizes and accuracies as documented."""
+    """List the documented runs, their sparsities, sizes and accuracies."""
     from prunebench.report import runs_table
     from prunebench.runs import REPORT, RUNS
 
-    click.echo(f"Sparsity by layer, then what is documented ('-': not documented). Source: {REPORT}.\n")
-    click.echo(runs_table(RUNS.values()))
+    say(f"Sparsity by layer, then what is documented ('-': not documented). Source: {REPORT}.", "")
+    show(runs_table(RUNS.values()))
 
 
 @main.command()
@@ -59,10 +59,10 @@ def run(
     output: Path | None,
     save: Path | None,
 ) -> None:
-    """Prune, evaluate, fine-tune and measure RUN: run1 ... run5, or the path of a TOML table of your own.
+    """Prune, evaluate, fine-tune, measure and check a run or table.
 
-    Interrupt it any time: the same command goes on from the last whole epoch. Exits with 1 where a size or a floor is
-    missed.
+    RUN is run1 ... run5, or the path of a TOML table of your own. Interrupt it any time: the same command goes on from
+    the last whole epoch. Exits with 1 where a size or a floor is missed.
     """
     from prunebench.tables import find_run, table_file
     from prunebench.workloads import find_workload
@@ -114,12 +114,11 @@ def run(
         with failures_kept(case):
             record = execute(documented, setting, finetune=not no_finetune, save=save, keep=keep, progress=progress)
     about = heading(record.run, record, [documented])
-    click.echo(f"{about}\n\n{layer_table(record)}\n\n{accuracy_table(record, documented)}\n")
+    show(f"{about}\n\n{layer_table(record)}\n\n{accuracy_table(record, documented)}\n")
     verdicts = worst_first(check_record(record, documented))
     failed = [verdict for verdict in verdicts if verdict.status is Status.FAIL]
-    for line in verdict_lines(failed):
-        click.echo(line)
-    click.echo(f"{len(verdicts) - len(failed)} of {len(verdicts)} checks passed. Record: {output}")
+    say(*verdict_lines(failed))
+    say(f"{len(verdicts) - len(failed)} of {len(verdicts)} checks passed. Record: {output}")
     sys.exit(1 if failed else 0)
 
 
@@ -168,15 +167,13 @@ def train(
             progress=progress,
         )
     last = training.last.evaluation
-    click.echo(
-        f"accuracy {last.accuracy:.2f} % ({last.correct_count:,} of {last.count:,}) after the last epoch: {output}"
-    )
+    say(f"accuracy {last.accuracy:.2f} % ({last.correct_count:,} of {last.count:,}) after the last epoch: {output}")
 
 
 @main.command()
 @click.argument("tables", nargs=-1)
 def lint(tables: tuple[str, ...]) -> None:
-    """Recompute what documents claim: sizes, layers, possible accuracies, best epochs.
+    """Recompute what documents claim of sizes, layers and accuracies.
 
     TABLES are names of documented runs or paths of TOML tables; without any, all documented runs and the differences
     drawn between them are checked. Exits with 1 where a claim differs.
@@ -187,12 +184,12 @@ def lint(tables: tuple[str, ...]) -> None:
     from prunebench.tables import find_run
 
     claims = [claim for table in tables for claim in lint_run(find_run(table))] if tables else lint_documented()
-    click.echo(claims_table(claims))
+    show(claims_table(claims))
     differing = [claim for claim in claims if claim.status == "differs"]
     slips = [claim for claim in claims if claim.status == "known slip"]
-    click.echo(f"\n{len(claims)} claims: {len(differing)} differ; known slips of the document: {len(slips)}.")
+    say("", f"{len(claims)} claims: {len(differing)} differ; known slips of the document: {len(slips)}.")
     for claim in (*differing, *slips):
-        click.echo(
+        say(
             f"{claim.status}: {claim.run}: {claim.what}: documented {claim.documented}, computed {claim.computed} "
             f"({claim.source})"
         )
@@ -203,7 +200,7 @@ def lint(tables: tuple[str, ...]) -> None:
 @shared("workload", "data")
 @click.option("--verify", is_flag=True, help="Decode again from the source and compare with the cached copy.")
 def data(workload: str, data: Path | None, verify: bool) -> None:
-    """Show which data a workload finds: where from, how many images, digests."""
+    """Show a workload's data: where from, how many images, digests."""
     from prunebench.progress import ProgressBar
     from prunebench.report import data_table
     from prunebench.workloads import find_workload
@@ -211,12 +208,12 @@ def data(workload: str, data: Path | None, verify: bool) -> None:
     chosen = find_workload(workload)
     with ProgressBar() as progress:
         found = chosen.load(data, progress.loading)
-        click.echo(data_table(found))
+        show(data_table(found))
         if verify:
             from prunebench.data import verify_source
 
             again = verify_source(found, progress.loading)
-            click.echo(
+            say(
                 "verified: decoding the source again gives the same digest"
                 if again
                 else "nothing to verify: these images are read from their source each time, there is no decoded copy"

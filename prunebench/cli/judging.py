@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from prunebench.cli.shell import FILE
+from prunebench.cli.shell import FILE, say, show
 from prunebench.errors import StorageError
 from prunebench.files import BASELINES, check_targets, write_text
 
@@ -49,7 +49,7 @@ def compare(
     json_file: Path | None,
     markdown_file: Path | None,
 ) -> None:
-    """Judge the records of A against those of B, by default the baselines.
+    """Judge records or a scan A against B, by default the baselines.
 
     A and B are each a record, a folder of records, or a folder of baselines; of several records of a case the newest
     counts. Where A is a folder, a baseline of the same workload and budget without a record in A is INCOMPARABLE.
@@ -81,7 +81,7 @@ def baseline() -> None:
 @baseline.command("list")
 @BASELINES_OPTION
 def list_(folder: Path) -> None:
-    """List the baselines: size, accuracy, who approved them, when and why. Exits with 2 where one is damaged."""
+    """List the baselines, who approved them, when and why. Exits with 2 where one is damaged."""
     from prunebench.records import list_baselines, list_scan_baselines, read_baseline
     from prunebench.report import baselines_table, scan_baselines_table
 
@@ -93,9 +93,12 @@ def list_(folder: Path) -> None:
         scans, damaged_scans = _readable(read_scan_baseline, paths)
         tables += [scan_baselines_table(scans)] if scans else []
         damaged += damaged_scans
-    click.echo("\n\n".join(tables) or f"no baselines in '{folder}'")
+    if tables:
+        show("\n\n".join(tables))
+    else:
+        say(f"no baselines in '{folder}'")
     for message in damaged:
-        click.echo(f"error: {message}", err=True)
+        say(f"error: {message}", err=True)
     sys.exit(2 if damaged else 0)
 
 
@@ -112,11 +115,11 @@ def _readable(read: Callable[[Path], T], paths: Mapping[str, Path]) -> tuple[lis
     return found, damaged
 
 
-@baseline.command()
+@baseline.command("show")
 @click.argument("case")
 @BASELINES_OPTION
-def show(case: str, folder: Path) -> None:
-    """Show the baseline of CASE: approval, layers, sizes and accuracies; of a scan its curves."""
+def show_(case: str, folder: Path) -> None:
+    """Show the baseline of CASE. Its approval, layers, sizes and accuracies; of a scan its curves."""
     from prunebench.records import chosen_cases, list_baselines, list_scan_baselines, read_baseline
     from prunebench.report import baseline_text, layer_table, scan_baseline_text
 
@@ -124,11 +127,11 @@ def show(case: str, folder: Path) -> None:
     (chosen,) = chosen_cases([case], [*runs, *scans])
     if chosen in runs:
         found = read_baseline(runs[chosen])
-        click.echo(f"{baseline_text(found)}\n\n{layer_table(found.record)}")
+        show(f"{baseline_text(found)}\n\n{layer_table(found.record)}")
     else:
         from prunebench.records.scans import read_scan_baseline
 
-        click.echo(scan_baseline_text(read_scan_baseline(scans[chosen])))
+        show(scan_baseline_text(read_scan_baseline(scans[chosen])))
 
 
 @baseline.command()
@@ -140,10 +143,11 @@ def show(case: str, folder: Path) -> None:
 )
 @BASELINES_OPTION
 def approve(run: Path, only: tuple[str, ...], reason: str, incomparable: tuple[str, ...], folder: Path) -> None:
-    """Make records of RUN, a record or a folder of records, the baselines of their cases: all that are named, or none.
+    """Make records of RUN the baselines of their cases.
 
-    RUN may be the file of a sensitivity scan. Refuses a dirty tree, a failed run, a record under a floor, a scan that
-    is not exact, and whatever is INCOMPARABLE with the baseline it would replace. Commit what it writes.
+    RUN is a record, a folder of records, of which all that are named become baselines or none does, or the file of a
+    sensitivity scan. Refuses a dirty tree, a failed run, a record under a floor, a scan that is not exact, and whatever
+    is INCOMPARABLE with the baseline it would replace. Commit what it writes.
     """
     from prunebench.records import chosen_cases, collect
     from prunebench.records.scans import holds_scan, read_any_scan, scan_case
@@ -155,7 +159,7 @@ def approve(run: Path, only: tuple[str, ...], reason: str, incomparable: tuple[s
         case = scan_case(scan)
         chosen_cases(_ids(only), [case])
         on_purpose = chosen_cases(_ids(incomparable), [case])
-        click.echo(_approved(approve_scan(scan, folder, reason=reason, incomparable=on_purpose), run))
+        say(_approved(approve_scan(scan, folder, reason=reason, incomparable=on_purpose), run))
         return
 
     found = collect(run)
@@ -166,7 +170,7 @@ def approve(run: Path, only: tuple[str, ...], reason: str, incomparable: tuple[s
     records = chosen_records(found, _ids(only))
     on_purpose = chosen_cases(_ids(incomparable), records)
     for made in approve_records(records, folder, reason=reason, incomparable=on_purpose):
-        click.echo(_approved(made, found.paths[made.case]))
+        say(_approved(made, found.paths[made.case]))
 
 
 @baseline.command()
@@ -174,10 +178,11 @@ def approve(run: Path, only: tuple[str, ...], reason: str, incomparable: tuple[s
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only listed.")
 @BASELINES_OPTION
 def prune(only: tuple[str, ...], yes: bool, folder: Path) -> None:
-    """Remove baselines that nothing can be compared with any more, or those named with --only.
+    """Remove baselines that nothing can be compared with any more.
 
-    Nothing can be compared with a baseline of digits or cifar10 whose budget is gone, or whose documented run has
-    changed its sparsities, model or epochs. Baselines of scans and of your own workloads go only where they are named.
+    Or those named with --only. Nothing can be compared with a baseline of digits or cifar10 whose budget is gone, or
+    whose documented run has changed its sparsities, model or epochs. Baselines of scans and of your own workloads go
+    only where they are named.
     """
     from prunebench.approval import remove, superseded
     from prunebench.records import chosen_cases, list_baselines, list_scan_baselines
@@ -186,10 +191,10 @@ def prune(only: tuple[str, ...], yes: bool, folder: Path) -> None:
     paths = runs | list_scan_baselines(folder)
     reasons = dict.fromkeys(chosen_cases(_ids(only), paths), "named") if only else superseded(runs)
     for case, reason in reasons.items():
-        click.echo(f"{case}: {reason}")
+        say(f"{case}: {reason}")
     if reasons and yes:
         remove([paths[case] for case in reasons], folder)
-    click.echo(f"{len(reasons)} of {len(paths)} baselines {'removed' if yes else 'would be removed; do it with --yes'}")
+    say(f"{len(reasons)} of {len(paths)} baselines {'removed' if yes else 'would be removed; do it with --yes'}")
 
 
 def _judged_records(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[str, Any]) -> list[Verdict]:
@@ -197,7 +202,7 @@ def _judged_records(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[st
 
     new, reference = collect(a), _reference(b)
     if len(revisions := {record.revision for record in new.records.values()}) > 1:
-        click.echo(
+        say(
             f"note: the records of '{a}', the newest of each case, are of {len(revisions)} revisions: what no longer "
             "runs is judged by what it did last",
             err=True,
@@ -241,15 +246,12 @@ def _approved(made: Baseline | ScanBaseline, source: Path) -> str:
 def _show(verdicts: Sequence[Verdict]) -> None:
     """One line for each that did not pass, worst first, and what the others mean; annotations in GitHub Actions."""
     from prunebench.gate import worst_first
-    from prunebench.report import notable, passed_lines
+    from prunebench.report import notable, passed_lines, verdict_lines
     from prunebench.report.markdown import in_github_actions, workflow_commands
 
     ordered = worst_first(verdicts)
-    shown, lines = notable(ordered)
-    for verdict in shown:
-        click.echo(str(verdict))
-    for line in [*lines, *passed_lines(ordered)]:
-        click.echo(line)
+    alone, lines = notable(ordered)
+    say(*verdict_lines(alone), *lines, *passed_lines(ordered))
     if in_github_actions():
         for line in workflow_commands(ordered):
             click.echo(line)
@@ -267,4 +269,4 @@ def _write(verdicts: Sequence[Verdict], *, json_file: Path | None, markdown_file
     try:
         append_step_summary(text)
     except StorageError as error:  # a summary that nobody can read is no reason to lose the verdict
-        click.echo(f"warning: {error}", err=True)
+        say(f"warning: {error}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,17 +10,26 @@ from typing import Any
 import click
 
 from prunebench.cli.shell import FILE
+from prunebench.errors import percent_hint
 
 LARGEST_SEED = 2**63 - 1
 """What torch's generators take."""
 
 
 class FiniteRange(click.FloatRange):
-    """A float in a range; `nan` and `inf` are in none."""
+    """A float in a range; `nan` and `inf` are in none. Percents may have their sign; fractions are not percents."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The float."""
-        converted = super().convert(value, param, ctx)
+        bare = value.removesuffix("%") if isinstance(value, str) else value
+        given: Any = bare if self.max == 100 else value
+        try:
+            converted = super().convert(given, param, ctx)
+        except click.BadParameter as error:
+            hint = ""
+            with contextlib.suppress(ValueError):
+                hint = percent_hint(float(bare)) if self.max is not None and self.max <= 1 else ""
+            self.fail(f"{error.message}{hint}", param, ctx)
         if not math.isfinite(converted):
             self.fail(f"expected a finite number, got {value}", param, ctx)
         return converted

@@ -55,7 +55,12 @@ class Request:
     @property
     def needs_model(self) -> bool:
         """Whether weights are needed, and not only what a scan says of them."""
-        return bool(self.scan_file is None or self.rule in FROM_WEIGHTS or self.measure or self.rounds)
+        return bool(self.scan_file is None or self.rule in FROM_WEIGHTS or self.needs_images)
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether something is measured."""
+        return bool(self.measure or self.rounds)
 
 
 def limit_of(request: Request, inventory: Inventory) -> tuple[Cost, float] | None:

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loaded:
+class Base:
+    """The base model."""
+
+    workload: Workload
+    model: nn.Module
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded(Base):
     """The base model and the data it is measured on.
 
     Attributes:
@@ -26,19 +35,14 @@ class Loaded:
         reporting: test images that neither plan nor epoch was chosen by.
     """
 
-    workload: Workload
-    model: nn.Module
-    digest: str
     data: Dataset
     training: ImageSet
     choosing: ImageSet
     reporting: ImageSet
 
 
-def load_base(request: Request, scan: Scan | None, progress: ProgressBar) -> Loaded:
-    """The base model, which has to be the one of `scan`, and its images: for training, choosing and reporting."""
-    from prunebench.data import split_validation
-    from prunebench.devices import resolve_device
+def _workload(request: Request, scan: Scan | None) -> Workload:
+    """Whose model has the layers of `scan`."""
     from prunebench.errors import PlanError
     from prunebench.workloads import find_workload
 
@@ -50,16 +54,46 @@ def load_base(request: Request, scan: Scan | None, progress: ProgressBar) -> Loa
             f"'{workload.name}' has in '{workload.model}': what needs its weights can be had from Python only "
             "(docs/own-model.md)"
         )
+    return workload
+
+
+def _check_is_scanned(request: Request, scan: Scan | None, digest: str, *, origin: str) -> None:
+    from prunebench.errors import PlanError
+
+    if scan and scan.model_digest != digest:
+        raise PlanError(
+            f"the scan '{request.scan_file}' is of other weights ({scan.model_digest[:12]}) than {origin} "
+            f"({digest[:12]}): give the scanned model with --checkpoint, or scan this one"
+        )
+
+
+def load_base(request: Request, scan: Scan | None, progress: ProgressBar) -> Base:
+    """The base model, which has to be the one of `scan`; `Loaded` but where only the weights of a file are needed."""
+    workload = _workload(request, scan)
+    if request.needs_images or request.data or not request.checkpoint:
+        return _load_all(request, scan, workload, progress)
+
+    from prunebench.models import build_model, load_state, load_state_, state_digest
+
+    model = build_model(workload.model)
+    load_state_(model, load_state(request.checkpoint), origin=str(request.checkpoint))
+    base = Base(workload=workload, model=model, digest=state_digest(model.state_dict()))
+    _check_is_scanned(request, scan, base.digest, origin=request.checkpoint.name)
+    check_earlier(request, base.digest)
+    return base
+
+
+def _load_all(request: Request, scan: Scan | None, workload: Workload, progress: ProgressBar) -> Loaded:
+    """With the images: for training, choosing and reporting."""
+    from prunebench.data import split_validation
+    from prunebench.devices import resolve_device
+
     device = resolve_device(request.device)
     progress.stage("data")
     data = workload.load(request.data, progress.loading)
     progress.stage("base model")
     base = workload.dense_model(data, checkpoint=request.checkpoint, device=device, progress=progress)
-    if scan and scan.model_digest != base.digest:
-        raise PlanError(
-            f"the scan '{request.scan_file}' is of other weights ({scan.model_digest[:12]}) than {base.origin} "
-            f"({base.digest[:12]}): give the scanned model with --checkpoint, or scan this one"
-        )
+    _check_is_scanned(request, scan, base.digest, origin=base.origin)
     check_earlier(request, base.digest)
     training, reporting, seed = data.train, data.test, request.seed
     if request.choose_on == "validation":

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from prunebench.cli.options import FiniteRange, precision_option, shared
 from prunebench.cli.plan_request import FROM_WEIGHTS, TARGETS, Request, goal_of, limit_of
 from prunebench.cli.plan_trials import (
+    Base,
     Loaded,
     check_earlier,
     keep_plan,
@@ -20,7 +21,7 @@ from prunebench.cli.plan_trials import (
     refined,
     with_earlier,
 )
-from prunebench.cli.shell import FILE
+from prunebench.cli.shell import FILE, say, show
 from prunebench.cli.sound import sound_scan
 from prunebench.files import check_targets, data_source, write_text
 
@@ -39,11 +40,11 @@ MOST_NONZEROS = 2**63 - 1
 @click.command()
 @click.option("--scan", "scan_file", type=FILE, help="A sensitivity scan (JSON). Allocators do without.")
 @click.option("--rule", type=click.Choice(RULES), default="optimal", show_default=True, help="What chooses sparsities.")
-@click.option("--max-drop", type=FiniteRange(min=0), help="Points of accuracy that may be lost.")
-@click.option("--size", "size_percent", type=FiniteRange(min=0), help="Nominal size, percent of dense, at most.")
+@click.option("--max-drop", type=FiniteRange(0, 100), help="Points of accuracy that may be lost.")
+@click.option("--size", "size_percent", type=FiniteRange(0, 100), help="Nominal size, percent of dense, at most.")
 @click.option("--nonzeros", type=click.IntRange(0, MOST_NONZEROS), help="Nonzeros over all parameters, at most.")
-@click.option("--file-size", "file_percent", type=FiniteRange(min=0), help="Sparse file, percent of dense, at most.")
-@click.option("--macs", "macs_percent", type=FiniteRange(min=0), help="Sparse MACs, percent of dense, at most.")
+@click.option("--file-size", "file_percent", type=FiniteRange(0, 100), help="Sparse file, percent of dense, at most.")
+@click.option("--macs", "macs_percent", type=FiniteRange(0, 100), help="Sparse MACs, percent of dense, at most.")
 @click.option(
     "--cost",
     type=click.Choice(["size", "file", "macs"]),
@@ -106,7 +107,7 @@ MOST_NONZEROS = 2**63 - 1
 @click.option("--output", type=FILE, help="Write the sparsity table (TOML) here.")
 @click.option("--json", "json_file", type=FILE, help="Keep the plan and every measurement here; taken up from there.")
 def plan(**options: Any) -> None:
-    """Plan a sparsity table: for every layer how much to prune, to meet a size or a largest drop of accuracy.
+    """Plan a sparsity table for a size or a largest drop of accuracy.
 
     Rules: optimal (integer program on the scan's curves), documented (largest sparsity within --max-drop, later layers
     first), compounding (on a scan of a pruned model), and the published allocators uniform, magnitude, erk and lamp,
@@ -118,7 +119,7 @@ def plan(**options: Any) -> None:
     _check(request)
 
     from prunebench.errors import PlanError
-    from prunebench.planning import Curves, Inventory, make_plan
+    from prunebench.planning import Curves, make_plan
     from prunebench.progress import ProgressBar
     from prunebench.report.plans import cost_table, plan_table, trials_table
 
@@ -136,12 +137,9 @@ def plan(**options: Any) -> None:
 
         keep_freed_memory()
     with ProgressBar() as progress:
-        loaded = load_base(request, scan, progress) if request.needs_model else None
-        if curves:
-            inventory = curves.inventory
-        else:
-            assert loaded is not None, "without a scan the model is loaded"
-            inventory = Inventory.of_model(loaded.model, tuple(loaded.data.test.images.shape[1:]))  # type: ignore[arg-type]
+        base = load_base(request, scan, progress) if request.needs_model else None
+        loaded = base if isinstance(base, Loaded) else None
+        inventory = curves.inventory if curves else _inventory(base)
         refinement = None
         if request.rounds:
             assert curves is not None
@@ -149,44 +147,54 @@ def plan(**options: Any) -> None:
             refinement = refined(request, curves, loaded, progress)
             sparsity = refinement.best.sparsity
         else:
-            sparsity = _sparsity(request, inventory, curves, loaded)
+            sparsity = _sparsity(request, inventory, curves, base)
         made = make_plan(
             request.rule,
             sparsity,
             inventory,
-            model=loaded.workload.model if loaded else scan.model if scan else "",
+            model=base.workload.model if base else scan.model if scan else "",
             source=_source(request, scan),
             curves=curves,
             interaction=refinement.interaction if refinement else None,
         )
         tested = measured_on_test(request, made, curves, loaded, progress) if request.measure or refinement else None
-    click.echo(f"{plan_table(made)}\n\n{cost_table(made, inventory)}")
+    show(f"{plan_table(made)}\n\n{cost_table(made, inventory)}")
     if request.rule == "optimal" and refinement is None and (unused := _unused_limit(request, inventory, sparsity)):
-        click.echo(f"\n{unused}")
+        say("", unused)
     if refinement:
         count = len(loaded.choosing) if loaded else 0
-        click.echo(f"\nMeasured on {count:,} {request.choose_on} images:\n")
-        click.echo(trials_table(refinement.trials, elements=inventory.elements, best=refinement.best))
+        say("", f"Measured on {count:,} {request.choose_on} images:", "")
+        show(trials_table(refinement.trials, elements=inventory.elements, best=refinement.best))
     _show_accuracy(made, loaded, tested)
-    _write(request, made, loaded, refinement, tested, scan)
+    _write(
+        request, made, loaded, refinement, tested, made_for=base.digest if base else scan.model_digest if scan else None
+    )
     if refinement and refinement.best.kind == "base" and request.max_drop is not None:
-        click.echo(f"\nNo plan measured keeps within {request.max_drop:g} points: what is shown is the base model.")
+        say("", f"No plan measured keeps within {request.max_drop:g} points: what is shown is the base model.")
         sys.exit(1)
     if missed := _missed(request, tested):
-        click.echo(f"\n{missed}")
+        say("", missed)
         if not refinement:  # which chose what keeps within it, on other images
             sys.exit(1)
+
+
+def _inventory(base: Base | None) -> Inventory:
+    from prunebench.planning import Inventory
+
+    assert base is not None, "without a scan the model is loaded"
+    shape = base.data.test.images.shape[1:] if isinstance(base, Loaded) else base.workload.image_shape
+    return Inventory.of_model(base.model, tuple(shape))  # type: ignore[arg-type]
 
 
 def _show_accuracy(made: Plan, loaded: Loaded | None, tested: dict[str, Any] | None) -> None:
     from prunebench.report.plans import plan_accuracy_table
 
     if tested and loaded:
-        click.echo(f"\n{plan_accuracy_table(**tested, images=_images(loaded))}")
+        show(f"\n{plan_accuracy_table(**tested, images=_images(loaded))}")
     elif made.base_accuracy is not None:
         predicted = made.predicted_accuracy
-        click.echo(f"\n{plan_accuracy_table(base=made.base_accuracy, predicted=predicted, images='scanned images')}")
-        click.echo("\nPredicted as if layers did not disturb one another: --measure shows, and --refine corrects it.")
+        show(f"\n{plan_accuracy_table(base=made.base_accuracy, predicted=predicted, images='scanned images')}")
+        say("", "Predicted as if layers did not disturb one another: --measure shows, and --refine corrects it.")
 
 
 def _inputs(request: Request) -> list[Path | None]:
@@ -257,7 +265,7 @@ def _missed(request: Request, tested: dict[str, Any] | None) -> str | None:
     return f"On these images the plan loses {lost:.2f} points, more than the {request.max_drop:g} of --max-drop."
 
 
-def _sparsity(request: Request, inventory: Inventory, curves: Curves | None, loaded: Loaded | None) -> dict[str, float]:
+def _sparsity(request: Request, inventory: Inventory, curves: Curves | None, base: Base | None) -> dict[str, float]:
     from prunebench.planning import compounding, documented_reading, optimal_plan
 
     limit = limit_of(request, inventory)
@@ -273,7 +281,7 @@ def _sparsity(request: Request, inventory: Inventory, curves: Curves | None, loa
     from prunebench.planning import allocate_to_limit
 
     assert limit is not None
-    kept = allocate_to_limit(_allocator(request, loaded), inventory, cost=limit[0], limit=limit[1])
+    kept = allocate_to_limit(_allocator(request, base), inventory, cost=limit[0], limit=limit[1])
     return inventory.sparsity(kept)
 
 
@@ -283,13 +291,13 @@ def _previous(request: Request) -> dict[str, float] | None:
     return dict(find_run(request.previous).sparsity) if request.previous else None
 
 
-def _allocator(request: Request, loaded: Loaded | None) -> Any:
+def _allocator(request: Request, base: Base | None) -> Any:
     from prunebench.models import prunable_parameters
     from prunebench.planning import erk, global_magnitude, lamp, uniform
 
     if request.rule in FROM_WEIGHTS:
-        assert loaded is not None
-        weights = prunable_parameters(loaded.model)
+        assert base is not None
+        weights = prunable_parameters(base.model)
         return global_magnitude(weights) if request.rule == "magnitude" else lamp(weights)
     return {"uniform": uniform, "erk": erk}[request.rule]
 
@@ -332,7 +340,8 @@ def _write(
     loaded: Loaded | None,
     refinement: Refinement | None,
     tested: dict[str, Any] | None,
-    scan: Scan | None,
+    *,
+    made_for: str | None,
 ) -> None:
     lines = list(made.source)
     if made.predicted_accuracy is not None:
@@ -344,7 +353,7 @@ def _write(
     made = made.model_copy(update={"source": lines})
     if request.output:
         write_text(request.output, made.as_toml)
-        click.echo(f"\nTable: {request.output}")
+        say("", f"Table: {request.output}")
     if request.json_file:
         results = {"plan": made}
         if tested:
@@ -352,6 +361,5 @@ def _write(
         if refinement and loaded:
             keep_trials(request, loaded, with_earlier(request, loaded, refinement), **results)
         else:
-            made_for = loaded.digest if loaded else scan.model_digest if scan else None
             keep_plan(request, loaded, made_for=made_for, **results)
-        click.echo(f"Record: {request.json_file}")
+        say(f"Record: {request.json_file}")

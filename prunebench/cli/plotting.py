@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prunebench.cli.options import FiniteRange
-from prunebench.cli.shell import FILE
+from prunebench.cli.shell import FILE, say
 from prunebench.cli.sound import sound_scan
 from prunebench.files import check_targets
 
@@ -26,7 +26,7 @@ MODEL = click.option("--model", default="vgg", show_default=True, help="Architec
 
 @click.group()
 def plot() -> None:
-    """Draw sensitivity curves, parameter counts, weights, or size against accuracy. The same input, the same bytes."""
+    """Draw sensitivity curves, counts, weights, or size and accuracy. The same input, the same bytes."""
 
 
 @plot.command()
@@ -35,9 +35,9 @@ def plot() -> None:
 @click.option("--lowest", type=FiniteRange(0, 100), help="Accuracy in percent where the axis begins.")
 @OUTPUT
 def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | None, output: Path) -> None:
-    """Draw the curves of one to four SCANS, one panel a layer: accuracy by the sparsity of that layer alone.
+    """Draw the curves of one to four SCANS, one panel a layer.
 
-    A baseline of a scan will do as well.
+    A curve is accuracy by the sparsity of that layer alone. A baseline of a scan will do as well.
     """
     from prunebench.report.plots import check_suffix, sensitivity_figure, write_figure
 
@@ -45,7 +45,7 @@ def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | No
     check_targets({"--output": output}, inputs=scans)
     found = {name: sound_scan(path) for name, path in _names(scans).items()}
     write_figure(sensitivity_figure(found, floor=floor, lowest=lowest), output)
-    click.echo(f"Plot: {output}")
+    say(f"Plot: {output}")
 
 
 @plot.command()
@@ -53,7 +53,7 @@ def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | No
 @MODEL
 @OUTPUT
 def parameters(source: Path, model: str, output: Path) -> None:
-    """Draw how many elements each layer of SOURCE holds and keeps: a scan, a record, a baseline or a checkpoint."""
+    """Draw how many elements each layer of SOURCE holds and keeps. It is a scan, record, baseline or checkpoint."""
     from prunebench.report.plots import check_suffix, parameters_figure, write_figure
 
     check_suffix(output)
@@ -62,7 +62,7 @@ def parameters(source: Path, model: str, output: Path) -> None:
         _counts_of_json(source) if source.suffix.lower() == ".json" else _counts_of_state(source, model)
     )
     write_figure(parameters_figure(layers, title=f"Elements of each layer of {name}", source=note), output)
-    click.echo(f"Plot: {output}")
+    say(f"Plot: {output}")
 
 
 @plot.command()
@@ -75,7 +75,7 @@ def parameters(source: Path, model: str, output: Path) -> None:
 )
 @OUTPUT
 def weights(checkpoints: tuple[Path, ...], model: str, near_zero: float | None, output: Path) -> None:
-    """Draw histograms of the weights of a checkpoint, or of two to compare (before and after), one panel a layer."""
+    """Draw histograms of the weights of one or two checkpoints. One panel a layer; two to compare before and after."""
     from prunebench.report.plots import NEAR_ZERO, check_suffix, weights_figure, write_figure
 
     check_suffix(output)
@@ -88,7 +88,7 @@ def weights(checkpoints: tuple[Path, ...], model: str, near_zero: float | None, 
         source="; ".join(f"{name}: weights {digest[:12]}" for name, (_, digest) in loaded.items()),
     )
     write_figure(figure, output)
-    click.echo(f"Plot: {output}")
+    say(f"Plot: {output}")
 
 
 @plot.command()
@@ -100,7 +100,7 @@ def weights(checkpoints: tuple[Path, ...], model: str, near_zero: float | None, 
 )
 @OUTPUT
 def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -> None:
-    """Draw size against accuracy of RECORDS: records, baselines, or folders of them, before and after fine-tuning."""
+    """Draw size against accuracy of RECORDS. Records, baselines, or folders of them, before and after fine-tuning."""
     from prunebench.records import collect
     from prunebench.report.plots import check_suffix, documented_points, frontier_figure, record_points, write_figure
     from prunebench.runs import REPORT, RUNS
@@ -110,7 +110,7 @@ def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -
     found = {name: collect(path) for name, path in _names(records).items()}
     for side in found.values():
         for case, reason in side.unusable.items():
-            click.echo(f"left out: {case}: {reason}", err=True)
+            say(f"left out: {case}: {reason}", err=True)
     everything = [record for side in found.values() for record in side.records.values()]
     cases = Counter(case for side in found.values() for case in side.records)
     if max(cases.values(), default=0) > 1:  # the same case from several places: each place is a series
@@ -125,7 +125,7 @@ def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -
         points += documented_points(RUNS.values())
         sources.append(f"as documented: {REPORT}")
     write_figure(frontier_figure(points, sources=sources), output)
-    click.echo(f"Plot: {output}")
+    say(f"Plot: {output}")
 
 
 def _names(paths: tuple[Path, ...]) -> dict[str, Path]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from prunebench.cli.options import precision_option, shared
-from prunebench.cli.shell import FILE
+from prunebench.cli.options import FiniteRange, precision_option, shared
+from prunebench.cli.shell import FILE, say, show
 from prunebench.files import RUN_FOLDER, check_targets, check_writable, data_source
 
 
@@ -18,13 +18,20 @@ class Fractions(click.ParamType):  # type: ignore[type-arg]  # subscriptable fro
     name = "numbers"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        """A tuple of floats; their range is the scan's to check."""
+        """A tuple of floats in [0, 1]."""
         if isinstance(value, tuple):
             return value
+        percent = value.replace("%", "")
         try:
-            return tuple(float(part) for part in value.split(","))
+            found = tuple(float(part) for part in percent.split(","))
         except ValueError:
             self.fail(f"expected numbers with commas between them, got {value!r}", param, ctx)
+        if percent != value or not all(0 <= each <= 1 for each in found):
+            meant = [each / 100 if each > 1 or percent != value else each for each in found]
+            listed = ",".join(f"{each:g}" for each in meant)
+            hint = f"; did you mean {listed}?" if 0 <= min(meant) <= max(meant) <= 1 else ""
+            self.fail(f"expected numbers in [0, 1], got {value}{hint}", param, ctx)
+        return found
 
 
 @click.command()
@@ -53,10 +60,22 @@ class Fractions(click.ParamType):  # type: ignore[type-arg]  # subscriptable fro
     help="Every image; or random images until the intervals are narrow; or until it is known how far a layer can go.",
 )
 @click.option(
-    "--half-width", type=float, default=0.5, show_default=True, help="adaptive: points, or a tenth of the drop."
+    "--half-width",
+    type=FiniteRange(0, 100, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="adaptive: points, or a tenth of the drop.",
 )
-@click.option("--within", type=float, default=1.0, show_default=True, help="decision: points that may be lost.")
-@click.option("--confidence", type=float, default=0.95, show_default=True, help="Of intervals and decisions.")
+@click.option(
+    "--within", type=FiniteRange(0, 100), default=1.0, show_default=True, help="decision: points that may be lost."
+)
+@click.option(
+    "--confidence",
+    type=FiniteRange(0.5, 1, max_open=True),
+    default=0.95,
+    show_default=True,
+    help="Of intervals and decisions.",
+)
 @click.option("--on", type=click.Choice(["test", "validation"]), default="test", show_default=True,
               help="Images to ask: the test set, or a tenth of the training images, so that a plan is not made on the "
               "images that judge it.")  # fmt: skip
@@ -81,9 +100,10 @@ def scan(
     seed: int,
     output: Path | None,
 ) -> None:
-    """Measure accuracy with one layer pruned at a time, the others as they are.
+    """Measure accuracy with one layer pruned at a time.
 
-    Interrupt it any time: the same command goes on where it was. Scans of one model in one mode share what they found.
+    The others stay as they are. Interrupt it any time: the same command goes on where it was. Scans of one model in one
+    mode share what they found.
     """
     from prunebench.workloads import find_workload
 
@@ -130,4 +150,5 @@ def scan(
         write_scan(found, output)
     else:
         output = keep_scan(found)
-    click.echo(f"{scan_heading(found)}\n\n{scan_table(found)}\n\nScan: {output}")
+    show(f"{scan_heading(found)}\n\n{scan_table(found)}\n")
+    say(f"Scan: {output}")

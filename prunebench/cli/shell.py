@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from prunebench.errors import PrunebenchError, StorageError
+from prunebench.escaping import terminal
 
 FILE = click.Path(path_type=Path)  # prunebench itself says what is wrong with a path
 
@@ -22,19 +26,20 @@ class Group(click.Group):
         """As click does; what is not UTF-8 could be neither printed nor kept."""
         for argument in args:
             if not _is_unicode(argument):
-                fail(f"an argument is not UTF-8: {argument.encode(errors='backslashreplace').decode()}")
-        return super().parse_args(ctx, args)
+                fail(f"an argument is not UTF-8: {argument}")
+        with _usage_in_a_line():
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what goes wrong into a line and an exit code."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a terminal that has not all letters
         try:
-            return super().invoke(ctx)
+            with _usage_in_a_line():
+                return super().invoke(ctx)
         except PrunebenchError as error:
             fail(str(error))
-        except click.UsageError as error:
-            if isinstance(error, click.exceptions.NoArgsIsHelpError):
-                raise
-            fail(f"{error.format_message()} ('{error.ctx.command_path if error.ctx else 'prunebench'} --help')")
         except KeyboardInterrupt:
             click.echo("\ninterrupted: the same command goes on from what it had finished", err=True)
             sys.exit(130)
@@ -48,6 +53,16 @@ class Group(click.Group):
             fail(str(StorageError(f"cannot use '{error.filename}': {error.strerror}")))
 
 
+@contextlib.contextmanager
+def _usage_in_a_line() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        fail(f"{error.format_message()} ('{error.ctx.command_path if error.ctx else 'prunebench'} --help')")
+
+
 def _is_unicode(text: str) -> bool:
     try:
         text.encode()
@@ -56,7 +71,18 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines, each of which stays one whatever names are in it."""
+    for line in lines:
+        click.echo(terminal(line), err=err)
+
+
+def show(block: str) -> None:
+    """Print what `prunebench.report` put together, of many lines."""
+    say(*block.split("\n"))
+
+
 def fail(message: str) -> NoReturn:
     """End with one line and exit code 2."""
-    click.echo(f"error: {message}", err=True)
+    say(f"error: {message}", err=True)
     sys.exit(2)

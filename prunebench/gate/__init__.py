@@ -7,7 +7,7 @@ from prunebench.gate.compare import compare_records
 from prunebench.gate.curves import compare_scans, scan_without_baseline
 from prunebench.gate.floors import check_accuracy, check_record, check_sizes
 from prunebench.gate.thresholds import Thresholds
-from prunebench.gate.verdicts import Status, Tier, Verdict, outcome, worst_first
+from prunebench.gate.verdicts import Status, Tier, Verdict, worst_first
 
 __all__ = [
     "Status",
@@ -19,7 +19,6 @@ __all__ = [
     "check_sizes",
     "compare_records",
     "compare_scans",
-    "outcome",
     "scan_without_baseline",
     "worst_first",
 ]

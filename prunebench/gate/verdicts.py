@@ -58,7 +58,7 @@ class Verdict:
         tier: what kind of evidence it rests on.
         evidence: the figures behind it, by name with the unit in the name; JSON can hold them.
         smallest_effect: the smallest change that this check could have seen, ready to print.
-        advisory: to be shown and not to decide: `outcome` leaves it out. Never set on a FAIL.
+        advisory: to be shown and not to decide. Never set on a FAIL.
     """
 
     run: str
@@ -85,13 +85,6 @@ class Verdict:
 def worst_first(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Failures first, then by how near the limit they came; of equals, the advisory ones last."""
     return sorted(verdicts, key=lambda verdict: (_SEVERITY.index(verdict.status), verdict.advisory, -verdict.shortfall))
-
-
-def outcome(verdicts: Iterable[Verdict]) -> Status:
-    """The worst status of those that decide; better than expected is a pass, and nothing compared is INCOMPARABLE."""
-    decisive = [verdict.status for verdict in verdicts if not verdict.advisory]
-    worst = min(decisive, key=_SEVERITY.index, default=Status.INCOMPARABLE)
-    return Status.PASS if worst is Status.IMPROVED else worst
 
 
 def different(

@@ -53,11 +53,6 @@ class Inventory:
         return cls(layers=layers, elements=elements, nonzeros=sum(nonzeros(model).values()))
 
     @property
-    def dense_kept(self) -> dict[str, int]:
-        """Every element of every layer, by name."""
-        return {layer.name: layer.numel for layer in self.layers}
-
-    @property
     def base_kept(self) -> dict[str, int]:
         """Nonzero elements of the base model by layer: no plan keeps more."""
         return {layer.name: layer.nonzeros for layer in self.layers}

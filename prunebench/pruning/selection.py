@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from prunebench.errors import PlanError
+from prunebench.errors import PlanError, percent_hint
 
 # For floats of at least 0 the bit pattern, read as an unsigned integer, has the order of the values; a sign or NaN is
 # above infinity. `_in_order` makes the same of floats of either sign.
@@ -43,8 +43,10 @@ def as_sparsity(value: object, *, name: str = "a weight") -> float:
     is_real = isinstance(number, Real | Decimal) and not isinstance(number, bool)
     if not is_real:
         raise PlanError(f"sparsity of '{name}' must be a number in [0, 1], got {value!r}")
-    if (isinstance(number, Decimal) and number.is_nan()) or not 0 <= number <= 1:  # a float's NaN too
-        raise PlanError(f"sparsity of '{name}' must be in [0, 1], got {number}")
+    is_nan = isinstance(number, Decimal) and number.is_nan()
+    if is_nan or not 0 <= number <= 1:  # a float's NaN too
+        hint = "" if is_nan else percent_hint(number)
+        raise PlanError(f"sparsity of '{name}' must be in [0, 1], got {number}{hint}")
     return float(number)
 
 

@@ -185,11 +185,6 @@ class RunRecord(Part):
         return 100 * self.pruned_size_bits / self.dense_size_bits
 
     @property
-    def compression_ratio(self) -> float:
-        """Dense over pruned nominal size."""
-        return self.dense_size_bits / self.pruned_size_bits
-
-    @property
     def change_after_finetuning(self) -> float | None:
         """Best accuracy less dense accuracy, in points."""
         return self.finetuning.best.percent - self.dense_accuracy.percent if self.finetuning else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.errors import StorageError
+from prunebench.escaping import annotation, markdown
 
 if TYPE_CHECKING:
     from prunebench.gate import Verdict
@@ -30,16 +30,16 @@ def markdown_summary(verdicts: Iterable[Verdict], *, notes: Sequence[str] = (), 
     shown, together = notable(ordered)
     total = ", ".join(f"{count} {status}" for status, count in counts.items())
     lines = [f"## {title}", "", total or "nothing compared"]
-    lines += ["", *map(_cell, [*least_sensitive(ordered), *together])]
+    lines += ["", *map(markdown, [*least_sensitive(ordered), *together])]
     if shown:
         lines += ["", "| | case | check | measured | expected | rule | smallest effect seen |", "|" + "---|" * 7]
         lines += [_row(verdict) for verdict in shown]
     if passed:
         by_case = Counter(case_of(verdict) for verdict in passed)
         lines += ["", f"<details><summary>{len(passed)} checks passed</summary>", ""]
-        lines += [f"- {_cell(case)}: {count}" for case, count in sorted(by_case.items())]
+        lines += [f"- {markdown(case)}: {count}" for case, count in sorted(by_case.items())]
         lines += ["", "</details>"]
-    lines += ["", *(f"> {_cell(note)}" for note in notes)] if notes else []
+    lines += ["", *(f"> {markdown(note)}" for note in notes)] if notes else []
     return "\n".join(lines) + "\n"
 
 
@@ -52,8 +52,7 @@ def workflow_commands(verdicts: Iterable[Verdict], *, limit: int = ANNOTATIONS) 
     levels[Status.INCONCLUSIVE] = "warning"
     worst = [verdict for verdict in worst_first(verdicts) if verdict.status in levels and not verdict.advisory]
     return [
-        f"::{levels[verdict.status]} title={_property(f'{verdict.status} {case_of(verdict)}')}::"
-        f"{_message(str(verdict))}"
+        annotation(levels[verdict.status], title=f"{verdict.status} {case_of(verdict)}", message=str(verdict))
         for verdict in worst[:limit]
     ]
 
@@ -86,16 +85,4 @@ def _row(verdict: Verdict) -> str:
         status = f"{verdict.status} (advisory)"
     cells = [status, case_of(verdict), verdict.check, verdict.measured, verdict.expected, verdict.rule]
     cells.append(verdict.smallest_effect)
-    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
-
-
-def _cell(text: str) -> str:
-    return " ".join(html.escape(text, quote=False).replace("|", "\\|").split())
-
-
-def _message(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _message(text).replace(":", "%3A").replace(",", "%2C")
+    return f"| {' | '.join(map(markdown, cells))} |"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-from prunebench.report.tables import aligned_table, approval_rows, short_name
+from prunebench.escaping import terminal
+from prunebench.report.tables import aligned_table, approval_rows, facts_table, machine_line, short_name
 
 if TYPE_CHECKING:
     from prunebench.records.scans import ScanBaseline
@@ -32,14 +31,13 @@ def scan_heading(scan: Scan) -> str:
     about = f" ({', '.join(filter(None, (scan.origin, size)))})" if scan.origin or size else ""
     least = "at least " * (scan.mode == "decision")  # the scan does not name the points it had no need to ask
     saved = f", {least}{100 * scan.images_saved:.0f} % of the images saved" if scan.images_saved else ""
-    return "\n".join(
-        (
-            f"sensitivity of {scan.model} {scan.model_digest[:8]}{about} on {scan.images:,} images of "
-            f"{scan.data}, {scan.precision}: {scan.base_accuracy:.2f} % as it is",
-            f"{asked}; {scan.images_answered:,} answers{saved}; {WAYS[scan.recomputed]}; {scan.seconds:.0f} s",
-            "torch {torch}, {device}, {cpu}, {threads} threads".format_map(scan.environment),
-        )
+    lines = (
+        f"sensitivity of {scan.model} {scan.model_digest[:8]}{about} on {scan.images:,} images of "
+        f"{scan.data}, {scan.precision}: {scan.base_accuracy:.2f} % as it is",
+        f"{asked}; {scan.images_answered:,} answers{saved}; {WAYS[scan.recomputed]}; {scan.seconds:.0f} s",
+        machine_line(scan.environment),
     )
+    return "\n".join(map(terminal, lines))
 
 
 def _narrow_enough(scan: Scan) -> str:
@@ -86,8 +84,7 @@ def scan_baselines_table(baselines: Iterable[ScanBaseline]) -> str:
         for baseline in baselines
     ]
     headers = ["scan", "points", "base %", "lowest %", "approved", "by", "reason"]
-    alignment = ["left", *["right"] * 3, *["left"] * 3]
-    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=alignment)
+    return aligned_table(rows, headers=headers, texts=3)
 
 
 def scan_baseline_text(baseline: ScanBaseline) -> str:
@@ -100,8 +97,7 @@ def scan_baseline_text(baseline: ScanBaseline) -> str:
         ["base weights", ", ".join(filter(None, (scan.origin, scan.model_digest)))],
         ["environment", ", ".join(f"{name} {value}" for name, value in scan.environment.items())],
     ]
-    about = tabulate(rows, tablefmt="plain", disable_numparse=True)
-    return f"{about}\n\n{scan_heading(scan)}\n\n{scan_table(scan)}"
+    return f"{facts_table(rows)}\n\n{scan_heading(scan)}\n\n{scan_table(scan)}"
 
 
 def _cells(curve: Sequence[Point], sparsities: Sequence[float]) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from prunebench.escaping import terminal
 from prunebench.runs import Cited, DocumentedRun
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ def heading(title: str, record: RunRecord, runs: Iterable[DocumentedRun]) -> str
         how = f"{record.workload}, without fine-tuning"
     lines = [
         f"{title} on {how}, checkpoint {record.checkpoints.origin}",
-        "torch {torch}, {device}, {cpu}, {threads} threads".format_map(record.environment),
+        machine_line(record.environment),
     ]
     if not _comparable(record) and any(run.accuracy_before or run.accuracy_best for run in runs):
         lines.append("Documented accuracies are CIFAR-10's: here only the sizes and the change can be compared.")
-    return "\n".join(lines)
+    return "\n".join(map(terminal, lines))
 
 
 def layer_table(record: RunRecord) -> str:
@@ -144,8 +145,7 @@ def baselines_table(baselines: Iterable[Baseline]) -> str:
             ]
         )
     headers = ["case", "size %", "dense %", "pruned %", "best %", "approved", "by", "reason"]
-    alignment = ["left", *["right"] * 4, *["left"] * 3]
-    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=alignment)
+    return aligned_table(rows, headers=headers, texts=3)
 
 
 def approval_rows(baseline: Baseline | ScanBaseline) -> list[list[str]]:
@@ -174,7 +174,7 @@ def baseline_text(baseline: Baseline) -> str:
         ["nominal size", _sizes(record)],
         *([f"accuracy {what}", f"{accuracy.percent:.2f} %, {_count(accuracy)}"] for what, accuracy in measured),
     ]
-    return tabulate(rows, tablefmt="plain", disable_numparse=True)
+    return facts_table(rows)
 
 
 def claims_table(claims: Iterable[Claim]) -> str:
@@ -195,13 +195,21 @@ def data_table(data: Dataset) -> str:
         ["digest, training", data.train.digest],
         ["digest, test", data.test.digest],
     ]
-    return tabulate(rows, tablefmt="plain", disable_numparse=True)
+    return facts_table(rows)
 
 
-def aligned_table(rows: Sequence[Sequence[object]], *, headers: Sequence[str]) -> str:
-    """Text on the left in the first column, figures on the right in the others, printed as they are given."""
-    alignment = ["left", *["right"] * (len(headers) - 1)]
-    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=alignment)
+def aligned_table(rows: Sequence[Sequence[object]], *, headers: Sequence[str], texts: int = 0) -> str:
+    """Text on the left in the first column and the last `texts`, figures on the right in the others, as given."""
+    alignment = ["left", *["right"] * (len(headers) - 1 - texts), *["left"] * texts]
+    cells = [[terminal(cell) for cell in row] for row in rows]
+    return tabulate(
+        cells, headers=[*map(terminal, headers)], tablefmt="simple", disable_numparse=True, colalign=alignment
+    )
+
+
+def facts_table(rows: Sequence[Sequence[object]]) -> str:
+    """A fact a line, its name on the left."""
+    return tabulate([[terminal(cell) for cell in row] for row in rows], tablefmt="plain", disable_numparse=True)
 
 
 def _sizes(record: RunRecord) -> str:
@@ -232,6 +240,12 @@ def _signed(value: object) -> str:
 
 def _count(accuracy: Accuracy) -> str:
     return f"{accuracy.correct:,} of {accuracy.images:,}"
+
+
+def machine_line(environment: Mapping[str, str | int]) -> str:
+    """What it was computed on; an environment that somebody wrote need not say all of it."""
+    torch, device, cpu, threads = (environment.get(key, "unknown") for key in ("torch", "device", "cpu", "threads"))
+    return f"torch {torch}, {device}, {cpu}, {threads} threads"
 
 
 def short_name(name: str) -> str:

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from prunebench.escaping import terminal
+
 if TYPE_CHECKING:
     from prunebench.gate import Verdict
 
@@ -15,8 +17,8 @@ EFFECT = "smallest_effect_points"
 
 
 def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
-    """One line a verdict."""
-    return [str(verdict) for verdict in verdicts]
+    """One line a verdict, fit for a terminal."""
+    return [terminal(verdict) for verdict in verdicts]
 
 
 def notable(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], list[str]]:

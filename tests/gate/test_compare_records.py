@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from record_factory import make_signature
 from scipy.stats import t
 
+from prunebench.comparison import worst_status
 from prunebench.errors import ThresholdError
-from prunebench.gate import Status, Thresholds, Tier, compare_records, outcome, worst_first
+from prunebench.gate import Status, Thresholds, Tier, compare_records, worst_first
 from prunebench.gate.consistency import contradictions
 from prunebench.records import Accuracy, RunRecord
 from prunebench.records.provenance import run_digest
@@ -152,7 +153,7 @@ def test_the_same_record_passes_everywhere():
     verdicts = compare(record(), record())
     assert {Status.PASS} == {verdict.status for verdict in verdicts}
     assert {Tier.EXACT, Tier.ACCURACY, Tier.SIGNATURE, Tier.TIME} == {verdict.tier for verdict in verdicts}
-    assert outcome(verdicts) is Status.PASS
+    assert worst_status(verdicts) is Status.PASS
 
 
 def test_the_record_of_these_tests_is_sound():
@@ -203,7 +204,7 @@ def test_changing_sides_turns_a_fail_into_an_improvement():
     elsewhere = {**ENVIRONMENT, "torch": "2.9"}
     better = compare(record(pruned=lose(right, 60)), record(pruned=right, environment=elsewhere))
     assert found(better, PRUNED).status is Status.IMPROVED
-    assert outcome(better) is Status.PASS
+    assert worst_status(better) is Status.PASS
 
 
 def test_holm_counts_every_case_and_shared_answers_once():
@@ -268,7 +269,7 @@ def test_a_seed_that_collapsed_fails_however_wide_that_makes_the_spread(wrong):
     verdicts = compare_records(baselines, records)
     assert Status.INCONCLUSIVE is found(verdicts, f"{TUNED}, mean over seeds").status
     assert {"b"} <= {verdict.case for verdict in verdicts if verdict.status is Status.FAIL and verdict.check == TUNED}
-    assert outcome(verdicts) is Status.FAIL
+    assert worst_status(verdicts) is Status.FAIL
 
 
 def test_a_seed_given_twice_is_no_second_seed():
@@ -332,7 +333,7 @@ def test_another_experiment_is_incomparable_and_never_a_pass(change, named):
     verdicts = compare(record(), record(**change))
     assert [Status.INCOMPARABLE] == [verdict.status for verdict in verdicts]
     assert named in verdicts[0].measured
-    assert outcome(verdicts) is Status.INCOMPARABLE
+    assert worst_status(verdicts) is Status.INCOMPARABLE
 
 
 @pytest.mark.parametrize(("conv", "status"), [(0.5, Status.FAIL), (0.9, Status.INCONCLUSIVE)])
@@ -357,7 +358,7 @@ def test_another_training_leaves_the_trained_accuracy_incomparable(change, named
     assert Status.INCOMPARABLE is verdict.status
     assert named in verdict.measured
     assert found(verdicts, PRUNED).status is Status.PASS
-    assert outcome(verdicts) is Status.INCOMPARABLE
+    assert worst_status(verdicts) is Status.INCOMPARABLE
 
 
 def test_another_dense_checkpoint_leaves_accuracy_incomparable_and_sizes_exact():
@@ -365,14 +366,14 @@ def test_another_dense_checkpoint_leaves_accuracy_incomparable_and_sizes_exact()
     assert "dense checkpoint digest" in found(verdicts, "accuracy, same dense weights").measured
     assert [Status.INCOMPARABLE] == [verdict.status for verdict in verdicts if verdict.tier is Tier.ACCURACY]
     assert found(verdicts, "nonzeros").status is Status.PASS
-    assert outcome(verdicts) is Status.INCOMPARABLE
+    assert worst_status(verdicts) is Status.INCOMPARABLE
 
 
 @pytest.mark.parametrize("other", [{"threads": 4}, {"torch": "2.9"}, {"cpu": "Zen 4"}])
 def test_a_recipe_trained_anywhere_else_is_advisory(other):
     verdicts = compare(record(**RUN1), record(**RUN1, dense="other", environment={**ENVIRONMENT, **other}))
     assert found(verdicts, "accuracy, same dense weights").advisory
-    assert outcome(verdicts) is Status.PASS
+    assert worst_status(verdicts) is Status.PASS
 
 
 def test_one_recipe_trained_on_two_machines_is_advisory():
@@ -383,10 +384,10 @@ def test_one_recipe_trained_on_two_machines_is_advisory():
     assert (Status.INCOMPARABLE, True) == (verdict.status, verdict.advisory)
     assert "threads 2 -> 4" in verdict.measured
     assert "only a floor judges the accuracy" in verdict.measured
-    assert outcome(verdicts) is Status.PASS
+    assert worst_status(verdicts) is Status.PASS
     by_hand = {"checkpoints__origin": "mine.safetensors"}
     other = record(**RUN1, **elsewhere, **by_hand)
-    assert outcome(compare(record(**RUN1, **by_hand), other)) is Status.INCOMPARABLE
+    assert worst_status(compare(record(**RUN1, **by_hand), other)) is Status.INCOMPARABLE
 
 
 @pytest.mark.parametrize(
@@ -405,7 +406,7 @@ def test_where_no_floor_finds_it_good_other_weights_from_elsewhere_are_no_pass(c
     verdict = found(verdicts, "accuracy, same dense weights")
     assert (Status.INCOMPARABLE, False) == (verdict.status, verdict.advisory)
     assert said in verdict.measured
-    assert outcome(verdicts) is Status.INCOMPARABLE
+    assert worst_status(verdicts) is Status.INCOMPARABLE
 
 
 def test_the_tests_over_seeds_share_alpha():
@@ -442,7 +443,7 @@ def test_missing_and_vanished_cases_are_no_pass():
     assert [Status.NO_BASELINE] == [verdict.status for verdict in compare_records({}, {"new": record()})]
     (vanished,) = compare_records({"old": record()}, {})
     assert (Status.INCOMPARABLE, "vanished case") == (vanished.status, vanished.check)
-    assert outcome([]) is Status.INCOMPARABLE
+    assert worst_status([]) is Status.INCOMPARABLE
 
 
 @pytest.mark.parametrize("kind", ["evaluate", "epochs"])
@@ -455,14 +456,14 @@ def test_a_doubled_time_fails_on_this_machine_and_advises_on_another(kind):
     assert (Status.INCOMPARABLE, True) == (verdict.status, verdict.advisory)
     assert "cpu Zen 5 -> Zen 4" in verdict.rule
     assert verdict.evidence["ratio"] == pytest.approx(2)
-    assert outcome(elsewhere) is Status.PASS
+    assert worst_status(elsewhere) is Status.PASS
 
 
 def test_times_are_left_alone_where_that_is_asked_for():
     slow = record(timings__evaluate=[seconds * 2 for seconds in record().timings.evaluate])
-    assert Status.FAIL is outcome(compare(record(), slow))
+    assert Status.FAIL is worst_status(compare(record(), slow))
     verdicts = compare(record(), slow, times=False)
-    assert Status.PASS is outcome(verdicts)
+    assert Status.PASS is worst_status(verdicts)
     assert not any(verdict.tier is Tier.TIME for verdict in verdicts)
 
 
@@ -528,7 +529,7 @@ def test_a_damaged_record_is_refused_or_judged_and_a_changed_figure_never_passes
         json.dumps([[str(verdict), dict(verdict.evidence)] for verdict in verdicts], allow_nan=False)
         figures = path[0] in {"nonzeros", "elements", "masks_digest"} or "size" in path[0] or "correct" in path
         if figures and other != SOUND:
-            assert outcome(verdicts) is not Status.PASS
+            assert worst_status(verdicts) is not Status.PASS
 
 
 def damaged(value):

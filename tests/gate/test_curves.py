@@ -24,7 +24,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_factory import digest
 
-from prunebench.gate import Status, Thresholds, Verdict, compare_scans, outcome
+from prunebench.comparison import worst_status
+from prunebench.gate import Status, Thresholds, Verdict, compare_scans
 from prunebench.sensitivity import Scan
 
 OWN = "digits-08e6164e339e48dd.safetensors"
@@ -58,7 +59,7 @@ def test_a_planted_regression_fails_its_own_point_and_no_other(place: Place, ima
 
 @given(place=st.sampled_from(PLACES), lost=st.integers(1, 10))
 def test_ten_answers_of_ten_thousand_never_fail(place: Place, lost: int) -> None:
-    assert Status.PASS is outcome(compare_scans(make_scan(), make_scan(losing(place, lost))))
+    assert Status.PASS is worst_status(compare_scans(make_scan(), make_scan(losing(place, lost))))
 
 
 def test_answers_won_back_are_an_improvement() -> None:
@@ -95,7 +96,7 @@ def test_two_scans_that_differ_by_chance_alone_fail_in_at_most_one_of_a_hundred(
             )
             for _ in range(2)
         )
-        failed += outcome(compare_scans(one, other)) is Status.FAIL
+        failed += worst_status(compare_scans(one, other)) is Status.FAIL
     assert failed <= 9
 
 
@@ -103,7 +104,7 @@ def test_two_scans_that_differ_by_chance_alone_fail_in_at_most_one_of_a_hundred(
 def test_a_vanished_point_is_no_pass(place: Place) -> None:
     new = make_scan(places=[each for each in PLACES if each != place])
     verdicts = compare_scans(make_scan(), new)
-    assert Status.INCOMPARABLE is outcome(verdicts)
+    assert Status.INCOMPARABLE is worst_status(verdicts)
     assert Status.INCOMPARABLE is by_check(verdicts)[f"vanished point: {named(place)}"]
     assert "seconds, scan" not in by_check(verdicts), "less was timed"
 
@@ -119,7 +120,7 @@ def test_a_new_point_has_no_baseline() -> None:
     place = (PLACES[0][0], 0.8)
     verdicts = compare_scans(make_scan(), make_scan({place: place_right(place)}))
     assert Status.NO_BASELINE is by_check(verdicts)[f"new point: {named(place)}"]
-    assert Status.NO_BASELINE is outcome(verdicts)
+    assert Status.NO_BASELINE is worst_status(verdicts)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_one_recipe_trained_elsewhere_is_advisory_and_nothing_else_is(
     new = make_scan(origin=origins[1], model_digest=digest("other"), environment=ENVIRONMENT | {"threads": threads})
     (verdict,) = compare_scans(old, new)
     assert (Status.INCOMPARABLE, advisory) == (verdict.status, verdict.advisory)
-    assert Status.INCOMPARABLE is outcome([verdict]), "nothing was compared"
+    assert Status.INCOMPARABLE is worst_status([verdict]), "nothing was compared"
 
 
 def test_points_that_were_not_answered_in_full_are_compared_with_nothing() -> None:
@@ -211,7 +212,7 @@ def test_seconds_never_fail_a_scan() -> None:
     assert [("seconds, scan", Status.INCOMPARABLE)] == [
         (verdict.check, verdict.status) for verdict in verdicts if verdict.advisory
     ]
-    assert Status.PASS is outcome(verdicts)
+    assert Status.PASS is worst_status(verdicts)
 
 
 @pytest.mark.parametrize("said", CONTRADICTORY)

@@ -441,3 +441,40 @@ def test_sessions_without_records_say_and_import_nothing(pytester: pytest.Pytest
     result.stdout.no_fnmatch_line("*prunebench gate*")
     code = "import sys, prunebench.pytest_plugin; sys.exit(bool({'torch', 'pydantic', 'numpy'} & set(sys.modules)))"
     assert 0 == subprocess.run([sys.executable, "-c", code], cwd=HERE).returncode
+
+
+def test_nothing_that_a_record_holds_is_a_line_or_command_of_its_own(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    nasty = r"\n::error::a\x1b[31m\u202e\u2028##[error]b"
+    project.makepyfile(
+        f"""
+        from record_factory import make_record, Data, digest
+        other = Data(name="{nasty}", digest=digest("other"), train_images=9, test_images=200)
+        def test_worse(prunebench_gate):
+            prunebench_gate(make_record(data=other, model="{nasty}"))
+        def test_other_name(prunebench_gate):
+            prunebench_gate(make_record(run="$(reboot)", extra_nonzeros=1, model="{nasty}"), case="{nasty}")
+        """
+    )
+    based(project, make_record(run="$(reboot)"))
+    result = run(project, "-p", "no:randomly", "-rA", "--color=no")
+    result.assert_outcomes(failed=2)
+    assert [] == [line for line in result.outlines if not line.isprintable() or "##[" in line]
+    commands = [line for line in result.outlines if line.lstrip().startswith("::")]
+    assert 2 <= len(commands)
+    assert all(line.startswith(("::error title=INCOMPARABLE ", "::error title=FAIL ")) for line in commands)
+    assert any("\\n::error::a\\x1b[31m" in line for line in result.outlines)
+
+
+def test_records_that_cannot_be_kept_are_one_line_before_the_first_test(project: pytest.Pytester) -> None:
+    """As in a checkout that is read-only; root may write anywhere else."""
+    (project.path / ".prunebench").write_text("a file where the folder should be")
+    result = run(project)
+    assert pytest.ExitCode.USAGE_ERROR == result.ret
+    (line,) = [line for line in result.errlines if line.startswith("ERROR")]
+    assert "cannot write" in line
+    assert "--prunebench-records" in line
+    assert pytest.ExitCode.OK == run(project, "-k", "nothing").ret
+    assert pytest.ExitCode.OK == run(project, "--collect-only").ret

@@ -19,6 +19,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
 from prunebench.errors import PlotError
+from prunebench.escaping import terminal
 from prunebench.records import RunRecord
 from prunebench.report.plots.style import (
     GREY,
@@ -269,7 +270,7 @@ def _place_labels(axes: Axes, labels: Sequence[_Label], points: Sequence[Frontie
     frame = axes.get_window_extent()
     for label in sorted(labels):
         note = axes.annotate(
-            label.text,
+            terminal(label.text),
             (label.x, label.y),
             xytext=(0, 0),
             textcoords="offset points",

@@ -22,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from prunebench.errors import PlotError
+from prunebench.escaping import terminal
 from prunebench.files import replacing
 
 SUFFIXES = (".pdf", ".png", ".svg")
@@ -120,17 +121,18 @@ class Page:
 
 def new_page(caption: Caption, *, body: float, legend: Sequence[tuple[Artist, str]] = ()) -> Page:
     """A page with `body` inches of height for axes and their labels. Call it, and draw, inside `styled`."""
-    labels = [label if len(label) <= 100 else f"…{label[-99:]}" for _, label in legend]
+    labels = [label if len(label) <= 100 else f"…{label[-99:]}" for label in (terminal(text) for _, text in legend)]
+    sources = map(terminal, caption.sources)
     columns = _legend_columns(labels)
     legend_height = 0.02 + 0.17 * math.ceil(len(legend) / columns)
-    notes = [line for source in caption.sources for line in textwrap.wrap(source, 148, subsequent_indent="   ")]
+    notes = [line for source in sources for line in textwrap.wrap(source, 148, subsequent_indent="   ")]
     header, footer = 0.54 + legend_height, 0.08 + 0.13 * len(notes)
     height = header + body + footer
     figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
-    title = textwrap.shorten(caption.title, 95, placeholder=" ...")
+    title = textwrap.shorten(terminal(caption.title), 95, placeholder=" ...")
     figure.text(0.12 / WIDTH, 1 - 0.10 / height, title, size=TITLE, weight="bold", va="top")
-    figure.text(0.12 / WIDTH, 1 - 0.33 / height, caption.subtitle, color=GREY, va="top")
+    figure.text(0.12 / WIDTH, 1 - 0.33 / height, terminal(caption.subtitle), color=GREY, va="top")
     if legend:
         figure.legend(
             [handle for handle, _ in legend],
@@ -241,7 +243,7 @@ def short_names(names: Iterable[str], *, longest: int = 18) -> dict[str, str]:
     Outer modules are left out while the names stay different and begin with a letter; a name still longer than
     `longest` keeps its end, where it differs from its neighbours.
     """
-    short = {name: name.removesuffix(".weight") for name in names}
+    short = {name: terminal(name.removesuffix(".weight")) for name in names}
     while True:
         inner = {name: text.partition(".")[2] or text for name, text in short.items()}
         if inner == short or len({*inner.values()}) < len(short) or any(text[0].isdigit() for text in inner.values()):

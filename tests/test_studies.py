@@ -1,0 +1,165 @@
+"""Every study of benchmarks/studies runs from its options to its table, on little."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from record_factory import make_record
+from torch import nn
+
+from prunebench.data import Augmentation, Dataset, ImageSet
+from prunebench.models import registry, save_state
+from prunebench.records import keep_record
+from prunebench.runs import DocumentedRun
+from prunebench.sensitivity import sensitivity_scan, write_scan
+from prunebench.training import Protocol
+from prunebench.workloads import Budget, Workload
+
+ROOT = Path(__file__).parents[1]
+STUDIES = ROOT / "benchmarks" / "studies"
+SPARSITY = {"0.weight": 0.3, "3.weight": 0.5, "6.weight": 0.0}
+RUN = DocumentedRun(name="run3", model="small", sparsity=SPARSITY, source="made here")
+
+
+def small() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10),
+    )  # fmt: skip
+
+
+def images(count: int) -> ImageSet:
+    pixels = torch.randint(0, 256, (count, 3, 8, 8), generator=torch.Generator().manual_seed(count), dtype=torch.uint8)
+    return ImageSet(pixels.contiguous(memory_format=torch.channels_last), torch.arange(count) % 10)
+
+
+DATA = Dataset(name="small", train=images(60), test=images(50), classes=tuple("abcdefghij"), origin="made here")
+PROTOCOL = Protocol(epochs=1, batch_size=20, learning_rate=0.05, augmentation=Augmentation(crop_padding=1))
+
+
+def load(path: Path | None, progress: Any) -> Dataset:
+    """As of a data set that has to be decoded."""
+    if progress is not None:
+        progress(10)
+    return DATA
+
+
+WORKLOAD = Workload(
+    name="small",
+    model="small",
+    load=load,
+    dense_protocol=PROTOCOL,
+    trains_itself=True,
+    budgets={"quick": Budget(name="quick", protocol=PROTOCOL, documented_epochs=False)},
+    image_shape=(3, 8, 8),
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[Path]:
+    """A folder with a scan and a checkpoint; records are kept in it."""
+    monkeypatch.syspath_prepend(STUDIES)
+    monkeypatch.setitem(registry._BUILDERS, "small", small)
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    model = small()
+    save_state(model.state_dict(), Path("small.safetensors"))
+    write_scan(sensitivity_scan(model, DATA.test, sparsities=(0.5, 0.9), model_name="small"), Path("scan.json"))
+    for seed in range(3):
+        keep_record(make_record(seed=seed), Path("records"))
+    yield tmp_path
+    torch.set_num_threads(1)
+
+
+def said(name: str, *arguments: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+    importlib.import_module(name).main()
+    return capsys.readouterr().out
+
+
+def on_little(study: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The small workload and run in the place of those that the study names."""
+    monkeypatch.setattr(study, "find_workload", lambda name: WORKLOAD)
+    for attribute, value in (("find_run", lambda name: RUN), ("RUNS", {"run3": RUN})):
+        if hasattr(study, attribute):
+            monkeypatch.setattr(study, attribute, value)
+
+
+SMOKE = [
+    ("aa", ["--models", "12", "--simulations", "3"], "nothing got worse"),
+    ("power", ["--models", "3", "--simulations", "10"], "seeds a side"),
+    ("floors", ["--workload", "small", "--seeds", "2"], "floor"),
+    (
+        "plan_scores",
+        ["run3", "--checkpoint", "small.safetensors", "--tables", "3", "--images", "20"],
+        "smooth accuracy",
+    ),
+    ("scan_work", ["scan.json"], "of the work"),
+    ("adaptive_scans", ["scan.json", "--repeats", "2"], "highest within 1 points"),
+    ("scan_memory", ["--batch", "2"], "MiB above"),
+    ("signatures", ["records"], "digits/quick"),
+    ("shapes_picture", ["shapes.png"], "disc"),
+    ("times", ["--pairs", "1"], "quiet, then bursts"),
+    ("adaptive_speed", ["--precision", "fp32"], "times as fast"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "printed"), SMOKE, ids=[name for name, *_ in SMOKE])
+def test_a_study_prints_its_table(
+    name: str,
+    arguments: list[str],
+    printed: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = importlib.import_module(name)
+    if hasattr(study, "find_workload"):
+        on_little(study, monkeypatch)
+    if name == "times":  # a process each, of seconds
+        record = study.Seconds(prune=[0.1] * 10, evaluate=[0.1] * 3)
+        monkeypatch.setattr(study, "_one", lambda: record)
+        monkeypatch.setattr(study, "BURST_SECONDS", (0.001, 0.002))
+    if name == "adaptive_speed":
+        speed_on_little(study, monkeypatch)
+    assert printed in said(name, *arguments, capsys=capsys, monkeypatch=monkeypatch)
+
+
+def speed_on_little(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, which has the small network."""
+
+    class Here:
+        def __init__(self, stack: object) -> None: ...
+
+        def run(self, process: str, job: Any, round_: int = 0, settings: Any = None) -> tuple[float, float, Any]:
+            return 1.0, 1.0, job(round_, **(settings or {}))()
+
+    material = study.jobs.Material(name="small", test=DATA.test, train=DATA.train, state={})
+    monkeypatch.setattr(study, "Sides", Here)
+    monkeypatch.setattr(study.jobs, "material", lambda: material)
+    monkeypatch.setattr(study.jobs, "vgg", lambda **_: small())
+    monkeypatch.setattr(study.jobs, "TABLE", SPARSITY)
+
+
+def test_times_of_one_record_are_what_the_study_reads(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study: Any = importlib.import_module("times")
+    on_little(study, monkeypatch)
+    monkeypatch.setattr(study, "build_model", lambda name: small())
+    printed = said("times", "--one", capsys=capsys, monkeypatch=monkeypatch)
+    assert study.Seconds(**json.loads(printed)).evaluate
+
+
+def test_no_study_is_left_out() -> None:
+    """Those that have tests of their own are named there."""
+    named = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    studies = {path.stem for path in STUDIES.glob("*.py") if "def main(" in path.read_text(encoding="utf-8")}
+    assert set() == {name for name in studies - {name for name, *_ in SMOKE} if f"studies/{name}" not in named}
