@@ -27,6 +27,10 @@ BASELINES = Path("baselines")
 """Where approved records are kept unless told otherwise."""
 
 
+_UNFINISHED = ".tmp"
+"""What the name of a file ends with until it is whole."""
+
+
 def cache_folder() -> Path:
     """Where decoded data, dense checkpoints and unfinished training are kept.
 
@@ -90,7 +94,7 @@ def _new_file(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=_UNFINISHED)
         os.close(handle)
         temporary = Path(name)
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes it private; a file others are meant to read is not
@@ -103,9 +107,13 @@ def _new_file(path: Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
+def _prefix(path: Path) -> str:
+    return f".{path.name}."
+
+
 def sweep(folder: Path, *, seconds: float = 86_400) -> None:
     """Remove what killed processes left half-written in `folder`, where nobody touched it for a day."""
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(f".*{_UNFINISHED}"):
         with contextlib.suppress(OSError):  # another process may have been faster
             if time.time() - path.stat().st_mtime > seconds:
                 path.unlink()
@@ -141,7 +149,7 @@ def check_targets(targets: Mapping[str, Path | None], *, inputs: Collection[Path
                 raise StorageError(f"{other} and {option} would both write '{path}': name two files")
         files[option] = path
     for path in files.values():
-        _try_writing(path.parent, path)
+        _try_writing(path.parent, path, prefix=_prefix(path))
 
 
 def _same_file(path: Path, other: Path) -> bool:
@@ -152,11 +160,13 @@ def _same_file(path: Path, other: Path) -> bool:
         return os.path.realpath(path) == os.path.realpath(other)
 
 
-def _try_writing(folder: Path, path: Path) -> None:
+def _try_writing(folder: Path, path: Path, *, prefix: str = ".") -> None:
     """`path` is what an error is about."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.NamedTemporaryFile(
+            dir=folder, prefix=prefix, suffix=_UNFINISHED
+        ):  # by a name, which may be too long
             pass
     except OSError as error:
         raise _cannot_write(path, error) from error

@@ -14,6 +14,7 @@ accuracy_by_epoch = [92.79, 92.84]
 from __future__ import annotations
 
 import math
+import os
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
@@ -46,7 +47,7 @@ def find_run(name: str) -> DocumentedRun:
         PlanError: the table cannot be read, or a sparsity is not in [0, 1].
     """
     path = table_file(name)
-    if path is None and name not in RUNS and Path(f"{name}.toml").is_file():
+    if path is None and name not in RUNS and _is_file(f"{name}.toml"):
         raise PlanError(f"unknown run {name!r}: did you mean the table '{name}.toml'?")
     return documented_run(name) if path is None else read_table(path)
 
@@ -54,7 +55,11 @@ def find_run(name: str) -> DocumentedRun:
 def table_file(name: str) -> Path | None:
     """The file that `find_run` reads; None for a documented run, and for what is neither."""
     path = Path(name)
-    return path if name not in RUNS and (path.suffix == ".toml" or path.is_file()) else None
+    return path if name not in RUNS and (path.suffix == ".toml" or _is_file(name)) else None
+
+
+def _is_file(name: str) -> bool:
+    return os.path.isfile(name)  # noqa: PTH113 - False, and no error, for a name that is too long
 
 
 def read_table(path: Path) -> DocumentedRun:

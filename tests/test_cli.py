@@ -77,7 +77,8 @@ def test_lint_exits_with_1_where_a_table_of_a_user_is_wrong(tmp_path: Path) -> N
 
 def test_run_prints_the_tables_and_writes_the_record(untrained_checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "record.json"
-    result = call("run", "run3", "--checkpoint", untrained_checkpoint, "--no-finetune", "--json", output)
+    arguments = ("--workload", "digits", "--checkpoint", untrained_checkpoint, "--no-finetune", "--json", output)
+    result = call("run", "run3", *arguments)
     assert 0 == result.exit_code, result.output
     assert "12 of 12 checks passed" in result.output
     record = read_record(output)
@@ -95,7 +96,7 @@ def test_run_takes_a_table_of_a_user(untrained_checkpoint: Path, tmp_path: Path)
 
 
 def test_data_shows_digests_of_the_digits() -> None:
-    result = call("data", "--verify")
+    result = call("data", "--workload", "digits", "--verify")
     assert 0 == result.exit_code
     assert "1,197 training, 600 test, 3x16x16" in result.output
     assert "nothing to verify" in result.output
@@ -225,7 +226,11 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path: Path
     path = tmp_path / "harmful.pth"
     _Harmful.witness = str(tmp_path / "it-ran")
     path.write_bytes(pickle.dumps({"state_dict": _Harmful()}))
-    assert_one_clear_line(call("run", "run1", "--checkpoint", path, "--no-finetune"), "harmful.pth", "run code")
+    assert_one_clear_line(
+        call("run", "run1", "--checkpoint", path, "--no-finetune"),
+        "harmful.pth",
+        "a pickle that torch.save did not write",
+    )
     assert not (tmp_path / "it-ran").exists()
 
 
@@ -347,7 +352,7 @@ def test_the_archive_that_the_environment_names_is_not_overwritten(
 def test_data_for_a_workload_that_reads_none_is_not_passed_over(untrained_checkpoint: Path, tmp_path: Path) -> None:
     """Figures for the digits in place of those for one's own data."""
     for command in (("data",), ("run", "run3", "--checkpoint", untrained_checkpoint, "--no-finetune")):
-        result = call(*command, "--data", tmp_path)
+        result = call(*command, "--workload", "digits", "--data", tmp_path)
         assert_one_clear_line(result, "workload 'digits' reads no data", str(tmp_path), "cifar10")
 
 

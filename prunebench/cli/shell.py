@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from prunebench.errors import PrunebenchError, StorageError
-from prunebench.escaping import terminal
+from prunebench.escaping import shown, terminal
 
 FILE = click.Path(path_type=Path)  # prunebench itself says what is wrong with a path
 
@@ -50,7 +50,8 @@ class Group(click.Group):
                 # What is left in the buffer cannot be written either: at exit that would be another error and code.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 fail(f"cannot write the output: {error.strerror}")
-            fail(str(StorageError(f"cannot use '{error.filename}': {error.strerror}")))
+            name = shown(str(error.filename), most=200)
+            fail(str(StorageError(f"cannot use '{name}': {error.strerror}")))
 
 
 @contextlib.contextmanager
