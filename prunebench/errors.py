@@ -33,7 +33,7 @@ MOST_NAMES = 20
 
 def percent_hint(value: float) -> str:
     """For an error about a fraction in [0, 1] that was perhaps given in percent."""
-    return f"; did you mean {float(value) / 100:g}?" if 1 < value <= 100 else ""
+    return f"; did you mean {float(value) / 100:g}?" if 1.5 <= value <= 100 else ""
 
 
 def first_line(error: Exception) -> str:

@@ -60,7 +60,7 @@ def test_where_nothing_can_be_kept_it_says_so_before_anything_is_read(command: t
         (("--sparsities", "half"), "'half'"),
         (("--layers", "backbone.conv77.weight"), "did you mean 'backbone.conv7.weight'"),
         (("--images", "5000"), "at most the 600"),
-        (("--mode", "adaptive", "--half-width", "0"), "half width"),
+        (("--mode", "adaptive", "--half-width", "0"), "'--half-width': 0.0 is not in the range"),
         (("--mode", "decision", "--within", "-1"), "within"),
         (("--confidence", "1"), "confidence"),
         (("--workload", "imagenet"), "imagenet"),
