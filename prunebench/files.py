@@ -164,10 +164,8 @@ def _try_writing(folder: Path, path: Path, *, prefix: str = ".") -> None:
     """`path` is what an error is about."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=folder, prefix=prefix, suffix=_UNFINISHED
-        ):  # by a name, which may be too long
-            pass
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=prefix, suffix=_UNFINISHED):
+            pass  # the name may have been too long
     except OSError as error:
         raise _cannot_write(path, error) from error
 
