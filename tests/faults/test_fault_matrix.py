@@ -1,7 +1,8 @@
 """The gate, tested by breaking things: each fault is planted in the pipeline, and has to be caught as named here.
 
 A tiny network on the `digits` data goes through the real pipeline once as it should be, which gives the baseline, and
-once for each fault. It is judged as on another machine than the baseline's, where no bytes have to be equal.
+once for each fault. It is judged as on another machine than the baseline's, where no bytes have to be equal, and by the
+tolerances of the default workload: those of `digits` are wide, for its dense models differ.
 `python tests/faults/test_fault_matrix.py` prints the table that stands in docs/gate.md. `test_real_vgg.py` plants the
 faults of training in the VGG.
 """
@@ -91,7 +92,7 @@ def sound():
     train(model, data.train, DENSE, selection=data.test, seed=0)
     dense = DenseModel(model=model.eval(), origin="tiny", digest=state_digest(model.state_dict()))
     setting = pipeline.Setting(
-        workload=replace(find_workload("digits"), model="tiny"),
+        workload=replace(find_workload("shapes"), model="tiny"),
         budget=Budget(name="quick", protocol=FINE, documented_epochs=False),
         data=data,
         dense=dense,
