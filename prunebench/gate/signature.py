@@ -45,7 +45,6 @@ CALIBRATED: Mapping[str, Tolerances] = MappingProxyType(
     {
         "shapes/quick": Tolerances(loss=1.35, weights=1.55, others=4.2, length=1.01, statistics=4.2),
         "digits/quick": Tolerances(loss=23, weights=7, others=7, length=1.01, statistics=5),
-        "cifar10/quick": Tolerances(loss=1.35, weights=1.55, others=4.2, length=1.01, statistics=4.2),
     }
 )
 """By workload and budget of prunebench's own; from docs/gate.md."""
