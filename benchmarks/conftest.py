@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from prunebench.devices import resolve_device
+from prunebench.documented.runs import RUNS, DocumentedRun, Run
+from prunebench.documented.tables import find_run
 from prunebench.errors import PrunebenchError
-from prunebench.memory import keep_freed_memory
-from prunebench.pipeline import Setting, prepare
-from prunebench.progress import ProgressBar
+from prunebench.experiments.flow import Setting, prepare
+from prunebench.machine.devices import resolve_device
+from prunebench.machine.memory import keep_freed_memory
 from prunebench.records import RunRecord
 from prunebench.report import heading, scan_heading, scan_table, summary_table
-from prunebench.runs import RUNS, DocumentedRun
+from prunebench.report.progress import ProgressBar
 from prunebench.sensitivity import Scan
-from prunebench.tables import find_run
-from prunebench.workloads import DEFAULT_WORKLOAD, WORKLOADS, find_workload
+from prunebench.workloads import BUILT_IN, DEFAULT_WORKLOAD, find_workload
 
-Results = list[tuple[RunRecord, DocumentedRun]]
+Results = list[tuple[RunRecord, Run]]
 RESULTS = pytest.StashKey[Results]()
 SCANS = pytest.StashKey[list[Scan]]()
 SPEED = Path(__file__).parent / "speed"
@@ -28,10 +28,8 @@ SPEED = Path(__file__).parent / "speed"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("prunebench benchmarks")
-    group.addoption(
-        "--workload", default=DEFAULT_WORKLOAD, help=f"{', '.join(WORKLOADS)} (default: {DEFAULT_WORKLOAD})"
-    )
-    group.addoption("--budget", default="quick", help="quick (default) or full: on cifar10 the documented protocol")
+    group.addoption("--workload", default=DEFAULT_WORKLOAD, help=f"{', '.join(BUILT_IN)} (default: {DEFAULT_WORKLOAD})")
+    group.addoption("--recipe", help="quick (default) or full: on cifar10 the documented recipe")
     group.addoption("--checkpoint", type=Path, help="dense checkpoint: .safetensors, .pth or .pt")
     group.addoption("--data", type=Path, help="CIFAR-10: a folder or archive (default: PRUNEBENCH_DATA)")
     group.addoption("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
@@ -69,10 +67,9 @@ def setting(pytestconfig: pytest.Config, progress: ProgressBar) -> Setting:
     option = pytestconfig.getoption
     keep_freed_memory()
     try:
-        workload = find_workload(option("--workload"))
         return prepare(
-            workload,
-            workload.budget(option("--budget")),
+            find_workload(option("--workload")),
+            option("--recipe"),
             data_path=option("--data"),
             checkpoint=option("--checkpoint"),
             device=resolve_device(option("--device")),
@@ -115,7 +112,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     found = config.stash[RESULTS]
     if results := sorted(found, key=lambda result: result[0].change_after_finetuning or 0.0):
         terminalreporter.section("documented runs, worst first")
-        terminalreporter.line(heading("runs", results[0][0], [run for _, run in results]))
+        terminalreporter.line(
+            heading("runs", results[0][0], [run for _, run in results if isinstance(run, DocumentedRun)])
+        )
         terminalreporter.line("")
         terminalreporter.line(summary_table(results))
     for scan in config.stash[SCANS]:

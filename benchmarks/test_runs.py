@@ -13,24 +13,24 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import nn
 
-from prunebench.devices import wait_for
-from prunebench.evaluation import Evaluation, evaluate
+from prunebench.documented.runs import Run
+from prunebench.experiments.flow import Pruned, Setting, fine_tune, prune, record
 from prunebench.gate import Status, Verdict, check_record, worst_first
+from prunebench.machine.devices import wait_for
 from prunebench.measure import nominal_size_bits
-from prunebench.pipeline import Pruned, Setting, fine_tune, prune, record
-from prunebench.progress import ProgressBar
 from prunebench.pruning import Masks, prune_
 from prunebench.pytest_plugin import Gate
 from prunebench.records import RunRecord
-from prunebench.runs import DocumentedRun
+from prunebench.report.progress import ProgressBar
+from prunebench.tasks.evaluation import Evaluation, evaluate
 
-Results = list[tuple[RunRecord, DocumentedRun]]
+Results = list[tuple[RunRecord, Run]]
 
 PRUNING_ROUNDS = 5
 
 
 @pytest.fixture(scope="session")
-def pruned(run: DocumentedRun, setting: Setting) -> Pruned:
+def pruned(run: Run, setting: Setting) -> Pruned:
     """The dense model pruned by the run's table."""
     return prune(run, setting)
 
@@ -42,7 +42,7 @@ def answers() -> dict[str, Evaluation]:
 
 
 @pytest.mark.benchmark(group="pruning")
-def test_pruning(run: DocumentedRun, setting: Setting, pruned: Pruned, benchmark: BenchmarkFixture) -> None:
+def test_pruning(run: Run, setting: Setting, pruned: Pruned, benchmark: BenchmarkFixture) -> None:
     """Pruning the same weights by the same table gives the same masks, every time it is done."""
     copies: list[nn.Module] = []
 
@@ -63,7 +63,7 @@ def test_pruning(run: DocumentedRun, setting: Setting, pruned: Pruned, benchmark
 
 @pytest.mark.benchmark(group="evaluation")
 def test_evaluation(
-    run: DocumentedRun,
+    run: Run,
     setting: Setting,
     pruned: Pruned,
     answers: dict[str, Evaluation],
@@ -77,12 +77,12 @@ def test_evaluation(
     )
     answers[run.name] = evaluation
     benchmark.extra_info.update(accuracy_before=evaluation.accuracy, correct=evaluation.correct_count)
-    _pass_or_fail(check_record(record(run, setting, pruned, evaluation), run))
+    _pass_or_fail(check_record(record(run, setting, pruned, evaluation)))
 
 
 @pytest.mark.benchmark(group="fine-tuning")
 def test_finetuning(
-    run: DocumentedRun,
+    run: Run,
     setting: Setting,
     pruned: Pruned,
     answers: dict[str, Evaluation],
@@ -105,11 +105,11 @@ def test_finetuning(
         accuracy_by_epoch=measured.finetuning.selection_accuracies,
         accuracy_best=measured.finetuning.best.percent,
         accuracy_last=measured.finetuning.last.percent,
-        full_protocol=measured.full_protocol,
+        as_documented=measured.as_documented,
         resumed_after=measured.finetuning.resumed_after,
     )
     results.append((measured, run))
-    prunebench_gate(measured, run=run)
+    prunebench_gate(measured)
     training.discard()
 
 

@@ -1,6 +1,6 @@
 """Sensitivity of the dense model: an exact scan, timed, its curves gated point by point against their baseline.
 
-Gated whether benchmarking is on, off, saved or compared. The budget `quick` scans fewer sparsities on fewer images.
+Gated whether benchmarking is on, off, saved or compared. The recipe `quick` scans fewer sparsities on fewer images.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from prunebench.data import ImageSet
-from prunebench.pipeline import Setting, images_to_scan
-from prunebench.progress import ProgressBar
+from prunebench.data import Examples
+from prunebench.experiments.flow import Setting, images_to_scan
 from prunebench.pytest_plugin import Gate
+from prunebench.report.progress import ProgressBar
 from prunebench.sensitivity import SPARSITIES, Scan, sensitivity_scan
 
 QUICK_SPARSITIES = (0.5, 0.7, 0.9)
@@ -29,7 +29,8 @@ def test_sensitivity(
         sensitivity_scan,
         args=(setting.dense.model, _images(setting)),
         kwargs={
-            "sparsities": SPARSITIES if setting.budget.name == "full" else QUICK_SPARSITIES,
+            "sparsities": SPARSITIES if setting.recipe_name == "full" else QUICK_SPARSITIES,
+            "task": setting.workload.task,
             "model_name": setting.workload.model,
             "data_name": setting.data.name,
             "origin": setting.dense.origin,
@@ -49,7 +50,7 @@ def test_sensitivity(
     prunebench_gate(scan)
 
 
-def _images(setting: Setting) -> ImageSet:
+def _images(setting: Setting) -> Examples:
     """All test images, or some drawn from them: class folders come class by class, so the first are of one class."""
-    limit = None if setting.budget.name == "full" else QUICK_IMAGES.get(setting.workload.name)
+    limit = None if setting.recipe_name == "full" else QUICK_IMAGES.get(setting.workload.name)
     return images_to_scan(setting.data, on="test", limit=limit, seed=0)

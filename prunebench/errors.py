@@ -2,6 +2,8 @@
 
     PrunebenchError
     ├── UnknownNameError    a run, layer, workload, model, ... that does not exist
+    ├── ImportedNameError   a package.module:object that cannot be imported
+    ├── WorkloadError       a workload, or a prunebench.toml, that cannot be used
     ├── PlanError           a sparsity plan that cannot be applied: a bad sparsity, a missing layer, NaN weights
     ├── ModelError          a model that cannot be copied, or does not answer images with scores
     ├── MaskError           masks that do not fit a model, or a pruned weight that is not zero
@@ -77,6 +79,14 @@ def _meant(name: str, names: Collection[str]) -> str | None:
         if close := difflib.get_close_matches(name.lower(), known, n=1):
             return known[close[0]]
     return None
+
+
+class ImportedNameError(PrunebenchError):
+    """A `package.module:object` that cannot be imported."""
+
+
+class WorkloadError(PrunebenchError):
+    """A workload, or a file that describes one, that cannot be used."""
 
 
 class PlanError(PrunebenchError):

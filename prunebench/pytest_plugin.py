@@ -26,12 +26,11 @@ import pytest
 
 from prunebench.errors import RecordError, StorageError, ThresholdError
 from prunebench.escaping import terminal
-from prunebench.files import BASELINES, RUN_FOLDER, check_writable
+from prunebench.storage.files import BASELINES, RUN_FOLDER, check_writable
 
 if TYPE_CHECKING:
     from prunebench.gate import Thresholds, Verdict
     from prunebench.records import RunRecord
-    from prunebench.runs import DocumentedRun
     from prunebench.sensitivity import Scan
 
 FIXTURE = "prunebench_gate"
@@ -71,7 +70,7 @@ class Judged:
 
     case: str
     workload: str
-    budget: str
+    recipe: str
     status: str
     record: str
     verdicts: list[dict[str, Any]]
@@ -84,7 +83,7 @@ class Session:
     Attributes:
         judged: by node id.
         deselected: tests that were left out, so that a baseline without a record says nothing.
-        unused: baselines of the workloads and budgets seen that no test handed a record over for.
+        unused: baselines of the workloads and recipes seen that no test handed a record over for.
         problem: what went wrong with the step summary.
     """
 
@@ -97,14 +96,14 @@ class Session:
 
     def verdicts(self) -> list[Verdict]:
         """Of all tests, worst first."""
-        from prunebench.comparison import verdict_from
+        from prunebench.baselines.comparison import verdict_from
         from prunebench.gate import worst_first
 
         return worst_first(verdict_from(verdict) for judged in self._all() for verdict in judged.verdicts)
 
     def statuses(self) -> dict[str, str]:
         """The worst status by case, of all that were handed over."""
-        from prunebench.comparison import verdict_from, worst_status
+        from prunebench.baselines.comparison import verdict_from, worst_status
 
         verdicts: dict[str, list[Verdict]] = {}
         for judged in self._all():
@@ -116,15 +115,15 @@ class Session:
 
     def find_unused(self) -> None:
         """Find the baselines of the families seen that no test handed a record over for."""
-        from prunebench.records import family, scan_folder
+        from prunebench.baselines.shelf import family, scan_folder
 
         folder = self.settings.baselines
-        families = {(judged.workload, judged.budget) for judged in self._all()}
+        families = {(judged.workload, judged.recipe) for judged in self._all()}
         kept = {
             case
-            for workload, budget in families
+            for workload, recipe in families
             for kind in (folder, scan_folder(folder))
-            for case in family(kind, workload=workload, budget=budget)
+            for case in family(kind, workload=workload, recipe=recipe)
         }
         self.unused = sorted(kept - self.statuses().keys())
 
@@ -143,10 +142,8 @@ class Gate:
         self._item = item
         self._settings = settings
 
-    def __call__(
-        self, *records: RunRecord | Scan, case: str | None = None, run: DocumentedRun | None = None
-    ) -> list[Verdict]:
-        """Keep `records` in the run folder and judge them against their baselines; with `run`, also against its floors.
+    def __call__(self, *records: RunRecord | Scan, case: str | None = None) -> list[Verdict]:
+        """Keep `records` in the run folder and judge them by their floors and against their baselines.
 
         Several are judged together, as the seeds of one run should be; a scan is judged for itself. `case` says what a
         record has to be of; without it, any case will do. Returns the verdicts.
@@ -163,13 +160,11 @@ class Gate:
                 raise RecordError(f"{FIXTURE} takes records and scans, one by one, got a {type(record).__name__}")
         runs = [record for record in records if isinstance(record, RunRecord)]
         scans = [record for record in records if not isinstance(record, RunRecord)]
-        verdicts = self._judge_runs(runs, case=case, run=run) if runs else []
+        verdicts = self._judge_runs(runs, case=case) if runs else []
         return [*verdicts, *(verdict for scan in scans for verdict in self._judge_scan(scan, case=case))]
 
-    def _judge_runs(
-        self, records: Sequence[RunRecord], *, case: str | None, run: DocumentedRun | None
-    ) -> list[Verdict]:
-        from prunebench.comparison import compare_apart
+    def _judge_runs(self, records: Sequence[RunRecord], *, case: str | None) -> list[Verdict]:
+        from prunebench.baselines.comparison import compare_apart
         from prunebench.gate import check_record
         from prunebench.records import case_id, keep_record
 
@@ -177,18 +172,18 @@ class Gate:
         verdicts = compare_apart(records, self._settings.baselines, thresholds=self._settings.thresholds(), case=case)
         for record in records:
             actual = case_id(record)
-            verdicts[actual] += check_record(record, run) if run is not None else []
-            self._remember(actual, paths[actual], verdicts[actual], workload=record.workload, budget=record.budget)
+            verdicts[actual] += check_record(record)
+            self._remember(actual, paths[actual], verdicts[actual], workload=record.workload, recipe=record.recipe)
         return [verdict for found in verdicts.values() for verdict in found]
 
     def _judge_scan(self, scan: Scan, *, case: str | None) -> list[Verdict]:
-        """The number of images stands for the budget in what is known of a case: it sets a scan's family apart."""
-        from prunebench.comparison import compare_scan
+        """The number of images stands for the recipe in what is known of a case: it sets a scan's family apart."""
+        from prunebench.baselines.comparison import compare_scan
         from prunebench.records.scans import keep_scan, scan_case
 
         path = keep_scan(scan, self._settings.records)
         verdicts = compare_scan(scan, self._settings.baselines, thresholds=self._settings.thresholds(), case=case)
-        self._remember(scan_case(scan), path, verdicts, workload=scan.data, budget=str(scan.images))
+        self._remember(scan_case(scan), path, verdicts, workload=scan.data, recipe=str(scan.images))
         return verdicts
 
     def failures_kept(self, case: str) -> AbstractContextManager[None]:
@@ -197,13 +192,13 @@ class Gate:
 
         return failures_kept(case, self._settings.records)
 
-    def _remember(self, case: str, path: Path, verdicts: list[Verdict], *, workload: str, budget: str) -> None:
-        from prunebench.comparison import worst_status
+    def _remember(self, case: str, path: Path, verdicts: list[Verdict], *, workload: str, recipe: str) -> None:
+        from prunebench.baselines.comparison import worst_status
 
         judged = Judged(
             case=case,
             workload=workload,
-            budget=budget,
+            recipe=recipe,
             status=str(worst_status(verdicts)),
             record=_shown(path, self._item.config),
             verdicts=[{**asdict(verdict), "text": str(verdict)} for verdict in verdicts],
@@ -230,7 +225,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, metavar, about in (
         ("baselines", "PATH", f"folder of approved baselines (default: {BASELINES} in the root folder)"),
         ("records", "PATH", f"folder that new records are kept in (default: {RUN_FOLDER} in the root folder)"),
-        ("alpha", "FLOAT", "chance of a false alarm over all cases of a workload and budget (default: 0.01)"),
+        ("alpha", "FLOAT", "chance of a false alarm over all cases of a workload and recipe (default: 0.01)"),
         ("margin", "FLOAT", "points of accuracy that the same weights may lose (default: 0.5)"),
         ("seed-spread", "FLOAT", "points more that one fine-tuning may lose, for its seed (default: by density)"),
     ):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from prunebench.files import CACHE_VARIABLE
+from prunebench.storage.files import CACHE_VARIABLE
 
 
 @pytest.fixture(autouse=True)

@@ -10,19 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from prunebench.records import (
-    Accuracy,
-    Approval,
-    Baseline,
-    Checkpoints,
-    Data,
-    FineTuning,
-    Layer,
-    RunRecord,
-    Signature,
-    Timings,
-    approved,
-)
+from prunebench.baselines.shelf import Approval, Baseline, approved
+from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Layer, RunRecord, Signature, Timings
 
 IMAGES = 200
 SHAPES = {"backbone.conv0.weight": [4, 3, 3, 3], "classifier.weight": [10, 4]}
@@ -77,8 +66,8 @@ def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int =
         "model": "vgg",
         "workload": "digits",
         "builtin": True,
-        "budget": "quick",
-        "full_protocol": False,
+        "recipe": "quick",
+        "as_documented": False,
         "seed": 0,
         "precision": "fp32",
         "data": Data(name="digits", digest=digest("digits"), train_images=1000, test_images=IMAGES),
@@ -105,7 +94,7 @@ def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int =
         "dense_accuracy": accuracy(4),
         "pruned_accuracy": accuracy(wrong),
         "finetuning": FineTuning(
-            protocol={"epochs": 2, "learning_rate": 0.01, "schedule": "cosine"},
+            recipe={"epochs": 2, "learning_rate": 0.01, "schedule": "cosine"},
             selected_on="test",
             losses=[0.5, 0.25],
             selection_accuracies=[96.0, 97.0],

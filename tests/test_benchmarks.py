@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prunebench.records import Approval
-from prunebench.records.scans import approved_scan, write_scan_baseline
+from prunebench.baselines.scans import approved_scan, write_scan_baseline
+from prunebench.baselines.shelf import Approval
 from prunebench.sensitivity import read_scan
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -45,16 +45,16 @@ from types import SimpleNamespace
 import pytest, torch
 from torch import nn
 from prunebench.data import load_digits
-from prunebench.workloads import WORKLOADS
+from prunebench.workloads import BUILT_IN
 
 @pytest.fixture(scope="session")
 def setting():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 10))
-    workload = WORKLOADS["digits"]
+    workload = BUILT_IN["digits"]
     dense = SimpleNamespace(model=model, origin="tiny.safetensors")
-    budget = workload.budgets["quick"]
-    return SimpleNamespace(workload=workload, budget=budget, data=load_digits(), dense=dense)
+    recipe = workload.recipes["quick"]
+    return SimpleNamespace(workload=workload, recipe=recipe, data=load_digits(), dense=dense)
 """
 
 
@@ -141,7 +141,7 @@ def test_a_saved_benchmark_carries_sizes(untrained_checkpoint: Path, tmp_path: P
     ("arguments", "message"),
     [
         (["--workload", "imagenet"], "unknown workload 'imagenet'"),
-        (["--budget", "huge"], "unknown budget 'huge'"),
+        (["--recipe", "huge"], "unknown recipe 'huge'"),
         (["--table", "absent.toml"], "cannot read the table 'absent.toml'"),
         (["--checkpoint", "absent.pth"], "no checkpoint at 'absent.pth'"),
     ],

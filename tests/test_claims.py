@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.claims import Claim, lint, lint_documented, planned_nonzeros
+from prunebench.documented.claims import Claim, lint, lint_documented, planned_nonzeros
+from prunebench.documented.runs import RUNS, DocumentedRun, documented_run
+from prunebench.documented.tables import find_run, read_table
 from prunebench.errors import PlanError, PrunebenchError, UnknownNameError
-from prunebench.runs import RUNS, DocumentedRun, documented_run
-from prunebench.tables import find_run, read_table
 
 DENSE = 9_228_362
 NONZEROS = {"run1": 4_155_875, "run2": 2_504_369, "run3": 2_710_807, "run4": 1_006_216, "run5": 807_150}

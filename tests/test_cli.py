@@ -121,7 +121,7 @@ def test_every_command_says_in_a_line_of_80_columns_what_it_does(name: str) -> N
     [
         (["run", "run9"], ["unknown run 'run9'", "run1, run2"]),
         (["run", "run1", "--workload", "imagenet"], ["unknown workload 'imagenet'", "cifar10, digits"]),
-        (["run", "run1", "--budget", "huge"], ["unknown budget 'huge'", "full, quick"]),
+        (["run", "run1", "--recipe", "huge"], ["unknown recipe 'huge'", "full, quick"]),
         (["run", "run1", "--device", "tpu"], ["unknown device 'tpu'", "cpu"]),
         (["run", "absent.toml"], ["absent.toml", "No such file"]),
         (["lint", "run9"], ["unknown run 'run9'"]),
@@ -143,7 +143,7 @@ def test_every_command_says_in_a_line_of_80_columns_what_it_does(name: str) -> N
         (["plan", "--max-drop", "200"], ["--max-drop", "0<=x<=100"]),
         (["plan", "--size", "150"], ["--size", "0<=x<=100"]),
         (["plan", "--step", "5"], ["--step", "did you mean 0.05?"]),
-        (["run", "run1", "--budget", "Quick"], ["unknown budget 'Quick'", "did you mean 'quick'?"]),
+        (["run", "run1", "--recipe", "Quick"], ["unknown recipe 'Quick'", "did you mean 'quick'?"]),
         (["run", "run1", "--workload", "CIFAR-10"], ["did you mean 'cifar10'?"]),
         (["run", "Run1"], ["did you mean 'run1'?"]),
         (["run", "run1", "--seed", "-1"], ["--seed", "-1"]),
@@ -441,8 +441,8 @@ def test_messages_cut_what_is_thousands_of_characters_long(arguments: tuple[str,
 
 def test_a_name_of_thousands_of_characters_in_a_table_is_cut(tmp_path: Path) -> None:
     table = _write_table(tmp_path / "mine.toml", claims=f'name = "{"x" * 5000}"')
-    result = call("run", table, "--no-finetune", "--json", tmp_path / "none" / "r.json", "--budget", "y" * 5000)
-    assert_one_clear_line(result, "unknown budget")
+    result = call("run", table, "--no-finetune", "--json", tmp_path / "none" / "r.json", "--recipe", "y" * 5000)
+    assert_one_clear_line(result, "unknown recipe")
     assert len(result.stderr) < 1000
     assert max(map(len, call("lint", table).output.splitlines())) < 1000
 

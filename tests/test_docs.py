@@ -21,25 +21,26 @@ from typing import Any
 import click
 import pytest
 import torch
-import torchvision  # noqa: F401 - as prunebench.comparison below
+import torchvision  # noqa: F401 - as prunebench.baselines.comparison below
 from click.testing import CliRunner
 from markdown_it import MarkdownIt
 from planning.scan_factory import vgg_scan
 from record_factory import SHAPES, make_baseline, make_record
 
-import prunebench.comparison  # before pytester, which forgets what was imported within a run: torch cannot come twice
-import prunebench.evaluation
+import prunebench.baselines.comparison  # before pytester, which forgets what was imported within a run: torch cannot come twice
+import prunebench.tasks.evaluation
 from prunebench import pipeline, workloads
+from prunebench.baselines.shelf import write_baseline
 from prunebench.cli import main
 from prunebench.cli.plan_request import Request
 from prunebench.cli.planning import _check
-from prunebench.data import CIFAR10_CLASSES, Dataset, ImageSet
+from prunebench.data import CIFAR10_CLASSES, Dataset, Examples
+from prunebench.documented.runs import RUNS
+from prunebench.documented.tables import read_table
 from prunebench.models import build_model, save_state
-from prunebench.records import keep_record, write_baseline
-from prunebench.runs import RUNS
+from prunebench.records import keep_record
 from prunebench.sensitivity import write_scan
-from prunebench.tables import read_table
-from prunebench.workloads import WORKLOADS, find_workload
+from prunebench.workloads import BUILT_IN, find_workload
 
 pytest_plugins = ["pytester"]
 
@@ -160,7 +161,7 @@ def parse_ours(arguments: list[str], *, whole: bool) -> None:
         assert not whole
         return
     if "workload" in given:
-        find_workload(given["workload"]).budget(given.get("budget") or "quick")
+        find_workload(given["workload"]).recipe(given.get("recipe") or "quick")
     if "rounds" in given and arguments:
         _check(Request(**given))
 
@@ -197,7 +198,7 @@ def test_every_table_is_one_and_its_claims_hold(page: str, table: str, tmp_path:
 
 STAND_INS = f"""
 from record_factory import make_record
-from prunebench.runs import DocumentedRun
+from prunebench.documented.runs import DocumentedRun
 run = DocumentedRun(name="run3", sparsity=dict.fromkeys({[*SHAPES]}, 0.5), source="")
 setting, record, records = None, make_record(run="run3"), [make_record(run="run3", seed=seed) for seed in (1, 2)]
 execute = lambda run, setting: make_record(run="run3")
@@ -228,20 +229,22 @@ def small_workloads(monkeypatch: pytest.MonkeyPatch) -> None:
     """A digits that is not trained and hardly fine-tuned; a CIFAR-10 that is decoded anew, and asked 8 images of."""
     torch.manual_seed(0)
     save_state(build_model("vgg").state_dict(), Path("untrained.safetensors"))
-    digits = WORKLOADS["digits"]
-    protocol = digits.budget("quick").protocol.shortened(epochs=1, images_per_epoch=32)
-    quick = replace(digits.budget("quick"), protocol=protocol, documented_epochs=False)
-    small = replace(digits, budgets={"quick": quick})
-    monkeypatch.setattr(workloads, "WORKLOADS", MappingProxyType({**WORKLOADS, "digits": small}))
-    prepare, evaluate = pipeline.prepare, prunebench.evaluation.evaluate
+    digits = BUILT_IN["digits"]
+    recipe = digits.recipe("quick").recipe.shortened(epochs=1, images_per_epoch=32)
+    quick = replace(digits.recipe("quick"), recipe=recipe, documented_epochs=False)
+    small = replace(digits, recipes={"quick": quick})
+    monkeypatch.setattr(workloads, "BUILT_IN", MappingProxyType({**BUILT_IN, "digits": small}))
+    prepare, evaluate = pipeline.prepare, prunebench.tasks.evaluation.evaluate
     monkeypatch.setattr(pipeline, "prepare", lambda *a, **k: prepare(*a, **k, checkpoint=Path("untrained.safetensors")))
 
     def load(path: Path | None, *, progress: Any) -> Dataset:
         if progress:
             progress(100)
-        images = ImageSet(torch.zeros(16_100, 3, 32, 32, dtype=torch.uint8), torch.arange(16_100) % 10)
+        images = Examples(torch.zeros(16_100, 3, 32, 32, dtype=torch.uint8), torch.arange(16_100) % 10)
         return Dataset(name="cifar10", train=images, test=images, classes=CIFAR10_CLASSES, origin="zeros")
 
     monkeypatch.setattr(workloads, "load_cifar10", load)
     few = torch.arange(8)
-    monkeypatch.setattr(prunebench.evaluation, "evaluate", lambda m, images, **k: evaluate(m, images.take(few), **k))
+    monkeypatch.setattr(
+        prunebench.tasks.evaluation, "evaluate", lambda m, images, **k: evaluate(m, images.take(few), **k)
+    )

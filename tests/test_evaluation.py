@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import GoogLeNetOutputs
 
-from prunebench.data.images import ImageSet
+from prunebench.data.examples import Examples
 from prunebench.errors import ModelError
-from prunebench.evaluation import Evaluation, evaluate, margins, scores_of
+from prunebench.tasks.evaluation import Evaluation, evaluate, margins, scores_of
 
 CLASSES = 5
 
@@ -55,11 +55,11 @@ class NotFinite(ByFirstPixel):
         return logits
 
 
-def random_images(n: int) -> ImageSet:
+def random_images(n: int) -> Examples:
     """Random images without a last pixel of 255, labelled with the class that ByFirstPixel answers."""
     generator = torch.Generator().manual_seed(n)
     images = torch.randint(0, 255, (n, 3, 4, 4), generator=generator, dtype=torch.uint8)
-    return ImageSet(images, images[:, 0, 0, 0].long() % CLASSES)
+    return Examples(images, images[:, 0, 0, 0].long() % CLASSES)
 
 
 def evaluation(predictions: Tensor, correct: Tensor, seconds: float = 1.0) -> Evaluation:
@@ -161,7 +161,7 @@ def test_the_answer_does_not_depend_on_the_batch_size_where_arithmetic_is_exact(
 
 def test_the_answer_does_not_depend_on_the_memory_format_of_the_images() -> None:
     data = random_images(30)
-    laid_out_otherwise = ImageSet(data.images.contiguous(memory_format=torch.channels_last), data.labels)
+    laid_out_otherwise = Examples(data.images.contiguous(memory_format=torch.channels_last), data.labels)
     assert evaluate(ByFirstPixel(), data).digest == evaluate(ByFirstPixel(), laid_out_otherwise).digest
 
 
@@ -202,7 +202,7 @@ def test_an_image_whose_logits_are_not_all_finite_is_wrong_whatever_is_predicted
     data = random_images(12)
     data.images[[2, 11], 2, -1, -1] = 255
     predicted = evaluate(NotFinite(value), data, batch_size=5).predictions
-    agreeing = ImageSet(data.images, predicted)
+    agreeing = Examples(data.images, predicted)
     result = evaluate(NotFinite(value), agreeing, batch_size=5)
     assert torch.equal(agreeing.labels, result.predictions)
     assert [2, 11] == (~result.correct).nonzero().flatten().tolist()
@@ -259,7 +259,7 @@ def test_bf16_answers_as_fp32_where_the_arithmetic_is_exact() -> None:
     for layer in layers:
         nn.init.eye_(layer.weight)
     model = nn.Sequential(nn.Flatten(), *layers)  # class: the brightest of five pixels
-    exact = ImageSet(torch.where(data.images > 128, 255, 0).to(torch.uint8), data.labels)
+    exact = Examples(torch.where(data.images > 128, 255, 0).to(torch.uint8), data.labels)
     expected = evaluate(model, exact)
     assert torch.equal(expected.predictions, evaluate(model, exact, precision="bf16").predictions)
 
@@ -340,7 +340,7 @@ def test_settings_are_ieee_inside_and_put_back_after(allowing: str, precision: s
     program = f"""
 import torch
 from torch import backends as b
-from prunebench.devices import arithmetic
+from prunebench.machine.devices import arithmetic
 from test_evaluation import _every_setting
 {ALLOWING[allowing]}
 before = _every_setting()

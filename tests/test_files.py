@@ -19,7 +19,15 @@ from pathlib import Path
 import pytest
 
 from prunebench.errors import StorageError
-from prunebench.files import CACHE_VARIABLE, cache_folder, check_targets, file_digest, replacing, sweep, write_text
+from prunebench.storage.files import (
+    CACHE_VARIABLE,
+    cache_folder,
+    check_targets,
+    file_digest,
+    replacing,
+    sweep,
+    write_text,
+)
 
 KILLS = 20
 WHOLE_BYTES = 400_000
@@ -28,7 +36,7 @@ WHOLE_BYTES = 400_000
 WRITER = f"""
 import sys
 from pathlib import Path
-from prunebench.files import replacing
+from prunebench.storage.files import replacing
 while True:
     for letter in (b"a", b"b"):
         with replacing(Path(sys.argv[1])) as temporary, temporary.open("wb") as file:
@@ -41,7 +49,7 @@ while True:
 HALF_WRITER = """
 import sys, time
 from pathlib import Path
-from prunebench.files import replacing
+from prunebench.storage.files import replacing
 with replacing(Path(sys.argv[1])) as temporary, temporary.open("wb") as file:
     file.write(b"new" * 1000)
     file.flush()

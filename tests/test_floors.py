@@ -8,11 +8,11 @@ import pytest
 import torch
 from record_factory import make_signature
 
+from prunebench.documented.runs import DocumentedRun, documented_run
 from prunebench.errors import PlanError
-from prunebench.gate import Status, Verdict, check_accuracy, check_record, floors, worst_first
-from prunebench.pipeline import execute, prepare
+from prunebench.experiments.flow import execute, prepare
+from prunebench.gate import Status, Verdict, check_floors, check_record, floors, worst_first
 from prunebench.records import Accuracy, FineTuning, RunRecord
-from prunebench.runs import DocumentedRun, documented_run
 from prunebench.workloads import DEFAULT_WORKLOAD, find_workload
 
 
@@ -24,7 +24,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     path = tmp_path_factory.mktemp("floors") / "untrained.safetensors"
     save_state(build_model("vgg").state_dict(), path)
     digits = find_workload("digits")
-    setting = prepare(digits, digits.budget("quick"), checkpoint=path, device=torch.device("cpu"))
+    setting = prepare(digits, digits.recipe("quick"), checkpoint=path, device=torch.device("cpu"))
     return execute(documented_run("run1"), setting, finetune=False)
 
 
@@ -41,7 +41,7 @@ def on_cifar10(
         return record.dense_accuracy.model_copy(update={"correct": correct, "images": 10_000})
 
     tuned = FineTuning(
-        protocol={},
+        recipe={},
         selected_on="test",
         losses=[0.1],
         selection_accuracies=[best / 100],
@@ -54,8 +54,8 @@ def on_cifar10(
     return record.model_copy(
         update={
             "workload": "cifar10",
-            "full_protocol": full,
-            "budget": "full" if full else "quick",
+            "as_documented": full,
+            "recipe": "full" if full else "quick",
             "dense_accuracy": answers(dense),
             "pruned_accuracy": answers(before),
             "finetuning": tuned,
@@ -65,7 +65,7 @@ def on_cifar10(
 
 
 def statuses(record: RunRecord, run: DocumentedRun) -> dict[str, Status]:
-    return {verdict.check.partition(" (")[0]: verdict.status for verdict in check_accuracy(record, run)}
+    return {verdict.check.partition(" (")[0]: verdict.status for verdict in check_floors(record, run)}
 
 
 @pytest.mark.parametrize(("best", "status"), [(8774, Status.PASS), (8773, Status.FAIL)])
@@ -104,7 +104,7 @@ def test_the_floors_of_digits_hold_for_the_recipe_they_were_measured_on(
 
 
 def test_a_longer_fine_tuning_than_quick_has_no_floor_of_quick(measured: RunRecord) -> None:
-    record = on_cifar10(measured, dense=8963, best=5000).model_copy(update={"full_protocol": False})
+    record = on_cifar10(measured, dense=8963, best=5000).model_copy(update={"as_documented": False})
     assert {} == statuses(record, documented_run("run3"))
 
 
@@ -113,7 +113,7 @@ def test_where_nothing_is_documented_nothing_is_held(measured: RunRecord) -> Non
 
 
 @pytest.mark.parametrize("table", [*floors.GENERATED_FLOORS.values(), floors.QUICK_CHANGE_FLOORS])
-def test_every_run_has_a_floor_in_the_budgets_that_the_benchmarks_use(table: Mapping[str, float]) -> None:
+def test_every_run_has_a_floor_in_the_recipes_that_the_benchmarks_use(table: Mapping[str, float]) -> None:
     assert {"run1", "run2", "run3", "run4", "run5"} == set(table)
 
 
@@ -123,7 +123,7 @@ def test_the_default_workload_has_floors() -> None:
 
 def test_a_workload_of_somebody_else_is_held_to_no_floor_of_the_same_name(measured: RunRecord) -> None:
     run3 = documented_run("run3")
-    quick = on_cifar10(measured, dense=8963, best=5000).model_copy(update={"full_protocol": False, "budget": "quick"})
+    quick = on_cifar10(measured, dense=8963, best=5000).model_copy(update={"as_documented": False, "recipe": "quick"})
     assert [Status.FAIL] == list(statuses(quick, run3).values())
     assert {} == statuses(quick.model_copy(update={"builtin": False}), run3)
 
@@ -131,7 +131,7 @@ def test_a_workload_of_somebody_else_is_held_to_no_floor_of_the_same_name(measur
 def test_a_failure_says_by_how_much_and_how_to_look_closer(measured: RunRecord) -> None:
     run5 = documented_run("run5")
     record = on_cifar10(measured, dense=8963, best=8700)
-    (verdict,) = check_accuracy(record, run5)
+    (verdict,) = check_floors(record, run5)
     assert 0.84 == pytest.approx(verdict.shortfall)
     for part in ("FAIL run5", "87.00", "at least 87.84", "documented change -0.79, margin 1.0", "prunebench run run5"):
         assert part in str(verdict)

@@ -11,18 +11,18 @@ import torch
 from tiny_networks import CLASSES, Plain, built, images
 
 from prunebench.data import Dataset, to_float
-from prunebench.evaluation import evaluate
+from prunebench.documented.runs import DocumentedRun
+from prunebench.experiments.flow import execute, own_setting
 from prunebench.models import prunable_parameters, state_digest
-from prunebench.pipeline import execute, own_setting
 from prunebench.planning import lamp_scores
 from prunebench.pruning import prune_
-from prunebench.runs import DocumentedRun
 from prunebench.sensitivity import sensitivity_scan
-from prunebench.training import Protocol, TrainingProgress, train
+from prunebench.tasks.evaluation import evaluate
+from prunebench.training import Recipe, TrainingProgress, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
-PROTOCOL = Protocol(epochs=3, batch_size=16, learning_rate=0.05)
+PROTOCOL = Recipe(epochs=3, batch_size=16, learning_rate=0.05)
 DATA = Dataset(
     name="made up", train=images(96), test=images(90, seed=1), classes=tuple("abcd"[:CLASSES]), origin="here"
 )

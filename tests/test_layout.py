@@ -9,20 +9,20 @@ import torch
 from tiny_networks import Plain, Residual, built, images
 from torch import nn
 
-from prunebench.data import ImageSet, to_float
-from prunebench.devices import Precision, arithmetic
-from prunebench.layout import lay_out_
+from prunebench.data import Examples, to_float
+from prunebench.machine.devices import Precision, arithmetic
+from prunebench.machine.layout import lay_out_
 from prunebench.models import build_model, state_digest
 from prunebench.sensitivity.recomputation import Suffixes, recomputation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def images_of(side: int, *, count: int = 2) -> ImageSet:
+def images_of(side: int, *, count: int = 2) -> Examples:
     pixels = torch.randint(
         0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    return ImageSet(pixels.contiguous(memory_format=torch.channels_last), torch.zeros(count, dtype=torch.int64))
+    return Examples(pixels.contiguous(memory_format=torch.channels_last), torch.zeros(count, dtype=torch.int64))
 
 
 def contiguous_convolutions(model: nn.Module) -> list[str]:

@@ -20,7 +20,8 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils import prune as torch_prune
 from torch.optim.swa_utils import AveragedModel
 
-from prunebench.data import Augmentation, Dataset, ImageSet
+from prunebench.data import Augmentation, Dataset, Examples
+from prunebench.documented.runs import DocumentedRun
 from prunebench.errors import (
     CheckpointError,
     DataError,
@@ -29,16 +30,15 @@ from prunebench.errors import (
     TrainingError,
     UnknownNameError,
 )
-from prunebench.evaluation import evaluate
+from prunebench.experiments.flow import Setting, execute, own_setting
 from prunebench.gate import Status, check_record
 from prunebench.measure import count_macs, nonzeros
 from prunebench.models import load_state, prunable_parameters, save_state, state_digest
-from prunebench.pipeline import Setting, execute, own_setting
 from prunebench.pruning import Masks, prune_, pruned_count
 from prunebench.records import RunRecord
-from prunebench.runs import DocumentedRun
 from prunebench.sensitivity import sensitivity_scan
-from prunebench.training import Protocol
+from prunebench.tasks.evaluation import evaluate
+from prunebench.training import Recipe
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread", "own_cache"),
@@ -46,7 +46,7 @@ pytestmark = [
 ]
 
 DATA = Dataset(name="signs", train=images(60, seed=1), test=images(40), classes=("a", "b", "c", "d"), origin="random")
-PROTOCOL = Protocol(epochs=1, batch_size=20, learning_rate=0.01)
+PROTOCOL = Recipe(epochs=1, batch_size=20, learning_rate=0.01)
 
 
 class Odd(nn.Module):
@@ -278,7 +278,7 @@ def test_one_logit_trains_and_answers_as_two_scores_of_which_one_is_zero(shape: 
             return torch.cat([torch.zeros_like(logit), logit], dim=1)
 
     binary = {
-        part: ImageSet(data.images, data.labels % 2) for part, data in (("train", DATA.train), ("test", DATA.test))
+        part: Examples(data.images, data.labels % 2) for part, data in (("train", DATA.train), ("test", DATA.test))
     }
     one, two = (
         execute(halved(plain()), setting(kind(*plain()), replace(DATA, **binary, classes=("no", "yes"))))
@@ -485,12 +485,12 @@ def test_what_does_not_work_is_said_in_one_sentence(model, error: type[Prunebenc
 @pytest.mark.parametrize(
     ("train", "said"),
     [
-        (ImageSet(images(40).images, images(40).labels - 100), "labels begin at -100: expected 0 and up"),
-        (ImageSet(images(40).images, images(40).labels + 1), "labels go up to 4, the model has 4 scores"),
-        (ImageSet(images(40).images[..., :6], images(40).labels), r"have shape \(3, 8, 6\), test images \(3, 8, 8\)"),
+        (Examples(images(40).images, images(40).labels - 100), "labels begin at -100: expected 0 and up"),
+        (Examples(images(40).images, images(40).labels + 1), "labels go up to 4, the model has 4 scores"),
+        (Examples(images(40).images[..., :6], images(40).labels), r"have shape \(3, 8, 6\), test images \(3, 8, 8\)"),
     ],
 )
-def test_training_data_that_does_not_fit_is_refused_before_the_work(train: ImageSet, said: str) -> None:
+def test_training_data_that_does_not_fit_is_refused_before_the_work(train: Examples, said: str) -> None:
     """A label of -100 is one that torch's cross-entropy leaves out without a word."""
     with pytest.raises(DataError, match=said):
         setting(odd(), replace(DATA, train=train))
@@ -512,7 +512,7 @@ def test_training_data_that_does_not_fit_is_refused_before_the_work(train: Image
         ({"augmentation": Augmentation(crop_padding=-1)}, "crop_padding must be at least 0, got -1"),
     ],
 )
-def test_a_protocol_that_cannot_be_is_refused_before_the_work(change: dict[str, object], said: str) -> None:
+def test_a_recipe_that_cannot_be_is_refused_before_the_work(change: dict[str, object], said: str) -> None:
     with pytest.raises(TrainingError, match=said):
         own_setting(odd(), DATA, replace(PROTOCOL, **change))
 
@@ -527,11 +527,11 @@ def test_an_unknown_choice_is_refused_before_the_work(name: str, value: str) -> 
     ("test", "said"),
     [
         (images(40).take(torch.arange(0)), "no images to evaluate"),
-        (ImageSet(images(40).images, images(40).labels + 1), "labels go up to 4, the model has 4 scores"),
-        (ImageSet(images(40).images, images(40).labels - 1), "labels begin at -1: expected 0 and up"),
+        (Examples(images(40).images, images(40).labels + 1), "labels go up to 4, the model has 4 scores"),
+        (Examples(images(40).images, images(40).labels - 1), "labels begin at -1: expected 0 and up"),
     ],
 )
-def test_data_that_does_not_fit_is_refused_by_runs_and_by_scans(test: ImageSet, said: str) -> None:
+def test_data_that_does_not_fit_is_refused_by_runs_and_by_scans(test: Examples, said: str) -> None:
     with pytest.raises(DataError, match=said):
         setting(odd(), replace(DATA, test=test))
     with pytest.raises(DataError, match=said):

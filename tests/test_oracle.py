@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prunebench.data import ImageSet, load_cifar10
+from prunebench.data import Examples, load_cifar10
 from prunebench.data.batches import whole_batches
-from prunebench.evaluation import evaluate
-from prunebench.layout import lay_out_
+from prunebench.documented.runs import documented_run
+from prunebench.machine.layout import lay_out_
 from prunebench.models import build_model, load_state, load_state_
 from prunebench.pruning import prune_
-from prunebench.runs import documented_run
+from prunebench.tasks.evaluation import evaluate
 
 ROUNDING = 1e-3
 """Largest difference of two logits that rounding explains: fp32 sums of up to 4,608 products in another order."""
@@ -35,7 +35,7 @@ def plain() -> ModuleType:
     return module
 
 
-def _ours(weights: Path, test: ImageSet) -> nn.Module:
+def _ours(weights: Path, test: Examples) -> nn.Module:
     model = build_model("vgg")
     load_state_(model, load_state(weights), origin=str(weights))
     return lay_out_(model, test)

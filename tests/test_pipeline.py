@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from prunebench import pipeline
-from prunebench.data import Augmentation, Dataset, ImageSet
-from prunebench.environment import exact_fingerprint
+from prunebench.data import Augmentation, Dataset, Examples
+from prunebench.documented.runs import DocumentedRun
 from prunebench.errors import CheckpointError, MaskError, StorageError
-from prunebench.evaluation import evaluate
+from prunebench.experiments.flow import PRUNING_SAMPLES, Progress, Setting, execute, fine_tune, prepare, prune
 from prunebench.gate import Status, check_record
+from prunebench.machine.environment import exact_fingerprint
 from prunebench.models import build_model, load_state, registry, save_state, state_digest
-from prunebench.pipeline import PRUNING_SAMPLES, Progress, Setting, execute, fine_tune, prepare, prune
 from prunebench.pruning import prune_
 from prunebench.records import RunRecord, read_record, write_record
-from prunebench.runs import DocumentedRun
-from prunebench.training import Epoch, Protocol
-from prunebench.workloads import Budget, Workload
+from prunebench.tasks.evaluation import evaluate
+from prunebench.training import Epoch, Recipe
+from prunebench.workloads import Recipe, Workload
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -52,25 +52,29 @@ def _small() -> nn.Module:
     return model
 
 
-def _images(count: int, seed: int) -> ImageSet:
+def _images(count: int, seed: int) -> Examples:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(CLASSES, (count,), generator=generator)
     noise = torch.randint(0, 120, (count, 3, 8, 8), generator=generator)
     noise[torch.arange(count), labels] += 80  # each class is bright in one channel
-    return ImageSet(noise.to(torch.uint8), labels)
+    return Examples(noise.to(torch.uint8), labels)
 
 
 DATA = Dataset(name="small", train=_images(120, 1), test=_images(50, 2), classes=("a", "b", "c"), origin="made here")
-PROTOCOL = Protocol(
-    epochs=3, batch_size=32, learning_rate=0.05, augmentation=Augmentation(crop_padding=1), schedule="cosine"
+PROTOCOL = Recipe(
+    epochs=3,
+    batch_size=32,
+    learning_rate=0.05,
+    augmentation=Augmentation(crop_padding=1),
+    learning_rate_schedule="cosine",
 )
 WORKLOAD = Workload(
     name="small",
     model="small",
     load=lambda _path, _progress: DATA,
-    dense_protocol=PROTOCOL,
+    dense_recipe=PROTOCOL,
     trains_itself=True,
-    budgets={"full": Budget(name="full", protocol=PROTOCOL, documented_epochs=True)},
+    recipes={"full": Recipe(name="full", recipe=PROTOCOL, documented_epochs=True)},
 )
 
 
@@ -81,7 +85,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def setting(own_cache: Path) -> Setting:
-    return prepare(WORKLOAD, WORKLOAD.budget("full"), device=torch.device("cpu"))
+    return prepare(WORKLOAD, WORKLOAD.recipe("full"), device=torch.device("cpu"))
 
 
 def test_the_record_says_what_the_models_are(setting: Setting) -> None:
@@ -229,7 +233,7 @@ def test_choosing_on_a_validation_split_never_looks_at_the_test_images(setting: 
     assert "validation" == record.finetuning.selected_on
     training = fine_tune(RUN, held_out, prune(RUN, held_out))
     assert 12 == training.best.evaluation.count
-    other_labels = replace(DATA, test=ImageSet(DATA.test.images, (DATA.test.labels + 1) % CLASSES))
+    other_labels = replace(DATA, test=Examples(DATA.test.images, (DATA.test.labels + 1) % CLASSES))
     relabelled = execute(RUN, replace(held_out, data=other_labels))
     assert record.checkpoints.best == relabelled.checkpoints.best
 
@@ -285,5 +289,5 @@ def test_a_size_that_is_off_by_one_weight_fails_and_names_the_layer(setting: Set
 def test_a_checkpoint_given_by_path_is_used(setting: Setting, tmp_path: Path) -> None:
     model = build_model("small")
     save_state(model.state_dict(), tmp_path / "given.safetensors")
-    given = prepare(WORKLOAD, setting.budget, checkpoint=tmp_path / "given.safetensors", device=torch.device("cpu"))
+    given = prepare(WORKLOAD, setting.recipe, checkpoint=tmp_path / "given.safetensors", device=torch.device("cpu"))
     assert state_digest(model.state_dict()) == given.dense.digest

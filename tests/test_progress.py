@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from prunebench.evaluation import Evaluation
-from prunebench.progress import ProgressBar
-from prunebench.signature import Tally
+from prunebench.report.progress import ProgressBar
+from prunebench.tasks.evaluation import Evaluation
 from prunebench.training import Epoch
+from prunebench.training.signature import Tally
 
 TALLY = Tally(
     steps=1, images=4, learning_rate=0.1, optimizer={}, scores_dtype="float32", images_digest="", labels_digest=""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import prunebench
-from prunebench.revisions import CHANGED, provenance
+from prunebench.storage.revisions import CHANGED, provenance
 
 
 def git(folder: Path, *arguments: str) -> str:

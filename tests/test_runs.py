@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+from prunebench.documented.runs import RUNS, Cited, documented_run
 from prunebench.errors import UnknownNameError
-from prunebench.runs import RUNS, Cited, documented_run
 
 
 def test_the_five_runs_are_there_in_order() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prunebench.signature import Tally, Tallying, joined, movement
+from prunebench.training.signature import Tally, Tallying, joined, movement
 
 IMAGES = torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 1, 0, 2])

@@ -15,13 +15,13 @@ import torch
 from record_factory import make_record
 from torch import nn
 
-from prunebench.data import Augmentation, Dataset, ImageSet
+from prunebench.data import Augmentation, Dataset, Examples
+from prunebench.documented.runs import DocumentedRun
 from prunebench.models import registry, save_state
 from prunebench.records import keep_record
-from prunebench.runs import DocumentedRun
 from prunebench.sensitivity import sensitivity_scan, write_scan
-from prunebench.training import Protocol
-from prunebench.workloads import Budget, Workload
+from prunebench.training import Recipe
+from prunebench.workloads import Recipe, Workload
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "benchmarks" / "studies"
@@ -36,13 +36,13 @@ def small() -> nn.Module:
     )  # fmt: skip
 
 
-def images(count: int) -> ImageSet:
+def images(count: int) -> Examples:
     pixels = torch.randint(0, 256, (count, 3, 8, 8), generator=torch.Generator().manual_seed(count), dtype=torch.uint8)
-    return ImageSet(pixels.contiguous(memory_format=torch.channels_last), torch.arange(count) % 10)
+    return Examples(pixels.contiguous(memory_format=torch.channels_last), torch.arange(count) % 10)
 
 
 DATA = Dataset(name="small", train=images(60), test=images(50), classes=tuple("abcdefghij"), origin="made here")
-PROTOCOL = Protocol(epochs=1, batch_size=20, learning_rate=0.05, augmentation=Augmentation(crop_padding=1))
+PROTOCOL = Recipe(epochs=1, batch_size=20, learning_rate=0.05, augmentation=Augmentation(crop_padding=1))
 
 
 def load(path: Path | None, progress: Any) -> Dataset:
@@ -56,9 +56,9 @@ WORKLOAD = Workload(
     name="small",
     model="small",
     load=load,
-    dense_protocol=PROTOCOL,
+    dense_recipe=PROTOCOL,
     trains_itself=True,
-    budgets={"quick": Budget(name="quick", protocol=PROTOCOL, documented_epochs=False)},
+    recipes={"quick": Recipe(name="quick", recipe=PROTOCOL, documented_epochs=False)},
     image_shape=(3, 8, 8),
 )
 

@@ -1,4 +1,4 @@
-"""Workloads: the documented protocol is the documented one, and the dense model comes from where it should."""
+"""Workloads: the documented recipe is the documented one, and the dense model comes from where it should."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import torch
 
 from prunebench import workloads
 from prunebench.data import Dataset, load_digits
+from prunebench.documented.runs import RUNS, documented_run
 from prunebench.errors import CheckpointError, UnknownNameError
-from prunebench.files import source_digest
 from prunebench.models import build_model, load_state, read_metadata, save_state, state_digest
-from prunebench.runs import RUNS, documented_run
+from prunebench.storage.files import source_digest
 from prunebench.training import Training
 from prunebench.workloads import (
+    BUILT_IN,
     COURSE_CHECKPOINT,
     DENSE_TRAINING_SOURCES,
-    WORKLOADS,
     Workload,
     find_workload,
     train_dense,
@@ -40,51 +40,51 @@ def digits() -> Dataset:
 @pytest.fixture
 def brief() -> Workload:
     """Digits with a dense training of one batch."""
-    workload = WORKLOADS["digits"]
-    return replace(workload, dense_protocol=replace(workload.dense_protocol, epochs=1, images_per_epoch=64))
+    workload = BUILT_IN["digits"]
+    return replace(workload, dense_recipe=replace(workload.dense_recipe, epochs=1, images_per_epoch=64))
 
 
-def test_full_on_cifar10_is_the_documented_protocol() -> None:
-    protocol = find_workload("cifar10").budget("full").protocol_for(documented_run("run5"))
+def test_full_on_cifar10_is_the_documented_recipe() -> None:
+    recipe = find_workload("cifar10").recipe("full").recipe_for(documented_run("run5"))
     assert (9, 512, 0.01, 0.9, False, 1e-4, "cosine_per_iteration", 0.0, None, 0.0) == (
-        protocol.epochs,
-        protocol.batch_size,
-        protocol.learning_rate,
-        protocol.momentum,
-        protocol.nesterov,
-        protocol.weight_decay,
-        protocol.schedule,
-        protocol.label_smoothing,
-        protocol.images_per_epoch,
-        protocol.averaging,
+        recipe.epochs,
+        recipe.batch_size,
+        recipe.learning_rate,
+        recipe.momentum,
+        recipe.nesterov,
+        recipe.weight_decay,
+        recipe.learning_rate_schedule,
+        recipe.label_smoothing,
+        recipe.images_per_epoch,
+        recipe.averaging,
     )
-    assert protocol.augmentation is not None
+    assert recipe.augmentation is not None
     assert (4, True, False) == (
-        protocol.augmentation.crop_padding,
-        protocol.augmentation.flip,
-        protocol.decay_weights_only,
+        recipe.augmentation.crop_padding,
+        recipe.augmentation.flip,
+        recipe.decay_weights_only,
     )
 
 
 def test_run4_whose_epochs_are_not_documented_gets_those_of_run5() -> None:
-    budget = find_workload("cifar10").budget("full")
-    assert 9 == budget.protocol_for(documented_run("run4")).epochs
+    recipe = find_workload("cifar10").recipe("full")
+    assert 9 == recipe.recipe_for(documented_run("run4")).epochs
 
 
 def test_only_what_is_fine_tuned_as_documented_calls_itself_so() -> None:
     documented = {
-        (workload.name, budget.name, run.name)
-        for workload in WORKLOADS.values()
-        for budget in workload.budgets.values()
+        (workload.name, recipe.name, run.name)
+        for workload in BUILT_IN.values()
+        for recipe in workload.recipes.values()
         for run in RUNS.values()
-        if budget.is_documented(run)
+        if recipe.is_documented(run)
     }
     assert {("cifar10", "full", name) for name in ("run1", "run2", "run3", "run5")} == documented
 
 
-def test_an_unknown_budget_names_the_known() -> None:
-    with pytest.raises(UnknownNameError, match="unknown budget 'huge': expected one of full, quick"):
-        find_workload("digits").budget("huge")
+def test_an_unknown_recipe_names_the_known() -> None:
+    with pytest.raises(UnknownNameError, match="unknown recipe 'huge': expected one of full, quick"):
+        find_workload("digits").recipe("huge")
 
 
 def test_digits_trains_its_dense_model_once_and_keeps_it(brief: Workload, digits: Dataset, own_cache: Path) -> None:
@@ -157,8 +157,8 @@ def test_a_module_that_dense_training_comes_to_need_counts_as_its_code() -> None
     assert {source.removesuffix(".py") for source in DENSE_TRAINING_SOURCES} == needed - without_effect
 
 
-def test_the_kept_checkpoint_belongs_to_protocol_data_and_seed(brief: Workload, digits: Dataset) -> None:
-    longer = replace(brief, dense_protocol=replace(brief.dense_protocol, epochs=2))
+def test_the_kept_checkpoint_belongs_to_recipe_data_and_seed(brief: Workload, digits: Dataset) -> None:
+    longer = replace(brief, dense_recipe=replace(brief.dense_recipe, epochs=2))
     paths = {brief.dense_checkpoint(digits), brief.dense_checkpoint(digits, seed=1), longer.dense_checkpoint(digits)}
     assert 3 == len(paths)
 
@@ -196,7 +196,7 @@ def test_the_dense_model_is_the_checkpoint(untrained_checkpoint: Path, digits: D
     assert dense.digest != find_workload("digits").dense_model(digits, checkpoint=other).digest
 
 
-@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_images_have_the_shape_that_is_said_of_them(name: str, request: pytest.FixtureRequest) -> None:
     path = request.getfixturevalue("cifar10_path") if name == "cifar10" else None
-    assert WORKLOADS[name].image_shape == tuple(WORKLOADS[name].load(path, None).test.images.shape[1:])
+    assert BUILT_IN[name].image_shape == tuple(BUILT_IN[name].load(path, None).test.images.shape[1:])

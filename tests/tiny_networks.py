@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from prunebench.data import ImageSet
+from prunebench.data import Examples
 
 CLASSES = 4
 
 
-def images(count: int = 90, *, seed: int = 0) -> ImageSet:
+def images(count: int = 90, *, seed: int = 0) -> Examples:
     """Random images and labels: which are right is chance, and changes with every weight."""
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 256, (count, 3, 8, 8), generator=generator, dtype=torch.uint8)
-    return ImageSet(
+    return Examples(
         pixels.contiguous(memory_format=torch.channels_last), torch.randint(0, CLASSES, (count,), generator=generator)
     )
 

@@ -19,17 +19,17 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from prunebench import pruning
-from prunebench.data import ImageSet, load_cifar10
-from prunebench.devices import Precision
-from prunebench.evaluation import evaluate
-from prunebench.layout import lay_out_
+from prunebench.data import Examples, load_cifar10
+from prunebench.documented.runs import RUNS
+from prunebench.experiments.flow import Setting, execute, prepare
+from prunebench.machine.devices import Precision
+from prunebench.machine.layout import lay_out_
 from prunebench.models import build_model, load_state, load_state_, prunable_parameters
-from prunebench.pipeline import Setting, execute, prepare
 from prunebench.pruning import keep_mask, magnitude, prune_, pruned_count
-from prunebench.runs import RUNS
 from prunebench.sensitivity import SPARSITIES, sensitivity_scan
+from prunebench.tasks.evaluation import evaluate
 from prunebench.training import train
-from prunebench.workloads import DOCUMENTED_PROTOCOL, find_workload
+from prunebench.workloads import DOCUMENTED_RECIPE, find_workload
 
 TABLE = RUNS["run5"].sparsity
 WEIGHT, SPARSITY = (512, 512, 3, 3), 0.9
@@ -45,8 +45,8 @@ class Material:
     """Images of 32x32 and weights trained on them."""
 
     name: str
-    test: ImageSet
-    train: ImageSet
+    test: Examples
+    train: Examples
     state: Mapping[str, Tensor]
 
 
@@ -70,9 +70,9 @@ def material() -> Material:
 def digits_setting(precision: Precision) -> Setting:
     """The digits and their dense model, trained if need be; one epoch a run."""
     workload = find_workload("digits")
-    quick = workload.budget("quick")
-    budget = replace(quick, protocol=quick.protocol.shortened(epochs=1, images_per_epoch=192), documented_epochs=False)
-    return prepare(workload, budget, device=torch.device("cpu"), precision=precision)
+    quick = workload.recipe("quick")
+    recipe = replace(quick, recipe=quick.recipe.shortened(epochs=1, images_per_epoch=192), documented_epochs=False)
+    return prepare(workload, recipe, device=torch.device("cpu"), precision=precision)
 
 
 def make_ready(round_: int) -> Callable[[], str]:
@@ -213,8 +213,8 @@ def train_by_prunebench(
     few = part.take(torch.arange(8, device=device))  # `train` evaluates each epoch; the comparison is of training
 
     def work() -> dict[str, float]:
-        protocol = replace(DOCUMENTED_PROTOCOL, epochs=1)
-        training = train(model, part, protocol, selection=few, seed=round_, precision=precision, masks=masks)
+        recipe = replace(DOCUMENTED_RECIPE, epochs=1)
+        training = train(model, part, recipe, selection=few, seed=round_, precision=precision, masks=masks)
         return _trained(model, masks, training.last.loss)
 
     return work
@@ -226,7 +226,7 @@ def train_by_prunebench(
 def runs_by_lab(round_: int) -> Callable[[], Any]:
     setting = digits_setting("fp32")
     (pixels, labels), (test, answers) = _arrays(setting.data.train), _arrays(setting.data.test)
-    protocol = setting.budget.protocol
+    recipe = setting.recipe.recipe
     weights = dict(setting.dense.model.named_parameters())
     too_many = {
         run.name: sum(lab.pruned_too_many(weights[name].detach(), each) for name, each in run.sparsity.items())
@@ -240,7 +240,7 @@ def runs_by_lab(round_: int) -> Callable[[], Any]:
             masks = lab.prune(model, run.sparsity)
             lab.evaluate(model, lab.evaluation_loader(test, answers))
             loader = lab.training_loader(
-                pixels, labels, padding=1, flip=False, limit=protocol.images_per_epoch or 0, batch=protocol.batch_size
+                pixels, labels, padding=1, flip=False, limit=recipe.images_per_epoch or 0, batch=recipe.batch_size
             )
             lab.train(model, loader, *lab.optimizer_of(model, epochs=1), masks)
             _, right = lab.evaluate(model, lab.evaluation_loader(test, answers))
@@ -288,18 +288,18 @@ def vgg(*, device: str = "cpu", plain: bool = False) -> nn.Module:
     return model if plain else lay_out_(model, material().test)
 
 
-def _part(data: ImageSet, round_: int, images: int) -> ImageSet:
+def _part(data: Examples, round_: int, images: int) -> Examples:
     """The images of one round: neighbouring rounds have others."""
     return data.take((torch.arange(images) + round_ * images) % len(data))
 
 
-def _arrays(data: ImageSet) -> tuple[np.ndarray, list[int]]:
+def _arrays(data: Examples) -> tuple[np.ndarray, list[int]]:
     return data.images.permute(0, 2, 3, 1).contiguous().numpy(), data.labels.tolist()
 
 
-def _enlarged(data: ImageSet, images: int) -> ImageSet:
+def _enlarged(data: Examples, images: int) -> Examples:
     chosen = data.take(torch.arange(images) % len(data))
-    return ImageSet(chosen.images.repeat_interleave(2, 2).repeat_interleave(2, 3), chosen.labels)
+    return Examples(chosen.images.repeat_interleave(2, 2).repeat_interleave(2, 3), chosen.labels)
 
 
 def _kept(masks: Mapping[str, Tensor]) -> list[np.ndarray]:

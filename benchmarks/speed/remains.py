@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
 from prunebench.data import whole_batches
-from prunebench.devices import PRECISIONS, Precision, arithmetic, wait_for
+from prunebench.machine.devices import PRECISIONS, Precision, arithmetic, wait_for
 
 MACS = 605_754_368
 """Multiply-accumulates of one image forward (the VGG's docstring); backward takes twice as many."""

@@ -14,9 +14,9 @@ from remains import COPIED_BYTES, MACS, Remains
 from sides import Comparison, Entry, Measurement, threads
 from tabulate import tabulate
 
-from prunebench.environment import cpu_name
 from prunebench.errors import RecordError
-from prunebench.files import write_text
+from prunebench.machine.environment import cpu_name
+from prunebench.storage.files import write_text
 
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 COMMAND = "pytest benchmarks/speed --speed-report docs/performance.md"

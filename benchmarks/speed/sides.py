@@ -180,7 +180,7 @@ def _set_up(process: str) -> None:
 
     torch.set_num_threads(threads())
     if process == OURS:
-        from prunebench.memory import keep_freed_memory  # noqa: PLC0415
+        from prunebench.machine.memory import keep_freed_memory  # noqa: PLC0415
 
         keep_freed_memory()
 

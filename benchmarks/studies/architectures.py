@@ -34,13 +34,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import get_model
 
-from prunebench.data import ImageSet, to_float
-from prunebench.evaluation import scores_of
+from prunebench.data import Examples, to_float
 from prunebench.measure import count_macs
 from prunebench.models import build_model, prunable_parameters
 from prunebench.pruning import prune_
 from prunebench.sensitivity import sensitivity_scan
 from prunebench.sensitivity.answers import packed
+from prunebench.tasks.evaluation import scores_of
 
 CLASSES, LAYERS, SPARSITIES, BATCH = 10, 6, (0.5, 0.9), 250
 ROUNDS, ENOUGH = 3, 15.0
@@ -232,7 +232,7 @@ def row_of(name: str, images: int) -> dict[str, Any]:
     guesses = guessed(model, to_float(pixels))
     chance = torch.randint(0, CLASSES, (images,), generator=generator)
     labels = torch.where(torch.rand(images, generator=generator) < 0.5, guesses, chance)
-    data = ImageSet(pixels, labels)
+    data = Examples(pixels, labels)
     seconds: tuple[list[float], list[float]] = ([], [])
     while len(seconds[0]) < ROUNDS and sum(map(sum, seconds)) < ENOUGH:
         start = time.process_time()

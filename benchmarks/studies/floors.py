@@ -18,12 +18,12 @@ import torch
 from scipy.stats import t
 from tabulate import tabulate
 
-from prunebench.files import cache_folder
-from prunebench.memory import keep_freed_memory
-from prunebench.pipeline import execute, prepare
-from prunebench.progress import ProgressBar
+from prunebench.documented.runs import RUNS
+from prunebench.experiments.flow import execute, prepare
+from prunebench.machine.memory import keep_freed_memory
 from prunebench.records import RunRecord, keep_record
-from prunebench.runs import RUNS
+from prunebench.report.progress import ProgressBar
+from prunebench.storage.files import cache_folder
 from prunebench.workloads import DEFAULT_WORKLOAD, find_workload, is_current, train_dense
 
 CONFIDENCE = 0.999
@@ -32,7 +32,7 @@ CONFIDENCE = 0.999
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", default=DEFAULT_WORKLOAD)
-    parser.add_argument("--budget", default="quick")
+    parser.add_argument("--recipe", default="quick")
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
@@ -59,7 +59,7 @@ def execute_all(options: argparse.Namespace, seed: int) -> list[RunRecord]:
                 train_dense(workload, data, output=checkpoint, seed=seed, device=cpu, progress=progress)
         setting = prepare(
             workload,
-            workload.budget(options.budget),
+            workload.recipe(options.recipe),
             data_path=options.data,
             checkpoint=checkpoint,
             device=torch.device("cpu"),

@@ -22,13 +22,13 @@ from tabulate import tabulate
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from prunebench.data import ImageSet, whole_batches
-from prunebench.devices import Precision
-from prunebench.evaluation import answering, margins
-from prunebench.memory import keep_freed_memory
+from prunebench.data import Examples, whole_batches
+from prunebench.documented.tables import find_run
+from prunebench.machine.devices import Precision
+from prunebench.machine.memory import keep_freed_memory
 from prunebench.planning import Inventory, as_large_as
 from prunebench.pruning import prune_
-from prunebench.tables import find_run
+from prunebench.tasks.evaluation import answering, margins
 from prunebench.workloads import find_workload
 
 REPEATS = 100
@@ -36,7 +36,7 @@ SPREAD = 0.12
 """Of the logarithm of a layer's density: as wide as `prunebench plan --search` begins."""
 
 
-def logits_of(model: nn.Module, data: ImageSet, precision: Precision) -> Tensor:
+def logits_of(model: nn.Module, data: Examples, precision: Precision) -> Tensor:
     with answering(model, precision):
         return torch.cat([model(images).float() for images, _ in whole_batches(data, batch_size=500)])
 
@@ -76,7 +76,7 @@ def main() -> None:
         plan = as_large_as(limit, shares, kept, inventory=inventory, cost="size") if number else kept
         model = copy.deepcopy(base)
         prune_(model, inventory.sparsity(plan))
-        found = scores(logits_of(model, data.test, options.precision), data.test.labels)
+        found = scores(logits_of(model, data.test, options.precision), data.test.targets)
         for name, of_each in found.items():
             measured.setdefault(name, []).append(of_each)
         print(f"plan {number + 1} of {options.tables}: {100 * found['accuracy'].mean():.2f} %", flush=True)

@@ -16,10 +16,10 @@ from typing import get_args
 
 import torch
 
-from prunebench.data import ImageSet
-from prunebench.devices import Precision
-from prunebench.layout import lay_out_
-from prunebench.memory import keep_freed_memory
+from prunebench.data import Examples
+from prunebench.machine.devices import Precision
+from prunebench.machine.layout import lay_out_
+from prunebench.machine.memory import keep_freed_memory
 from prunebench.models import build_model
 from prunebench.sensitivity import Mode, sensitivity_scan
 
@@ -36,7 +36,7 @@ def main() -> None:
     batch, images = options.batch, options.images or 2 * options.batch
     keep_freed_memory()
     pixels = torch.randint(0, 256, (images, 3, 32, 32), dtype=torch.uint8)
-    data = ImageSet(pixels.contiguous(memory_format=torch.channels_last), torch.zeros(images, dtype=torch.int64))
+    data = Examples(pixels.contiguous(memory_format=torch.channels_last), torch.zeros(images, dtype=torch.int64))
     model = lay_out_(build_model("vgg"), data)
     with torch.inference_mode():
         model.eval()(torch.rand(2, 3, 32, 32))

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     options = parser.parse_args()
     data = load_shapes()
-    images = data.test.images[: ROWS * len(data.classes)].repeat_interleave(SCALE, 2).repeat_interleave(SCALE, 3)
+    images = data.test.inputs[: ROWS * len(data.classes)].repeat_interleave(SCALE, 2).repeat_interleave(SCALE, 3)
     framed = torch.nn.functional.pad(images, (GAP, GAP, GAP, GAP), value=255).permute(0, 2, 3, 1)
     rows = [torch.cat([*row], dim=1) for row in framed.unflatten(0, (ROWS, len(data.classes)))]
     Image.fromarray(torch.cat(rows).numpy()).save(options.output)

@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 python benchmarks/studies/floors.py --workload shapes --seeds 1
     python benchmarks/studies/signatures.py .prunebench/records           # instructions, then read all records
 
-Records of one workload, budget and run are trainings that should pass for one another, whatever their seed, dense
+Records of one workload, recipe and run are trainings that should pass for one another, whatever their seed, dense
 model, threads and instructions. Every pair of them is compared as the gate does. The proposed factor is the largest
 that was seen, to the power 1.5: half as far again on a logarithmic scale. False alarms are counted by leaving each
 record out: the factor comes from the others, and the record is judged against each of them.
@@ -37,11 +37,11 @@ def main() -> None:
 
 
 def table(records: Iterable[RunRecord]) -> str:
-    """By workload, budget and kind of figure: factors between equal trainings, and what follows from them."""
+    """By workload, recipe and kind of figure: factors between equal trainings, and what follows from them."""
     families: dict[str, dict[str, list[Mapping[str, Figures]]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if record.finetuning is not None:
-            families[f"{record.workload}/{record.budget}"][record.run].append(figures(record))
+            families[f"{record.workload}/{record.recipe}"][record.run].append(figures(record))
     rows = []
     for family, runs in sorted(families.items()):
         for kind in CHECKS:

@@ -34,13 +34,13 @@ from scipy.stats import binomtest
 from tabulate import tabulate
 from tqdm import tqdm
 
+from prunebench.documented.runs import RUNS
+from prunebench.experiments.flow import PRUNING_SAMPLES, execute, own_setting
 from prunebench.gate import Thresholds
 from prunebench.gate.timing import Samples, is_slower
-from prunebench.memory import keep_freed_memory
+from prunebench.machine.memory import keep_freed_memory
 from prunebench.models import build_model
-from prunebench.pipeline import PRUNING_SAMPLES, execute, own_setting
-from prunebench.runs import RUNS
-from prunebench.training import Protocol
+from prunebench.training import Recipe
 from prunebench.workloads import find_workload
 
 DEFAULTS = Thresholds()
@@ -93,7 +93,7 @@ def one_record() -> dict[str, list[float]]:
     keep_freed_memory()
     torch.manual_seed(0)
     data = find_workload("digits").load(None, lambda _images: None)
-    setting = own_setting(build_model("vgg"), data, Protocol(epochs=1, batch_size=32, learning_rate=0.1))
+    setting = own_setting(build_model("vgg"), data, Recipe(epochs=1, batch_size=32, learning_rate=0.1))
     timings = execute(RUNS["run3"], setting, finetune=False).timings
     return {"prune": timings.prune, "evaluate": timings.evaluate}
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, cross_entropy
 
 from prunebench.data import load_digits
-from prunebench.evaluation import Evaluation
 from prunebench.records import Accuracy
+from prunebench.tasks.evaluation import Evaluation
 
 IMAGES = 10_000
 NOISE = 0.12
@@ -43,14 +43,14 @@ def noisy_digits() -> tuple[Tensor, Tensor]:
     """10,000 test images, float32 (n, 64), and their labels."""
     data, generator = load_digits(), torch.Generator().manual_seed(0)
     drawn = torch.randint(len(data.test), (IMAGES,), generator=generator)
-    images = _flat(data.test.images)[drawn]
-    return images + NOISE * torch.randn(images.shape, generator=generator), data.test.labels[drawn]
+    images = _flat(data.test.inputs)[drawn]
+    return images + NOISE * torch.randn(images.shape, generator=generator), data.test.targets[drawn]
 
 
 def train_tiny(count: int, *, steps: int = 200, batch: int = 32, seed: int = 0) -> TinyModels:
     """Train `count` models by Adam, a few seconds for a few hundred."""
     data, generator = load_digits(), torch.Generator().manual_seed(seed)
-    images, labels = _flat(data.train.images), data.train.labels
+    images, labels = _flat(data.train.inputs), data.train.targets
     first = 0.12 * torch.randn(count, images.shape[1], HIDDEN, generator=generator)
     second = 0.2 * torch.randn(count, HIDDEN, 10, generator=generator)
     optimizer = torch.optim.Adam([first.requires_grad_(), second.requires_grad_()], lr=0.01)

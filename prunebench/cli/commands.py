@@ -10,7 +10,7 @@ import click
 
 from prunebench.cli.options import shared
 from prunebench.cli.shell import FILE, Group, say, show
-from prunebench.files import RUN_FOLDER, check_targets, check_writable, data_source
+from prunebench.storage.files import RUN_FOLDER, check_targets, check_writable, data_source
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -22,8 +22,8 @@ def main() -> None:
 @main.command()
 def runs() -> None:
     """List the documented runs, their sparsities, sizes and accuracies."""
+    from prunebench.documented.runs import REPORT, RUNS
     from prunebench.report import runs_table
-    from prunebench.runs import REPORT, RUNS
 
     say(f"Sparsity by layer, then what is documented ('-': not documented). Source: {REPORT}.", "")
     show(runs_table(RUNS.values()))
@@ -32,7 +32,7 @@ def runs() -> None:
 @main.command()
 @click.argument("run")
 @shared("workload")
-@click.option("--budget", help="quick (default) or full: on cifar10 the documented protocol.")
+@click.option("--recipe", help="How to fine-tune; of prunebench's own workloads quick (default) or full.")
 @click.option("--checkpoint", type=FILE, help="Dense checkpoint: .safetensors, .pth or .pt.")
 @shared("data", "device", "precision", "seed")
 @click.option("--no-finetune", is_flag=True, help="Stop after evaluating the pruned model.")
@@ -47,8 +47,8 @@ def runs() -> None:
 @click.option("--save", type=FILE, help="Where to write the weights (.safetensors): best epoch, or pruned.")
 def run(
     run: str,
-    workload: str,
-    budget: str | None,
+    workload: str | None,
+    recipe: str | None,
     checkpoint: Path | None,
     data: Path | None,
     device: str,
@@ -61,30 +61,34 @@ def run(
 ) -> None:
     """Prune, evaluate, fine-tune, measure and check a run or table.
 
-    RUN is run1 ... run5, or the path of a TOML table of your own. Interrupt it any time: the same command goes on from
+    RUN is a run of prunebench.toml, run1 ... run5, or the path of a TOML table of your own. Interrupt it any time: the same command goes on from
     the last whole epoch. Exits with 1 where a size or a floor is missed.
     """
-    from prunebench.tables import find_run, table_file
-    from prunebench.workloads import find_workload
+    from prunebench.documented.runs import DocumentedRun
+    from prunebench.documented.tables import table_file
+    from prunebench.workloads import RequestedRun, find_recipe, find_requested_run
 
-    documented, chosen = find_run(run), find_workload(workload)
-    afford = chosen.budget(budget or "quick")
+    requested, chosen = find_requested_run(run, workload)
+    if isinstance(requested, RequestedRun):
+        recipe, seed = recipe or requested.recipe, seed or requested.seed
+    recipe, _ = find_recipe(chosen, recipe)
     check_targets({"--json": output, "--save": save}, inputs=(table_file(run), checkpoint, data_source(data)))
     if not output:
         check_writable(RUN_FOLDER)
 
-    from prunebench.devices import resolve_device
+    from prunebench.experiments.flow import example_of, execute, prepare
+    from prunebench.experiments.requests import resolve
     from prunebench.gate import Status, check_record, worst_first
-    from prunebench.memory import keep_freed_memory
-    from prunebench.pipeline import execute, prepare
-    from prunebench.progress import ProgressBar
+    from prunebench.machine.devices import resolve_device
+    from prunebench.machine.memory import keep_freed_memory
     from prunebench.records import RunRecord, failures_kept, keep_record, name_case, write_record
     from prunebench.report import accuracy_table, heading, layer_table, verdict_lines
+    from prunebench.report.progress import ProgressBar
 
     case = name_case(
         workload=chosen.name,
-        run=documented.name,
-        budget=afford.name,
+        run=requested.name,
+        recipe=recipe,
         seed=seed,
         precision=precision,
         select_on=select_on,
@@ -102,7 +106,7 @@ def run(
     with ProgressBar() as progress:
         setting = prepare(
             chosen,
-            afford,
+            recipe,
             data_path=data,
             checkpoint=checkpoint,
             device=resolve_device(device),
@@ -112,10 +116,12 @@ def run(
             progress=progress,
         )
         with failures_kept(case):
-            record = execute(documented, setting, finetune=not no_finetune, save=save, keep=keep, progress=progress)
-    about = heading(record.run, record, [documented])
+            resolved = resolve(requested, chosen, setting.dense.model, example_of(setting))
+            record = execute(resolved, setting, finetune=not no_finetune, save=save, keep=keep, progress=progress)
+    documented = resolved if isinstance(resolved, DocumentedRun) else None
+    about = heading(record.run, record, [documented] if documented else [])
     show(f"{about}\n\n{layer_table(record)}\n\n{accuracy_table(record, documented)}\n")
-    verdicts = worst_first(check_record(record, documented))
+    verdicts = worst_first(check_record(record))
     failed = [verdict for verdict in verdicts if verdict.status is Status.FAIL]
     say(*verdict_lines(failed))
     say(f"{len(verdicts) - len(failed)} of {len(verdicts)} checks passed. Record: {output}")
@@ -127,17 +133,24 @@ def run(
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the recipe's.")
 @click.option("--output", type=FILE, help="Where to write it. Default: the cache, where 'run' finds it.")
 def train(
-    workload: str, data: Path | None, device: str, precision: Any, seed: int, epochs: int | None, output: Path | None
+    workload: str | None,
+    data: Path | None,
+    device: str,
+    precision: Any,
+    seed: int,
+    epochs: int | None,
+    output: Path | None,
 ) -> None:
     """Train a dense checkpoint from scratch. Interrupt it any time: the same command goes on.
 
     The cache is for what the recipe makes. With other epochs, another seed or bf16, name a file with --output, and give
     it to the other commands with --checkpoint.
     """
-    from prunebench.workloads import find_workload, train_dense
+    from prunebench.workloads import find_workload, own_checkpoint, train_dense
+    from prunebench.workloads.dense import dense_recipe
 
     chosen = find_workload(workload)
-    if epochs == chosen.dense_protocol.epochs:
+    if epochs == dense_recipe(chosen).epochs:
         epochs = None
     if output is None and (epochs or seed or precision != "fp32"):
         raise click.UsageError(
@@ -145,16 +158,16 @@ def train(
         )
     check_targets({"--output": output}, inputs=(data_source(data),))
 
-    from prunebench.devices import resolve_device
-    from prunebench.memory import keep_freed_memory
-    from prunebench.progress import ProgressBar
+    from prunebench.machine.devices import resolve_device
+    from prunebench.machine.memory import keep_freed_memory
+    from prunebench.report.progress import ProgressBar
 
     keep_freed_memory()
     with ProgressBar() as progress:
         on = resolve_device(device)
         progress.stage("data")
-        images = chosen.load(data, progress.loading)
-        output = output or chosen.dense_checkpoint(images, seed=seed)
+        images = chosen.data(data, progress.loading)
+        output = output or own_checkpoint(chosen, images, seed=seed)
         progress.stage("dense training")
         training = train_dense(
             chosen,
@@ -178,10 +191,10 @@ def lint(tables: tuple[str, ...]) -> None:
     TABLES are names of documented runs or paths of TOML tables; without any, all documented runs and the differences
     drawn between them are checked. Exits with 1 where a claim differs.
     """
-    from prunebench.claims import lint as lint_run
-    from prunebench.claims import lint_documented
+    from prunebench.documented.claims import lint as lint_run
+    from prunebench.documented.claims import lint_documented
+    from prunebench.documented.tables import find_run
     from prunebench.report import claims_table
-    from prunebench.tables import find_run
 
     claims = [claim for table in tables for claim in lint_run(find_run(table))] if tables else lint_documented()
     show(claims_table(claims))
@@ -199,15 +212,15 @@ def lint(tables: tuple[str, ...]) -> None:
 @main.command()
 @shared("workload", "data")
 @click.option("--verify", is_flag=True, help="Decode again from the source and compare with the cached copy.")
-def data(workload: str, data: Path | None, verify: bool) -> None:
+def data(workload: str | None, data: Path | None, verify: bool) -> None:
     """Show a workload's data: where from, how many images, digests."""
-    from prunebench.progress import ProgressBar
     from prunebench.report import data_table
+    from prunebench.report.progress import ProgressBar
     from prunebench.workloads import find_workload
 
     chosen = find_workload(workload)
     with ProgressBar() as progress:
-        found = chosen.load(data, progress.loading)
+        found = chosen.data(data, progress.loading)
         show(data_table(found))
         if verify:
             from prunebench.data import verify_source

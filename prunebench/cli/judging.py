@@ -11,12 +11,13 @@ import click
 
 from prunebench.cli.shell import FILE, say, show
 from prunebench.errors import StorageError
-from prunebench.files import BASELINES, check_targets, write_text
+from prunebench.storage.files import BASELINES, check_targets, write_text
 
 if TYPE_CHECKING:
+    from prunebench.baselines.collected import Collected
+    from prunebench.baselines.scans import ScanBaseline
+    from prunebench.baselines.shelf import Baseline
     from prunebench.gate import Verdict
-    from prunebench.records import Baseline, Collected
-    from prunebench.records.scans import ScanBaseline
 
 T = TypeVar("T")
 
@@ -52,21 +53,21 @@ def compare(
     """Judge records or a scan A against B, by default the baselines.
 
     A and B are each a record, a folder of records, or a folder of baselines; of several records of a case the newest
-    counts. Where A is a folder, a baseline of the same workload and budget without a record in A is INCOMPARABLE.
+    counts. Where A is a folder, a baseline of the same workload and recipe without a record in A is INCOMPARABLE.
     A may be a sensitivity scan, and B then another or a folder of baselines; scans in a folder A are left out.
 
     Exits with 0 where all passed, 1 for a regression, 2 where something could not be compared, 3 for inconclusive.
     """
     check_targets({"--json": json_file, "--markdown": markdown_file}, inputs=(a, b))
 
-    from prunebench.records.scans import holds_scan
+    from prunebench.baselines.scans import holds_scan
 
     limits = {"alpha": alpha, "margin": margin, "seed_spread": seed_spread}
     given = {name: value for name, value in limits.items() if value is not None} | {"times": times}
     judge = _judged_scan if holds_scan(a) else _judged_records
     verdicts = judge(a, b, only=_ids(only), limits=given)
 
-    from prunebench.comparison import exit_code
+    from prunebench.baselines.comparison import exit_code
 
     _show(verdicts)
     _write(verdicts, json_file=json_file, markdown_file=markdown_file)
@@ -82,13 +83,13 @@ def baseline() -> None:
 @BASELINES_OPTION
 def list_(folder: Path) -> None:
     """List the baselines, who approved them, when and why. Exits with 2 where one is damaged."""
-    from prunebench.records import list_baselines, list_scan_baselines, read_baseline
+    from prunebench.baselines.shelf import list_baselines, list_scan_baselines, read_baseline
     from prunebench.report import baselines_table, scan_baselines_table
 
     found, damaged = _readable(read_baseline, list_baselines(folder))
     tables = [baselines_table(found)] if found else []
     if paths := list_scan_baselines(folder):
-        from prunebench.records.scans import read_scan_baseline  # imports torch, so not without need
+        from prunebench.baselines.scans import read_scan_baseline  # imports torch, so not without need
 
         scans, damaged_scans = _readable(read_scan_baseline, paths)
         tables += [scan_baselines_table(scans)] if scans else []
@@ -120,7 +121,8 @@ def _readable(read: Callable[[Path], T], paths: Mapping[str, Path]) -> tuple[lis
 @BASELINES_OPTION
 def show_(case: str, folder: Path) -> None:
     """Show the baseline of CASE. Its approval, layers, sizes and accuracies; of a scan its curves."""
-    from prunebench.records import chosen_cases, list_baselines, list_scan_baselines, read_baseline
+    from prunebench.baselines.shelf import list_baselines, list_scan_baselines, read_baseline
+    from prunebench.records import chosen_cases
     from prunebench.report import baseline_text, layer_table, scan_baseline_text
 
     runs, scans = list_baselines(folder), list_scan_baselines(folder)
@@ -129,7 +131,7 @@ def show_(case: str, folder: Path) -> None:
         found = read_baseline(runs[chosen])
         show(f"{baseline_text(found)}\n\n{layer_table(found.record)}")
     else:
-        from prunebench.records.scans import read_scan_baseline
+        from prunebench.baselines.scans import read_scan_baseline
 
         show(scan_baseline_text(read_scan_baseline(scans[chosen])))
 
@@ -149,11 +151,13 @@ def approve(run: Path, only: tuple[str, ...], reason: str, incomparable: tuple[s
     sensitivity scan. Refuses a dirty tree, a failed run, a record under a floor, a scan that is not exact, and whatever
     is INCOMPARABLE with the baseline it would replace. Commit what it writes.
     """
-    from prunebench.records import chosen_cases, collect
-    from prunebench.records.scans import holds_scan, read_any_scan, scan_case
+    from prunebench.baselines.collected import collect
+    from prunebench.baselines.scans import holds_scan, read_any_scan
+    from prunebench.records import chosen_cases
+    from prunebench.records.scans import scan_case
 
     if holds_scan(run):
-        from prunebench.approval import approve_scan
+        from prunebench.baselines.approval import approve_scan
 
         scan = read_any_scan(run)
         case = scan_case(scan)
@@ -164,8 +168,8 @@ def approve(run: Path, only: tuple[str, ...], reason: str, incomparable: tuple[s
 
     found = collect(run)
 
-    from prunebench.approval import approve as approve_records
-    from prunebench.approval import chosen_records
+    from prunebench.baselines.approval import approve as approve_records
+    from prunebench.baselines.approval import chosen_records
 
     records = chosen_records(found, _ids(only))
     on_purpose = chosen_cases(_ids(incomparable), records)
@@ -180,12 +184,13 @@ def approve(run: Path, only: tuple[str, ...], reason: str, incomparable: tuple[s
 def prune(only: tuple[str, ...], yes: bool, folder: Path) -> None:
     """Remove baselines that nothing can be compared with any more.
 
-    Or those named with --only. Nothing can be compared with a baseline of digits or cifar10 whose budget is gone, or
+    Or those named with --only. Nothing can be compared with a baseline of digits or cifar10 whose recipe is gone, or
     whose documented run has changed its sparsities, model or epochs. Baselines of scans and of your own workloads go
     only where they are named.
     """
-    from prunebench.approval import remove, superseded
-    from prunebench.records import chosen_cases, list_baselines, list_scan_baselines
+    from prunebench.baselines.approval import remove, superseded
+    from prunebench.baselines.shelf import list_baselines, list_scan_baselines
+    from prunebench.records import chosen_cases
 
     runs = list_baselines(folder)
     paths = runs | list_scan_baselines(folder)
@@ -198,7 +203,7 @@ def prune(only: tuple[str, ...], yes: bool, folder: Path) -> None:
 
 
 def _judged_records(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[str, Any]) -> list[Verdict]:
-    from prunebench.records import collect
+    from prunebench.baselines.collected import collect
 
     new, reference = collect(a), _reference(b)
     if len(revisions := {record.revision for record in new.records.values()}) > 1:
@@ -208,17 +213,18 @@ def _judged_records(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[st
             err=True,
         )
 
-    from prunebench.comparison import compare_sides
+    from prunebench.baselines.comparison import compare_sides
     from prunebench.gate import Thresholds
 
     return compare_sides(new, reference, thresholds=Thresholds(**limits), only=only)
 
 
 def _judged_scan(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[str, Any]) -> list[Verdict]:
-    from prunebench.comparison import compare_scan
+    from prunebench.baselines.comparison import compare_scan
+    from prunebench.baselines.scans import read_any_scan
     from prunebench.gate import Thresholds, compare_scans
     from prunebench.records import chosen_cases
-    from prunebench.records.scans import read_any_scan, scan_case
+    from prunebench.records.scans import scan_case
 
     scan, thresholds = read_any_scan(a), Thresholds(**limits)
     chosen_cases(only, [scan_case(scan)])
@@ -229,7 +235,8 @@ def _judged_scan(a: Path, b: Path, *, only: Sequence[str], limits: Mapping[str, 
 
 def _reference(path: Path) -> Collected:
     """B; where there are no baselines yet, every case is NO_BASELINE and asking for them is no misuse."""
-    from prunebench.records import Collected, collect, list_baselines
+    from prunebench.baselines.collected import Collected, collect
+    from prunebench.baselines.shelf import list_baselines
 
     return Collected(is_folder=True) if path == BASELINES and not list_baselines(path) else collect(path)
 
@@ -258,7 +265,7 @@ def _show(verdicts: Sequence[Verdict]) -> None:
 
 
 def _write(verdicts: Sequence[Verdict], *, json_file: Path | None, markdown_file: Path | None) -> None:
-    from prunebench.comparison import as_json
+    from prunebench.baselines.comparison import as_json
     from prunebench.report.markdown import append_step_summary, markdown_summary
 
     text = markdown_summary(verdicts)

@@ -45,8 +45,15 @@ def precision_option(about: str) -> Callable[[Callable[..., None]], Callable[...
 def shared(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The options that several commands share, in the order given."""
     shared: dict[str, Callable[[Any], Any]] = {
-        "workload": click.option("--workload", default="shapes", show_default=True, help="shapes, digits or cifar10."),
-        "data": click.option("--data", type=FILE, help="CIFAR-10: a folder or archive. Default: PRUNEBENCH_DATA."),
+        "workload": click.option(
+            "--workload",
+            help="A name, FILE.toml, or package.module:object. Default: what prunebench.toml describes, else shapes.",
+        ),
+        "data": click.option(
+            "--data",
+            type=FILE,
+            help="Data, in the place of the workload's own path; CIFAR-10's by default from PRUNEBENCH_DATA.",
+        ),
         "device": click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps or auto."),
         "precision": precision_option("Arithmetic of training; evaluation is fp32."),
         "seed": click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prunebench.devices import Precision
+    from prunebench.machine.devices import Precision
     from prunebench.planning import Cost, Goal, Inventory, Rule
 
 FROM_WEIGHTS = ("magnitude", "lamp")
@@ -30,7 +30,7 @@ class Request:
     step: float
     caution: float
     extrapolate: bool
-    workload: str
+    workload: str | None
     checkpoint: Path | None
     data: Path | None
     device: str
@@ -41,7 +41,7 @@ class Request:
     probes: bool
     search: int
     finetune: bool
-    budget: str
+    recipe: str | None
     choose_on: str
     images: int
     output: Path | None

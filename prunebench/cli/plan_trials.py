@@ -10,9 +10,9 @@ from prunebench.cli.plan_request import Request, goal_of, limit_of
 if TYPE_CHECKING:
     from torch import nn
 
-    from prunebench.data import Dataset, ImageSet
+    from prunebench.data import Dataset, Examples
     from prunebench.planning import Curves, FineTune, Inventory, Plan, PlanRecord, Refinement, Trial
-    from prunebench.progress import ProgressBar
+    from prunebench.report.progress import ProgressBar
     from prunebench.sensitivity import Scan
     from prunebench.workloads import Workload
 
@@ -36,23 +36,22 @@ class Loaded(Base):
     """
 
     data: Dataset
-    training: ImageSet
-    choosing: ImageSet
-    reporting: ImageSet
+    training: Examples
+    choosing: Examples
+    reporting: Examples
 
 
 def _workload(request: Request, scan: Scan | None) -> Workload:
     """Whose model has the layers of `scan`."""
     from prunebench.errors import PlanError
-    from prunebench.workloads import find_workload
+    from prunebench.workloads import find_recipe, find_workload
 
     workload = find_workload(request.workload)
-    workload.budget(request.budget)
-    if scan and {layer.name: layer.shape for layer in scan.layers} != _layers(workload.model):
+    find_recipe(workload, request.recipe)
+    if scan and {layer.name: layer.shape for layer in scan.layers} != _layers(workload):
         raise PlanError(
             f"the scan '{request.scan_file}' is of other layers, of a model called '{scan.model}', than "
-            f"'{workload.name}' has in '{workload.model}': what needs its weights can be had from Python only "
-            "(docs/own-model.md)"
+            f"'{workload.name}' has in '{workload.model}': name the workload that was scanned with --workload"
         )
     return workload
 
@@ -73,10 +72,11 @@ def load_base(request: Request, scan: Scan | None, progress: ProgressBar) -> Bas
     if request.needs_images or request.data or not request.checkpoint:
         return _load_all(request, scan, workload, progress)
 
-    from prunebench.models import build_model, load_state, load_state_, state_digest
+    from prunebench.models import load_checkpoint_, state_digest
+    from prunebench.workloads.dense import built
 
-    model = build_model(workload.model)
-    load_state_(model, load_state(request.checkpoint), origin=str(request.checkpoint))
+    model = built(workload)
+    load_checkpoint_(model, request.checkpoint)
     base = Base(workload=workload, model=model, digest=state_digest(model.state_dict()))
     _check_is_scanned(request, scan, base.digest, origin=request.checkpoint.name)
     check_earlier(request, base.digest)
@@ -86,13 +86,14 @@ def load_base(request: Request, scan: Scan | None, progress: ProgressBar) -> Bas
 def _load_all(request: Request, scan: Scan | None, workload: Workload, progress: ProgressBar) -> Loaded:
     """With the images: for training, choosing and reporting."""
     from prunebench.data import split_validation
-    from prunebench.devices import resolve_device
+    from prunebench.machine.devices import resolve_device
+    from prunebench.workloads import dense_model
 
     device = resolve_device(request.device)
     progress.stage("data")
-    data = workload.load(request.data, progress.loading)
+    data = workload.data(request.data, progress.loading)
     progress.stage("base model")
-    base = workload.dense_model(data, checkpoint=request.checkpoint, device=device, progress=progress)
+    base = dense_model(workload, data, checkpoint=request.checkpoint, device=device, progress=progress)
     _check_is_scanned(request, scan, base.digest, origin=base.origin)
     check_earlier(request, base.digest)
     training, reporting, seed = data.train, data.test, request.seed
@@ -111,31 +112,33 @@ def _load_all(request: Request, scan: Scan | None, workload: Workload, progress:
     )
 
 
-def _layers(model: str) -> dict[str, list[int]]:
+def _layers(workload: Workload) -> dict[str, list[int]]:
     """Its prunable parameters' shapes, which take no weights."""
     import torch
 
-    from prunebench.models import build_model, prunable_parameters
+    from prunebench.models import prunable_parameters
+    from prunebench.workloads.dense import built
 
     with torch.device("meta"):
-        return {name: list(weight.shape) for name, weight in prunable_parameters(build_model(model)).items()}
+        return {name: list(weight.shape) for name, weight in prunable_parameters(built(workload)).items()}
 
 
 def _finetune(request: Request, loaded: Loaded, progress: ProgressBar) -> FineTune | None:
-    from prunebench.files import cache_folder
+    from prunebench.storage.files import cache_folder
     from prunebench.training import train
 
     if not request.finetune:
         return None
-    protocol = _protocol(request, loaded)
+    recipe = _recipe(request, loaded)
 
     def finetune(model: Any, masks: Any) -> None:
         progress.stage("fine-tuning")
         train(
             model,
             loaded.training,
-            protocol,
+            recipe,
             selection=loaded.choosing,
+            task=loaded.workload.task,
             seed=request.seed,
             precision=request.precision,
             masks=masks,
@@ -146,11 +149,10 @@ def _finetune(request: Request, loaded: Loaded, progress: ProgressBar) -> FineTu
     return finetune
 
 
-def _protocol(request: Request, loaded: Loaded) -> Any:
-    from prunebench.runs import DocumentedRun
+def _recipe(request: Request, loaded: Loaded) -> Any:
+    from prunebench.workloads import UNDOCUMENTED_EPOCHS, find_recipe
 
-    undocumented = DocumentedRun(name="plan", sparsity={}, source="prunebench plan")
-    return loaded.workload.budget(request.budget).protocol_for(undocumented)
+    return find_recipe(loaded.workload, request.recipe)[1].for_epochs(UNDOCUMENTED_EPOCHS)
 
 
 def refined(request: Request, curves: Curves, loaded: Loaded, progress: ProgressBar) -> Refinement:
@@ -174,6 +176,7 @@ def refined(request: Request, curves: Curves, loaded: Loaded, progress: Progress
         measure_on(
             loaded.model,
             loaded.choosing,
+            task=loaded.workload.task,
             finetune=_finetune(request, loaded, progress),
             precision=request.precision,
             progress=progress.evaluated,
@@ -205,7 +208,7 @@ def _starts(request: Request, inventory: Inventory, loaded: Loaded) -> list[dict
 
 
 def _settings(request: Request, loaded: Loaded) -> str:
-    tuned = f"{_protocol(request, loaded)}, seed {request.seed}" if request.finetune else "not fine-tuned"
+    tuned = f"{_recipe(request, loaded)}, seed {request.seed}" if request.finetune else "not fine-tuned"
     return tuned if request.precision == "fp32" else f"{tuned}, {request.precision}"
 
 
@@ -289,15 +292,17 @@ def measured_on_test(
     request: Request, made: Plan, curves: Curves | None, loaded: Loaded | None, progress: ProgressBar
 ) -> dict[str, Any]:
     """Base model and plan on the images that are reported, beside what the curves predict for these images."""
-    from prunebench.evaluation import evaluate
     from prunebench.planning import measure_on, predicted_accuracy
+    from prunebench.tasks.evaluation import evaluate
 
     assert loaded is not None
     progress.stage("evaluation of the base model")
-    base = evaluate(loaded.model, loaded.reporting, progress=progress.evaluated).accuracy
+    task = loaded.workload.task
+    base = evaluate(loaded.model, loaded.reporting, task=task, progress=progress.evaluated).accuracy
     progress.stage("evaluation of the plan")
     finetune = _finetune(request, loaded, progress)
-    measured = measure_on(loaded.model, loaded.reporting, finetune=finetune, progress=progress.evaluated)(made.sparsity)
+    measure = measure_on(loaded.model, loaded.reporting, task=task, finetune=finetune, progress=progress.evaluated)
+    measured = measure(made.sparsity)
     predicted = None
     if curves and made.interaction:
         predicted = predicted_accuracy(curves, made.sparsity, made.interaction, base=base)

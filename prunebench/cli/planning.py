@@ -23,7 +23,7 @@ from prunebench.cli.plan_trials import (
 )
 from prunebench.cli.shell import FILE, say, show
 from prunebench.cli.sound import sound_scan
-from prunebench.files import check_targets, data_source, write_text
+from prunebench.storage.files import check_targets, data_source, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +94,7 @@ MOST_NONZEROS = 2**63 - 1
     help="After the rounds, so many measurements at most of a local search (CMA-ES); hundreds pay.",
 )
 @click.option("--finetune", is_flag=True, help="Fine-tune what is measured; plans are then judged by what comes out.")
-@click.option("--budget", default="quick", show_default=True, help="Of fine-tuning: quick or full.")
+@click.option("--recipe", help="Of fine-tuning. Default: the workload's first.")
 @click.option(
     "--choose-on",
     type=click.Choice(["validation", "test"]),
@@ -120,8 +120,8 @@ def plan(**options: Any) -> None:
 
     from prunebench.errors import PlanError
     from prunebench.planning import Curves, make_plan
-    from prunebench.progress import ProgressBar
     from prunebench.report.plans import cost_table, plan_table, trials_table
+    from prunebench.report.progress import ProgressBar
 
     check_targets({"--output": request.output, "--json": request.json_file}, inputs=_inputs(request))
     scan = sound_scan(request.scan_file) if request.scan_file else None
@@ -133,7 +133,7 @@ def plan(**options: Any) -> None:
         )
     curves = Curves.of_scan(scan, caution=request.caution, extrapolate=request.extrapolate) if scan else None
     if request.needs_model:
-        from prunebench.memory import keep_freed_memory
+        from prunebench.machine.memory import keep_freed_memory
 
         keep_freed_memory()
     with ProgressBar() as progress:
@@ -152,7 +152,7 @@ def plan(**options: Any) -> None:
             request.rule,
             sparsity,
             inventory,
-            model=base.workload.model if base else scan.model if scan else "",
+            model=(base.workload.model or type(base.model).__name__) if base else scan.model if scan else "",
             source=_source(request, scan),
             curves=curves,
             interaction=refinement.interaction if refinement else None,
@@ -182,8 +182,8 @@ def _inventory(base: Base | None) -> Inventory:
     from prunebench.planning import Inventory
 
     assert base is not None, "without a scan the model is loaded"
-    shape = base.data.test.images.shape[1:] if isinstance(base, Loaded) else base.workload.image_shape
-    return Inventory.of_model(base.model, tuple(shape))  # type: ignore[arg-type]
+    data = base.data if isinstance(base, Loaded) else base.workload.data()
+    return Inventory.of_model(base.model, data.test.fed(data.test.inputs[:1]))
 
 
 def _show_accuracy(made: Plan, loaded: Loaded | None, tested: dict[str, Any] | None) -> None:
@@ -199,7 +199,7 @@ def _show_accuracy(made: Plan, loaded: Loaded | None, tested: dict[str, Any] | N
 
 def _inputs(request: Request) -> list[Path | None]:
     """The files that are read and never written: not that of --json, which is taken up."""
-    from prunebench.tables import table_file
+    from prunebench.documented.tables import table_file
 
     previous = table_file(request.previous) if request.previous else None
     return [request.scan_file, previous, request.checkpoint, data_source(request.data)]
@@ -286,7 +286,7 @@ def _sparsity(request: Request, inventory: Inventory, curves: Curves | None, bas
 
 
 def _previous(request: Request) -> dict[str, float] | None:
-    from prunebench.tables import find_run
+    from prunebench.documented.tables import find_run
 
     return dict(find_run(request.previous).sparsity) if request.previous else None
 

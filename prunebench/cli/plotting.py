@@ -11,13 +11,13 @@ import click
 from prunebench.cli.options import FiniteRange
 from prunebench.cli.shell import FILE, say
 from prunebench.cli.sound import sound_scan
-from prunebench.files import check_targets
+from prunebench.storage.files import check_targets
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from prunebench.records import Collected
+    from prunebench.baselines.collected import Collected
     from prunebench.report.plots import LayerCount
 
 OUTPUT = click.option("--output", "-o", type=FILE, required=True, help="The picture: a .png, .svg or .pdf file.")
@@ -101,9 +101,9 @@ def weights(checkpoints: tuple[Path, ...], model: str, near_zero: float | None, 
 @OUTPUT
 def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -> None:
     """Draw size against accuracy of RECORDS. Records, baselines, or folders of them, before and after fine-tuning."""
-    from prunebench.records import collect
+    from prunebench.baselines.collected import collect
+    from prunebench.documented.runs import REPORT, RUNS
     from prunebench.report.plots import check_suffix, documented_points, frontier_figure, record_points, write_figure
-    from prunebench.runs import REPORT, RUNS
 
     check_suffix(output)
     check_targets({"--output": output}, inputs=records)
@@ -141,9 +141,9 @@ def _names(paths: tuple[Path, ...]) -> dict[str, Path]:
 
 def _counts_of_json(source: Path) -> tuple[list[LayerCount], str, str]:
     """The layers of a scan, record or baseline, what they belong to, and where the numbers come from."""
+    from prunebench.baselines.collected import collect
+    from prunebench.baselines.scans import holds_scan
     from prunebench.errors import RecordError
-    from prunebench.records import collect
-    from prunebench.records.scans import holds_scan
     from prunebench.report.plots import layer_counts
 
     if holds_scan(source):

@@ -9,7 +9,7 @@ import click
 
 from prunebench.cli.options import FiniteRange, precision_option, shared
 from prunebench.cli.shell import FILE, say, show
-from prunebench.files import RUN_FOLDER, check_targets, check_writable, data_source
+from prunebench.storage.files import RUN_FOLDER, check_targets, check_writable, data_source
 
 
 class Fractions(click.ParamType):  # type: ignore[type-arg]  # subscriptable from click 8.4 only
@@ -83,7 +83,7 @@ class Fractions(click.ParamType):  # type: ignore[type-arg]  # subscriptable fro
 @shared("seed")
 @click.option("--json", "output", type=FILE, help=f"Where to write it. Default: a new file in {RUN_FOLDER}/scans/.")
 def scan(
-    workload: str,
+    workload: str | None,
     checkpoint: Path | None,
     data: Path | None,
     device: str,
@@ -105,32 +105,33 @@ def scan(
     The others stay as they are. Interrupt it any time: the same command goes on where it was. Scans of one model in one
     mode share what they found.
     """
-    from prunebench.workloads import find_workload
+    from prunebench.workloads import dense_model, find_workload
 
     chosen = find_workload(workload)
     check_targets({"--json": output}, inputs=(checkpoint, data_source(data)))
     if not output:
         check_writable(RUN_FOLDER)
 
-    from prunebench.devices import resolve_device
-    from prunebench.files import cache_folder
-    from prunebench.memory import keep_freed_memory
-    from prunebench.pipeline import images_to_scan
-    from prunebench.progress import ProgressBar
+    from prunebench.experiments.flow import images_to_scan
+    from prunebench.machine.devices import resolve_device
+    from prunebench.machine.memory import keep_freed_memory
     from prunebench.records.scans import keep_scan
     from prunebench.report import scan_heading, scan_table
+    from prunebench.report.progress import ProgressBar
     from prunebench.sensitivity import HalfWidth, sensitivity_scan, write_scan
+    from prunebench.storage.files import cache_folder
 
     keep_freed_memory()
     with ProgressBar() as progress:
         progress.stage("data")
-        loaded = chosen.load(data, progress.loading)
+        loaded = chosen.data(data, progress.loading)
         progress.stage("dense model")
-        dense = chosen.dense_model(loaded, checkpoint=checkpoint, device=resolve_device(device), progress=progress)
+        dense = dense_model(chosen, loaded, checkpoint=checkpoint, device=resolve_device(device), progress=progress)
         progress.stage("scan")
         found = sensitivity_scan(
             dense.model,
             images_to_scan(loaded, on=on, limit=images, seed=seed),
+            task=chosen.task,
             sparsities=sparsities,
             compounding=compounding,
             layers=layers.split(",") if layers else None,
@@ -141,7 +142,7 @@ def scan(
             precision=precision,
             seed=seed,
             store=cache_folder() / "scans",
-            model_name=chosen.model,
+            model_name=chosen.model or type(dense.model).__name__,
             data_name=loaded.name if on == "test" else f"{loaded.name} {on}",
             origin=dense.origin,
             progress=progress,

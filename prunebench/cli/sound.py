@@ -15,9 +15,9 @@ def sound_scan(path: Path) -> Scan:
     Raises:
         RecordError: neither, damaged, or a scan that contradicts itself.
     """
+    from prunebench.baselines.scans import read_any_scan
     from prunebench.errors import RecordError
     from prunebench.gate.consistency import scan_contradictions
-    from prunebench.records.scans import read_any_scan
 
     scan = read_any_scan(path)
     if broken := scan_contradictions(scan):

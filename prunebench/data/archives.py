@@ -20,8 +20,8 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from prunebench.errors import DataError
-from prunebench.files import file_digest
-from prunebench.formats import LFS_POINTER, archive_kind, other_format, told_by
+from prunebench.storage.files import file_digest
+from prunebench.storage.formats import LFS_POINTER, archive_kind, other_format, told_by
 
 TAR_SUFFIXES = frozenset({".tar", ".tgz", ".txz", ".tbz2"})
 TAR_KINDS = frozenset({"tar", "gzip", "bzip2", "xz"})

@@ -1,4 +1,4 @@
-"""Batches of float images on the model's device, augmented a whole batch at a time."""
+"""Batches on the model's device, augmented a whole batch at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prunebench.data.images import ImageSet
+from prunebench.data.examples import Examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,38 +25,33 @@ class Augmentation:
     flip: bool = True
 
 
-def to_float(images: Tensor) -> Tensor:
-    """uint8 to float32 in [0, 1], the values of torchvision's `ToTensor`."""
-    # By a tensor: CUDA multiplies by the reciprocal of a number, which rounds some of the 256 values differently.
-    return images.float().div_(torch.full((), 255.0, device=images.device))
-
-
-def whole_batches(data: ImageSet, *, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """All of `data` in order as (float images, labels); the last batch may be smaller."""
+def whole_batches(data: Examples, *, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """All of `data` in order, as a model gets it: (inputs, targets); the last batch may be smaller."""
     for start in range(0, len(data), batch_size):
-        yield to_float(data.images[start : start + batch_size]), data.labels[start : start + batch_size]
+        batch = slice(start, start + batch_size)
+        yield data.fed(data.inputs[batch]), data.targets[batch]
 
 
 def training_batches(
-    data: ImageSet,
+    data: Examples,
     *,
     batch_size: int,
     augmentation: Augmentation | None,
     generator: torch.Generator,
     limit: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of `data` in random order as (float images, labels); the last batch may be smaller.
+    """One epoch of `data` in random order as (inputs, targets); the last batch may be smaller.
 
     `generator` lives on the CPU and draws everything, so that order and augmentation are the same on every device.
-    With `limit`, only the first `limit` images of the order are used.
+    With `limit`, only the first `limit` examples of the order are used.
     """
     order = torch.randperm(len(data), generator=generator)[:limit]
     for start in range(0, len(order), batch_size):
-        chosen = _sent(order[start : start + batch_size], data.images.device)
-        images = data.images[chosen]
+        chosen = _sent(order[start : start + batch_size], data.inputs.device)
+        inputs = data.inputs[chosen]
         if augmentation is not None:
-            images = augment(images, augmentation, generator)
-        yield to_float(images), data.labels[chosen]
+            inputs = augment(inputs, augmentation, generator)
+        yield data.fed(inputs), data.targets[chosen]
 
 
 def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:

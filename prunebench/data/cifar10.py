@@ -24,11 +24,11 @@ from prunebench.data.cifar10_files import (
     read_batches,
     read_parquet,
 )
+from prunebench.data.examples import Dataset, Examples
 from prunebench.data.folders import Progress, class_images, read_class_folders, split_of
-from prunebench.data.images import Dataset, ImageSet
 from prunebench.errors import DataError, DataNotFoundError, StorageError
-from prunebench.files import DATA_VARIABLE, cache_folder, data_source, file_digest, printable, replacing
-from prunebench.formats import other_format
+from prunebench.storage.files import DATA_VARIABLE, cache_folder, data_source, file_digest, printable, replacing
+from prunebench.storage.formats import other_format
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 EXPECTED_COUNTS = {"train": 50_000, "test": 10_000}
@@ -167,11 +167,11 @@ def _read(files: Files, layout: Layout, path: Path, progress: Progress | None = 
     for split, images in (("train", train), ("test", test)):
         # Fewer images would give an accuracy that looks like CIFAR-10's and is not (a folder half copied, say).
         expected = (EXPECTED_COUNTS[split], 3, 32, 32)
-        if images.images.shape != expected:
+        if images.inputs.shape != expected:
             raise DataError(
-                f"'{path}' has {split} images of shape {tuple(images.images.shape)}: expected CIFAR-10's {expected}"
+                f"'{path}' has {split} images of shape {tuple(images.inputs.shape)}: expected CIFAR-10's {expected}"
             )
-        if not 0 <= images.labels.min() <= images.labels.max() < len(CIFAR10_CLASSES):
+        if not 0 <= images.targets.min() <= images.targets.max() < len(CIFAR10_CLASSES):
             raise DataError(f"'{path}' has {split} labels that are no class: expected 0 to {len(CIFAR10_CLASSES) - 1}")
     return Dataset(
         name="cifar10",
@@ -209,7 +209,7 @@ def _write_decoded(kept: Path, dataset: Dataset) -> None:
     tensors = {
         f"{split}.{part}": tensor
         for split, data in (("train", dataset.train), ("test", dataset.test))
-        for part, tensor in (("images", data.images.permute(0, 2, 3, 1).contiguous()), ("labels", data.labels))
+        for part, tensor in (("images", data.inputs.permute(0, 2, 3, 1).contiguous()), ("labels", data.targets))
     }
     metadata = {
         "digest": dataset.digest,
@@ -231,7 +231,7 @@ def _read_decoded(kept: Path, source: Path) -> Dataset | None:
         with safe_open(kept, framework="pt") as file:
             metadata = file.metadata() or {}
             train, test = (
-                ImageSet(file.get_tensor(f"{split}.images").permute(0, 3, 1, 2), file.get_tensor(f"{split}.labels"))
+                Examples(file.get_tensor(f"{split}.images").permute(0, 3, 1, 2), file.get_tensor(f"{split}.labels"))
                 for split in ("train", "test")
             )
     except (SafetensorError, OSError, RuntimeError, DataError):  # RuntimeError: tensors of other dimensions

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from prunebench.data.archives import Files
+from prunebench.data.examples import Examples
 from prunebench.data.folders import Progress, decoded, label_of, split_of
-from prunebench.data.images import ImageSet
 from prunebench.errors import DataError
 
-Halves = tuple[ImageSet, ImageSet]
+Halves = tuple[Examples, Examples]
 
 BATCHES = (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")
 
@@ -54,21 +54,21 @@ ROW = 1 + 3 * 32 * 32
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def is_published(train: ImageSet, test: ImageSet) -> bool:
+def is_published(train: Examples, test: Examples) -> bool:
     """Whether images, labels and order are the published ones: written as the binary version, they have its sums."""
-    if train.images.shape[1:] != (3, 32, 32) or test.images.shape[1:] != (3, 32, 32):
+    if train.inputs.shape[1:] != (3, 32, 32) or test.inputs.shape[1:] != (3, 32, 32):
         return False
-    batches = [*zip(train.images.chunk(5), train.labels.chunk(5), strict=True), (test.images, test.labels)]
+    batches = [*zip(train.inputs.chunk(5), train.targets.chunk(5), strict=True), (test.inputs, test.targets)]
     return len(batches) == len(BINARY_SHA1) and all(
-        hashlib.sha1(binary_batch(ImageSet(*batch)), usedforsecurity=False).hexdigest() == expected
+        hashlib.sha1(binary_batch(Examples(*batch)), usedforsecurity=False).hexdigest() == expected
         for batch, expected in zip(batches, BINARY_SHA1, strict=True)
     )
 
 
-def binary_batch(images: ImageSet) -> bytes:
+def binary_batch(images: Examples) -> bytes:
     """Images as the binary version has them: a byte for the label, then the red, green and blue rows."""
-    pixels = images.images.contiguous().flatten(1)
-    return torch.cat([images.labels.to(torch.uint8)[:, None], pixels], dim=1).numpy().tobytes()
+    pixels = images.inputs.contiguous().flatten(1)
+    return torch.cat([images.targets.to(torch.uint8)[:, None], pixels], dim=1).numpy().tobytes()
 
 
 def read_batches(files: Files, names: Sequence[str]) -> Halves:
@@ -78,17 +78,17 @@ def read_batches(files: Files, names: Sequence[str]) -> Halves:
         DataError: one is missing or damaged. The Python version is unpickled only where it is the published file: a
             pickle can run code.
     """
-    batches: dict[str, ImageSet] = {}
+    batches: dict[str, Examples] = {}
     for name, content in files.read(names):
         stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix
         images, labels = BATCH_READERS[suffix](files, name, content)
         pixels = torch.from_numpy(np.ascontiguousarray(images)).view(-1, 3, 32, 32)
-        batches[stem] = ImageSet(_channels_last(pixels), torch.from_numpy(labels.astype(np.int64)))
+        batches[stem] = Examples(_channels_last(pixels), torch.from_numpy(labels.astype(np.int64)))
     if missing := [name for name in BATCHES if name not in batches]:
         raise DataError(f"'{files.path}' has no '{missing[0]}': expected the six files of the published data set")
     train = [batches[name] for name in BATCHES[:5]]
-    images = _channels_last(torch.cat([batch.images for batch in train]))
-    return ImageSet(images, torch.cat([batch.labels for batch in train])), batches["test_batch"]
+    images = _channels_last(torch.cat([batch.inputs for batch in train]))
+    return Examples(images, torch.cat([batch.targets for batch in train])), batches["test_batch"]
 
 
 def _python_batch(files: Files, name: str, content: bytes) -> tuple[Any, Any]:
@@ -159,7 +159,7 @@ def read_arrays(files: Files, names: Sequence[str]) -> Halves:
             )
         pixels = torch.from_numpy(images)
         pixels = pixels.permute(0, 3, 1, 2) if images.shape[1:] == (32, 32, 3) else _channels_last(pixels)
-        halves.append(ImageSet(pixels, torch.from_numpy(labels.reshape(-1).astype(np.int64))))
+        halves.append(Examples(pixels, torch.from_numpy(labels.reshape(-1).astype(np.int64))))
     return halves[0], halves[1]
 
 
@@ -200,8 +200,8 @@ def read_parquet(
             raise DataError(f"'{files.path}' has no images in its Parquet files of {split}")
     stacked, count = torch.stack(images).permute(0, 3, 1, 2), len(labels["train"])
     return (
-        ImageSet(stacked[:count], torch.tensor(labels["train"])),
-        ImageSet(stacked[count:], torch.tensor(labels["test"])),
+        Examples(stacked[:count], torch.tensor(labels["train"])),
+        Examples(stacked[count:], torch.tensor(labels["test"])),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import interpolate
 
-from prunebench.data.images import Dataset, ImageSet
+from prunebench.data.examples import Dataset, Examples
 
 SIZE = 16
 TEST_IMAGES = 600
@@ -24,7 +24,7 @@ def load_digits() -> Dataset:
     small = torch.from_numpy(bundled.images).float()[:, None] * (255 / 16)
     large = interpolate(small, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
     images = large.round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-    everything = ImageSet(images, torch.from_numpy(bundled.target).long())
+    everything = Examples(images, torch.from_numpy(bundled.target).long())
     order = torch.randperm(len(everything), generator=torch.Generator().manual_seed(SPLIT_SEED))
     return Dataset(
         name="digits",

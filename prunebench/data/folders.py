@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from prunebench.data.archives import Files
-from prunebench.data.images import ImageSet
+from prunebench.data.examples import Examples
 from prunebench.errors import DataError
 
 SPLITS = ("train", "test")
@@ -61,7 +61,7 @@ def class_images(files: Files, classes: Sequence[str]) -> dict[str, Place]:
 
 def read_class_folders(
     files: Files, places: Mapping[str, Place], *, classes: Sequence[str], progress: Progress | None = None
-) -> tuple[ImageSet, ImageSet]:
+) -> tuple[Examples, Examples]:
     """Training and test set of the images at `places`, ordered by class, then file name.
 
     Raises:
@@ -82,7 +82,7 @@ def read_class_folders(
             key=lambda name: (*places[name][1:], name),
         )
         labels = torch.tensor([places[name].label for name in order])
-        halves.append(ImageSet(torch.stack([images.pop(name) for name in order]).permute(0, 3, 1, 2), labels))
+        halves.append(Examples(torch.stack([images.pop(name) for name in order]).permute(0, 3, 1, 2), labels))
     return halves[0], halves[1]
 
 
@@ -144,3 +144,13 @@ def _decode(path: Path, name: str, content: bytes) -> Tensor:
         reason = "it is of no known format" if isinstance(error, UnidentifiedImageError) else str(error)
         raise DataError(f"'{path}' holds {name!r}, which cannot be decoded as an image: {reason}") from error
     return torch.frombuffer(bytearray(rgb.tobytes()), dtype=torch.uint8).view(rgb.height, rgb.width, 3)
+
+
+def class_names(files: Files) -> tuple[str, ...]:
+    """The names of the folders `train/CLASS` that hold images, sorted."""
+    names = set()
+    for name in files.contents:
+        parts = name.split("/")
+        if len(parts) >= 3 and posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES and split_of(parts[-3]) == "train":
+            names.add(parts[-2])
+    return tuple(sorted(names))

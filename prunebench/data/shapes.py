@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunebench.data.images import Dataset, ImageSet
+from prunebench.data.examples import Dataset, Examples
 
 SIZE = 16
 TRAIN_IMAGES = 4000
@@ -70,7 +70,7 @@ def load_shapes() -> Dataset:
     )
 
 
-def _draw(split: str, count: int) -> ImageSet:
+def _draw(split: str, count: int) -> Examples:
     """`count` images, the kinds in turn; where, how large, how turned and in which colours is drawn for each."""
     labels = np.arange(count) % len(KINDS)
     draws = _bytes(f"{split} draws", (count, 12))
@@ -83,7 +83,7 @@ def _draw(split: str, count: int) -> ImageSet:
     clean = ground + (ink - ground) * coverage[..., None] // GRID**2
     pixels = np.clip(clean + (noise[0] - noise[1]) * NOISE // 255, 0, 255).astype(np.uint8)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # channels_last in memory
-    return ImageSet(images, torch.from_numpy(labels))
+    return Examples(images, torch.from_numpy(labels))
 
 
 def _bytes(purpose: str, shape: tuple[int, ...]) -> Integers:

@@ -5,7 +5,7 @@ Checks return verdicts, they never assert or print.
 
 from prunebench.gate.compare import compare_records
 from prunebench.gate.curves import compare_scans, scan_without_baseline
-from prunebench.gate.floors import check_accuracy, check_record, check_sizes
+from prunebench.gate.floors import check_floors, check_record, check_sizes
 from prunebench.gate.thresholds import Thresholds
 from prunebench.gate.verdicts import Status, Tier, Verdict, worst_first
 
@@ -14,7 +14,7 @@ __all__ = [
     "Thresholds",
     "Tier",
     "Verdict",
-    "check_accuracy",
+    "check_floors",
     "check_record",
     "check_sizes",
     "compare_records",

@@ -11,7 +11,7 @@ from prunebench.records import RunRecord
 from prunebench.sensitivity import Scan
 
 MACHINE = ("torch", "device", "cpu_capability", "threads", "cuda", "cudnn", "cpu", "cores")
-"""What bytes and times depend on: the keys of `prunebench.environment.exact_fingerprint`, and the number of cores."""
+"""What bytes and times depend on: the keys of `prunebench.machine.environment.exact_fingerprint`, and the cores."""
 
 ALWAYS_KNOWN = ("torch", "device", "cpu_capability", "threads")
 
@@ -29,8 +29,9 @@ def case_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
         _difference("run", baseline.run, record.run),
         _difference("workload", baseline.workload, record.workload),
         _difference("model", baseline.model, record.model),
-        _difference("workload of prunebench's own", baseline.builtin, record.builtin),
-        _difference("budget", baseline.budget, record.budget),
+        _digests("architecture", baseline.architecture, record.architecture),
+        _difference("task", baseline.task, record.task),
+        _difference("recipe", baseline.recipe, record.recipe),
         _difference("precision", baseline.precision, record.precision),
         _digests("data", baseline.data.digest, record.data.digest),
         _difference("training images", baseline.data.train_images, record.data.train_images),
@@ -63,8 +64,8 @@ def training_differences(baseline: RunRecord, record: RunRecord, *, seed_matters
     if before is None or after is None:
         made = ("no", "yes")
         return _difference("fine-tuned", made[before is not None], made[after is not None])
-    keys = sorted({*before.protocol, *after.protocol})
-    found = [_difference(f"protocol {key}", before.protocol.get(key), after.protocol.get(key)) for key in keys]
+    keys = sorted({*before.settings, *after.settings})
+    found = [_difference(f"recipe {key}", before.settings.get(key), after.settings.get(key)) for key in keys]
     found.append(_difference("epoch chosen on", before.selected_on, after.selected_on))
     if seed_matters:
         found.append(_difference("seed", baseline.seed, record.seed))
@@ -83,17 +84,15 @@ def environment_differences(baseline: Measured, record: Measured, keys: Iterable
 
 def same_recipe_elsewhere(baseline: RunRecord, record: RunRecord) -> bool:
     """Whether other dense weights are explained: one recipe, trained on two machines, builds or thread counts."""
-    own = is_own_recipe(baseline.checkpoints.origin, record.checkpoints.origin, workload=record.workload)
+    before, after = baseline.checkpoints, record.checkpoints
+    # A workload's own are named by a digest of all that determines them but the machine.
+    own = before.is_own and after.is_own and before.origin == after.origin
     return own and bool(environment_differences(baseline, record, MACHINE))
 
 
-def is_own_recipe(before: str, after: str, *, workload: str) -> bool:
-    """Whether two checkpoints are the workload's own, made by one recipe.
-
-    They are named by a digest of all that determines them but the machine (`Workload.dense_checkpoint`).
-    """
-    own = re.compile(rf"{re.escape(workload)}-[0-9a-f]{{16}}\.safetensors")
-    return before == after and own.fullmatch(after) is not None
+def same_own_checkpoint(before: str, after: str) -> bool:
+    """Whether two origins are one workload's own checkpoint, named by a digest of its recipe and data."""
+    return before == after and re.fullmatch(r".+-[0-9a-f]{16}\.safetensors", after) is not None
 
 
 def scan_differences(baseline: Scan, scan: Scan) -> list[str]:

@@ -16,15 +16,13 @@ from prunebench.gate.comparability import (
 )
 from prunebench.gate.consistency import contradictions
 from prunebench.gate.exact import changed_nonzeros, compare_exact, compare_repetition
-from prunebench.gate.floors import check_accuracy
+from prunebench.gate.floors import check_floors
 from prunebench.gate.signature import compare_signatures
 from prunebench.gate.thresholds import DEFAULTS, Thresholds
 from prunebench.gate.timing import compare_timings
 from prunebench.gate.tolerance import Cases, compare_seeds, seed_groups
 from prunebench.gate.verdicts import Status, Tier, Verdict, different, stated
 from prunebench.records import RunRecord
-from prunebench.records.provenance import run_digest
-from prunebench.runs import RUNS
 
 
 def compare_records(
@@ -113,9 +111,9 @@ def _other_dense_weights(case: str, baseline: RunRecord, record: RunRecord) -> I
 
 
 def _floors(record: RunRecord) -> list[Verdict]:
-    """On the accuracy of a documented run; a table of somebody's own has none."""
-    run = RUNS.get(record.run)
-    return list(check_accuracy(record, run)) if run is not None and run_digest(run) == record.run_digest else []
+    """On the accuracy after fine-tuning."""
+    of = [floor for floor in record.floors if floor.figure in {"accuracy_best", "change"}]
+    return list(check_floors(record.model_copy(update={"floors": of})))
 
 
 def _other_training(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:

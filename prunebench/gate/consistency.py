@@ -100,22 +100,22 @@ def _fine_tuning(record: RunRecord) -> Iterator[str]:
 
 
 def _signature(record: RunRecord, tuned: FineTuning) -> Iterator[str]:
-    """What was done against what the protocol says, where it says so."""
-    done, protocol = tuned.signature, tuned.protocol
+    """What was done against what the recipe says, where it says so."""
+    done, recipe = tuned.signature, tuned.settings
     if len(done.learning_rates) != len(tuned.losses):
         yield f"{len(done.learning_rates)} learning rates, {len(tuned.losses)} losses"
     expected = {"fp32": "float32", "bf16": "bfloat16"}[record.precision]
     if done.scores_dtype != expected:
         yield f"training is called {record.precision}, its scores were {done.scores_dtype}"
     for name, value in done.optimizer.items():
-        if name in protocol and protocol[name] != value:
-            yield f"{name} of the protocol is {protocol[name]}, the optimizer's was {value:g}"
-    epochs, size, limit = (protocol.get(name) for name in ("epochs", "batch_size", "images_per_epoch"))
+        if name in recipe and recipe[name] != value:
+            yield f"{name} of the recipe is {recipe[name]}, the optimizer's was {value:g}"
+    epochs, size, limit = (recipe.get(name) for name in ("epochs", "batch_size", "images_per_epoch"))
     if tuned.selected_on == "test" and isinstance(epochs, int) and isinstance(size, int):
         images = min(record.data.train_images, limit if isinstance(limit, int) else record.data.train_images)
         for what, count, per_epoch in (("images", done.images, images), ("steps", done.steps, -(-images // size))):
             if count != epochs * per_epoch:
-                yield f"the protocol makes {epochs * per_epoch:,} {what}, {count:,} were done"
+                yield f"the recipe makes {epochs * per_epoch:,} {what}, {count:,} were done"
 
 
 def _epochs_on_test(tuned: FineTuning) -> Iterator[str]:

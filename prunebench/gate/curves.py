@@ -18,7 +18,7 @@ from prunebench.gate.accuracy import Pair, judge_pairs
 from prunebench.gate.comparability import (
     MACHINE,
     environment_differences,
-    is_own_recipe,
+    same_own_checkpoint,
     scan_differences,
 )
 from prunebench.gate.consistency import base_answers, point_answers, scan_contradictions
@@ -92,7 +92,7 @@ def _obstacles(case: str, baseline: Scan, new: Scan) -> list[Verdict]:
 def _other_base(case: str, baseline: Scan, new: Scan) -> Verdict:
     """Advisory where the weights are the workload's own, trained by one recipe on another machine."""
     machine = environment_differences(baseline, new, MACHINE)
-    elsewhere = bool(machine) and is_own_recipe(baseline.origin, new.origin, workload=new.data)
+    elsewhere = bool(machine) and same_own_checkpoint(baseline.origin, new.origin)
     differences = [
         f"base weights digest {baseline.model_digest[:12]} -> {new.model_digest[:12]}",
         f"base accuracy {baseline.base_accuracy:.2f} -> {new.base_accuracy:.2f} %",

@@ -1,6 +1,6 @@
 """The training signature: whether fine-tuning was done as for the baseline, and moved the weights as far.
 
-What was done (steps, images, labels, rates) follows from data, seed and protocol, so it is exact on every machine. How
+What was done (steps, images, labels, rates) follows from data, seed and recipe, so it is exact on every machine. How
 far the weights moved, and the losses, depend on the dense weights and on rounding: they are held to a tolerance, which
 `benchmarks/studies/signatures.py` measured over seeds, dense models, thread counts and arithmetic.
 """
@@ -47,7 +47,7 @@ CALIBRATED: Mapping[str, Tolerances] = MappingProxyType(
         "digits/quick": Tolerances(loss=23, weights=7, others=7, length=1.01, statistics=5),
     }
 )
-"""By workload and budget of prunebench's own; from docs/gate.md."""
+"""By workload and recipe of prunebench's own; from docs/gate.md."""
 
 ELSEWHERE = Tolerances(loss=2.0, weights=2.0, others=5.0, length=1.05, statistics=5.0)
 """Where nothing was calibrated: outside is INCONCLUSIVE there."""
@@ -69,9 +69,9 @@ def compare_signatures(case: str, baseline: RunRecord, record: RunRecord) -> Ite
     if before is None or after is None or training_differences(baseline, record):
         return
     yield _as_done(case, record.run, before.signature, after.signature)
-    family = f"{record.workload}/{record.budget}"
-    calibrated = record.builtin and family in CALIBRATED
-    tolerances = CALIBRATED[family] if calibrated else ELSEWHERE
+    family = f"{record.workload}/{record.recipe}"
+    calibrated = family in CALIBRATED
+    tolerances = CALIBRATED.get(family, ELSEWHERE)
     old, new = figures(baseline), figures(record)
     for kind, check in CHECKS.items():
         if old[kind] or new[kind]:
@@ -98,7 +98,7 @@ def largest_factor(before: Figures, after: Figures) -> tuple[str, float]:
 
 
 def facts_that_differ(before: Signature, after: Signature) -> list[str]:
-    """What two trainings of one protocol, seed and data did differently, in words."""
+    """What two trainings of one recipe, seed and data did differently, in words."""
     found = [
         f"{what} {old} -> {new}"
         for what, old, new in (
@@ -133,7 +133,7 @@ def _as_done(case: str, run: str, before: Signature, after: Signature) -> Verdic
         expected="equal steps, images, labels, rates and optimizer",
         measured="; ".join(found) or "the same",
         shortfall=float(len(found)),
-        rule="exact: they follow from data, seed and protocol on every machine",
+        rule="exact: they follow from data, seed and recipe on every machine",
         hint=HINT,
         evidence={"differences": "; ".join(found), "steps": after.steps, "images": after.images},
         smallest_effect="one image, label or step",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,13 +14,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from prunebench.devices import eager
 from prunebench.errors import ModelError, first_line
+from prunebench.machine.devices import eager
 from prunebench.models import in_float32, prunable_parameters, unwrapped
 
 
-def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
-    """Multiply-accumulates of one image (channels, height, width) by the weight that does them.
+def count_macs(model: nn.Module, example: Tensor | Sequence[int]) -> dict[str, int]:
+    """Multiply-accumulates of one input by the weight that does them.
+
+    `example` is a batch of inputs (n, ...), of which shape and type matter, or the shape of one float input.
 
     Those of convolutions and matrix products of a weight, or of what is computed from weights alone, with values that
     depend on the image; by torch's own formulas. Biases, batch norm, pooling and products of two such values (attention
@@ -31,6 +33,7 @@ def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str,
         ModelError: the model cannot be copied, or fails on a black image of weights that require gradients.
     """
     model, _ = in_float32(unwrapped(model))
+    black = torch.zeros_like(example[:1]) if isinstance(example, Tensor) else torch.zeros(1, *example)
     # Copied by name, not by `to`, which would make two of a parameter that two modules share. On the CPU the copy has
     # the model's own weights, whose kernels are quicker than torch's rules for shapes, which are Python; elsewhere it
     # has shapes alone, since the kernels of other devices may do several operations at once.
@@ -40,20 +43,20 @@ def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str,
     }
     light |= {id(one): one.clone() if one.is_cpu else one.to("meta") for one in model.buffers()}
     with contextlib.suppress(Exception):  # its path may depend on values, which a meta tensor has not
-        return _count(copy.deepcopy(model, light).eval(), image_shape)
+        return _count(copy.deepcopy(model, light).eval(), black)
     try:
-        return _count(copy.deepcopy(model).eval(), image_shape)
+        return _count(copy.deepcopy(model).eval(), black)
     except Exception as error:  # the model's own code may raise anything
         raise ModelError(f"the model's multiply-accumulates cannot be counted: {first_line(error)}") from error
 
 
-def _count(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
+def _count(model: nn.Module, black: Tensor) -> dict[str, int]:
     weights = prunable_parameters(model)
-    image = torch.zeros(1, *image_shape, device=next(model.parameters()).device)
+    black = black.to(next(model.parameters()).device)
     for weight in weights.values():
         weight.requires_grad_()  # without gradients attention takes a way of its own, which has no formula
     with eager(), _without_onednn(), _Counting(model, weights) as counting:
-        model(image)
+        model(black)
     return {name: counting.flops[name] // 2 for name in weights}
 
 

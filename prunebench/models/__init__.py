@@ -1,13 +1,14 @@
-"""Models: the documented VGG, a registry of builders, prunable parameters, checkpoints in and out."""
+"""Models: prunebench's own and others by name, prunable parameters, checkpoints in and out."""
 
 from prunebench.models.checkpoints import load_checkpoint_, load_state, load_state_, read_metadata, save_state, storable
 from prunebench.models.digests import forward_digest, state_digest
 from prunebench.models.parameters import check_model, check_values, copied, in_float32, prunable_parameters, unwrapped
-from prunebench.models.registry import build_model, model_names, register_model
+from prunebench.models.registry import architecture_digest, build_model, model_label, model_names
 from prunebench.models.vgg import VGG
 
 __all__ = [
     "VGG",
+    "architecture_digest",
     "build_model",
     "check_model",
     "check_values",
@@ -17,10 +18,10 @@ __all__ = [
     "load_checkpoint_",
     "load_state",
     "load_state_",
+    "model_label",
     "model_names",
     "prunable_parameters",
     "read_metadata",
-    "register_model",
     "save_state",
     "state_digest",
     "storable",

@@ -12,10 +12,10 @@ from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from prunebench.errors import CheckpointError, StorageError
-from prunebench.files import replacing
-from prunebench.formats import first_bytes, other_format
 from prunebench.models.fitting import State, differences, fitted
 from prunebench.models.pickles import PICKLED_MODEL, is_pickled_model, read_pickled, stands_for
+from prunebench.storage.files import replacing
+from prunebench.storage.formats import first_bytes, other_format
 
 ENTRIES = (
     *("state_dict", "model_state_dict", "model", "net", "network", "params", "weights"),

@@ -1,41 +1,100 @@
-"""Names for model builders, so that a run, a record and a command can say which architecture they mean."""
+"""Models by name: prunebench's own, those of torchvision and timm, and builders of a user's own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
+import torchvision
 from torch import nn
 
-from prunebench.errors import UnknownNameError
+from prunebench.errors import ModelError, UnknownNameError, did_you_mean, first_line
+from prunebench.models.resnet import resnet20, resnet56
 from prunebench.models.vgg import VGG
+from prunebench.models.vit import SmallViT
+from prunebench.storage.imports import load_object
 
-_BUILDERS: dict[str, Callable[[], nn.Module]] = {"vgg": VGG}
-
-
-def register_model(name: str, builder: Callable[[], nn.Module]) -> None:
-    """Make `builder` known as `name`; it takes nothing and returns a freshly initialised model.
-
-    Raises:
-        ValueError: `name` is taken by another builder (a record that says `name` would then mean two things).
-    """
-    if _BUILDERS.get(name, builder) is not builder:
-        raise ValueError(f"model {name!r} is already registered with another builder: choose another name")
-    _BUILDERS[name] = builder
+OWN: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
+    {"resnet20": resnet20, "resnet56": resnet56, "vgg": VGG, "vit": SmallViT}
+)
+FORMS = "a name of prunebench's, torchvision:NAME, timm:NAME or package.module:builder"
 
 
 def model_names() -> tuple[str, ...]:
-    """The registered names, sorted."""
-    return tuple(sorted(_BUILDERS))
+    """The names of prunebench's own models, sorted."""
+    return tuple(sorted(OWN))
 
 
-def build_model(name: str) -> nn.Module:
+def model_label(model: str, arguments: Mapping[str, Any] | None = None) -> str:
+    """How records name a model: what builds it, and its arguments; prunebench's own without `prunebench:`."""
+    given = ", ".join(f"{name}={value!r}" for name, value in sorted((arguments or {}).items()))
+    return model.removeprefix("prunebench:") + (f"({given})" if given else "")
+
+
+def build_model(model: str, arguments: Mapping[str, Any] | None = None, *, folder: Path | None = None) -> nn.Module:
     """A freshly initialised model; on `torch.device("meta")` it has shapes and no memory.
+
+    Args:
+        model: a name of prunebench's own (`vgg`, also `prunebench:vgg`), `torchvision:NAME`, `timm:NAME`, or
+            `package.module:builder`, a class or function.
+        arguments: what the builder is called with, by name.
+        folder: where the builder's module is looked for first; else the current folder.
 
     Raises:
         UnknownNameError: no such model.
+        ModelError: the builder cannot be imported, fails, or builds something else than a module.
     """
+    source, colon, name = model.partition(":")
+    if not colon:
+        source, name = "prunebench", model
+    builder = _builder(source, name, model, folder)
     try:
-        builder = _BUILDERS[name]
-    except KeyError:
-        raise UnknownNameError("model", name, _BUILDERS) from None
-    return builder()
+        module = builder(**dict(arguments or {}))
+    except Exception as error:  # somebody else's code may raise anything
+        raise ModelError(f"model '{model}' cannot be built: {first_line(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"model '{model}' is built as a {type(module).__name__}: expected a torch.nn.Module")
+    return module
+
+
+def _builder(source: str, name: str, model: str, folder: Path | None) -> Callable[..., nn.Module]:
+    if source == "prunebench":
+        if name not in OWN:
+            raise UnknownNameError("model", name, OWN)
+        return OWN[name]
+    if source == "torchvision":
+        if name not in (known := torchvision.models.list_models()):
+            raise UnknownNameError("model of torchvision", name, known)
+        builder: Callable[..., nn.Module] = torchvision.models.get_model_builder(name)
+        return lambda **arguments: builder(**{"weights": None, **arguments})
+    if source == "timm":
+        try:
+            timm = import_module("timm")
+        except ImportError as error:
+            raise ModelError(f"model '{model}' needs timm: pip install timm") from error
+        if not timm.is_model(name):
+            hint = did_you_mean(name, timm.list_models())
+            raise ModelError(f"unknown model of timm {name!r}: see timm.list_models(){hint}")
+        return lambda **arguments: timm.create_model(name, **arguments)
+    found = load_object(model, kind="model", forms=FORMS, folder=folder)
+    if not callable(found):
+        raise ModelError(f"model '{model}' is a {type(found).__name__}: expected a class or function that builds one")
+    return found  # type: ignore[no-any-return]
+
+
+def architecture_digest(model: nn.Module) -> str:
+    """SHA-256 over each module's name, class and settings, and each parameter's name and shape, in order.
+
+    It is equal for equal architectures, whatever their weights; hooks and code are not part of it.
+    """
+    modules = [
+        [name, f"{type(module).__module__}.{type(module).__qualname__}", module.extra_repr()]
+        for name, module in model.named_modules()
+    ]
+    parameters = [[name, list(parameter.shape)] for name, parameter in model.named_parameters()]
+    return hashlib.sha256(json.dumps([modules, parameters]).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """From a sensitivity scan, or parameter counts alone, to a sparsity plan; and from measurements to a better one."""
 
+from prunebench.planning.allocations import Allocation, allocate, allocation_names, find_allocation
 from prunebench.planning.allocators import (
     Allocator,
     allocate_to_limit,
@@ -27,6 +28,7 @@ from prunebench.planning.rules import compounding, documented_reading
 from prunebench.planning.search import as_large_as, local_search
 
 __all__ = [
+    "Allocation",
     "Allocator",
     "Cost",
     "Curve",
@@ -45,12 +47,15 @@ __all__ = [
     "Rule",
     "Trial",
     "accuracy_of",
+    "allocate",
     "allocate_to_limit",
+    "allocation_names",
     "as_large_as",
     "choose",
     "compounding",
     "documented_reading",
     "erk",
+    "find_allocation",
     "fit_interaction",
     "frontier",
     "global_magnitude",

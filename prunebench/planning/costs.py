@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from prunebench.errors import PlanError
 from prunebench.measure import nonzeros
@@ -46,10 +46,10 @@ class Inventory:
         return cls(layers=tuple(scan.layers), elements=scan.elements, nonzeros=scan.nonzeros)
 
     @classmethod
-    def of_model(cls, model: nn.Module, image_shape: tuple[int, int, int]) -> Inventory:
-        """A model, for images of (channels, height, width)."""
+    def of_model(cls, model: nn.Module, example: Tensor | Sequence[int]) -> Inventory:
+        """A model; `example` is a batch of inputs (n, ...), or the shape of one."""
         elements = sum(parameter.numel() for parameter in model.parameters())
-        layers = tuple(scanned_layers(model, image_shape))
+        layers = tuple(scanned_layers(model, example))
         return cls(layers=layers, elements=elements, nonzeros=sum(nonzeros(model).values()))
 
     @property

@@ -164,6 +164,5 @@ def _cautious(scan: Scan, point: Point, caution: float) -> float:
 
 
 def _chance(scan: Scan) -> float:
-    """One over the classes, in older scans the outputs of the last layer; 0 where the base model is no better."""
-    chance = 100 / (scan.classes or (max(1, scan.layers[-1].shape[0]) if scan.layers else math.inf))
-    return chance if chance < scan.base_accuracy else 0.0
+    """Percent right by guessing; 0 where the base model is no better."""
+    return scan.guessing if scan.guessing < scan.base_accuracy else 0.0

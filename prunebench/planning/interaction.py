@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.optimize import least_squares
 
-from prunebench.documents import Part
 from prunebench.planning.curves import Curves
+from prunebench.storage.documents import Part
 
 Positive = Annotated[float, Field(gt=0)]
 

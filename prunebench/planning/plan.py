@@ -9,30 +9,27 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prunebench.documents import (
+from prunebench.planning.costs import Inventory
+from prunebench.planning.curves import Curves
+from prunebench.planning.interaction import Interaction, predicted_accuracy
+from prunebench.planning.refine import Trial
+from prunebench.storage.documents import (
     Count,
     Digest,
-    Migrations,
     Part,
     check_kind,
     parsed,
     read_document,
     render,
-    upgraded,
     verified,
 )
-from prunebench.files import write_text
-from prunebench.planning.costs import Inventory
-from prunebench.planning.curves import Curves
-from prunebench.planning.interaction import Interaction, predicted_accuracy
-from prunebench.planning.refine import Trial
+from prunebench.storage.files import write_text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 1
 
-MIGRATIONS: Migrations = {1: lambda content: {**content, "trials": [], "choosing_digest": None}}
-"""What turns a plan of a version into one of the next. Trials of version 1 lack what plans are compared by now."""
+Rule = str
+"""`optimal`, `documented`, `compounding`, or the name of an allocation."""
 
-Rule = Literal["optimal", "documented", "compounding", "uniform", "magnitude", "erk", "lamp"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -127,13 +124,13 @@ class PlanRecord(Part):
     Attributes:
         base_digest: of the base model's weights.
         choosing_digest: of the images that plans were chosen by; None where nothing was measured to choose.
-        settings: what else the trials depend on, for example the protocol that fine-tuned them.
+        settings: what else the trials depend on, for example the recipe that fine-tuned them.
         plan: None while the refinement goes on.
         trials: of the refinement, in order.
         measured: the plan on the test images, percent; after fine-tuning where done.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[1] = 1
     base_digest: Digest | None = None
     choosing_digest: Digest | None = None
     settings: str = ""
@@ -210,4 +207,4 @@ def read_plan(path: Path) -> PlanRecord:
     content = read_document(path)
     check_kind(content, "a plan", path=path)
     content = verified(content, path=path, newest=SCHEMA_VERSION)
-    return parsed(PlanRecord, upgraded(content, path=path, newest=SCHEMA_VERSION, migrations=MIGRATIONS), path=path)
+    return parsed(PlanRecord, content, path=path)

@@ -1,6 +1,6 @@
 """The loop that plans, prunes, measures, corrects for layers acting together, and plans again.
 
-What a plan is measured by comes in as a callable, so nothing here knows of images, devices or protocols. Plans are
+What a plan is measured by comes in as a callable, so nothing here knows of images, devices or recipes. Plans are
 chosen by what they measure: give images that the result is not reported on, a held-out part of the training set, say.
 """
 
@@ -14,11 +14,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from prunebench.data import ImageSet
-from prunebench.devices import Precision
-from prunebench.documents import Count, Part
+from prunebench.data import Examples
 from prunebench.errors import PlanError
-from prunebench.evaluation import BatchProgress, evaluate
+from prunebench.machine.devices import Precision
 from prunebench.planning.costs import Cost
 from prunebench.planning.curves import Curves
 from prunebench.planning.interaction import (
@@ -31,6 +29,8 @@ from prunebench.planning.interaction import (
 from prunebench.planning.optimise import STEP, Goal, optimal_plan
 from prunebench.planning.search import local_search
 from prunebench.pruning import Masks, prune_
+from prunebench.storage.documents import Count, Part
+from prunebench.tasks import CLASSIFICATION, BatchProgress, Task, evaluate
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 FineTune = Callable[[nn.Module, Masks], None]
@@ -103,8 +103,9 @@ class Refinement:
 
 def measure_on(
     model: nn.Module,
-    images: ImageSet,
+    images: Examples,
     *,
+    task: Task = CLASSIFICATION,
     finetune: FineTune | None = None,
     precision: Precision = "fp32",
     progress: BatchProgress | None = None,
@@ -118,12 +119,12 @@ def measure_on(
         pruned = copy.deepcopy(model)
         zeros = Masks.of_zeros(pruned)
         masks = prune_(pruned, sparsity)
-        before = evaluate(pruned, images, precision=precision, progress=progress)
+        before = evaluate(pruned, images, task=task, precision=precision, progress=progress)
         changed = any(bool((zeros[name] & ~masks[name]).any()) for name in masks)
         if finetune is None or not changed:
             return Measured(accuracy=before.accuracy, smooth=before.smooth_accuracy)
         finetune(pruned, masks)
-        after = evaluate(pruned, images, precision=precision, progress=progress)
+        after = evaluate(pruned, images, task=task, precision=precision, progress=progress)
         return Measured(accuracy=before.accuracy, finetuned=after.accuracy, smooth=after.smooth_accuracy)
 
     return measure

@@ -1,10 +1,10 @@
 """Cases: which records are of one thing, and so are compared with each other.
 
-A case id is `WORKLOAD/RUN-BUDGET`, for example `digits/run3-quick`. What departs from the defaults is added to it:
+A case id is `WORKLOAD/RUN-RECIPE`, for example `digits/run3-quick`. What departs from the defaults is added to it:
 `-seed1`, `-bf16`, `-validation` (the best epoch chosen on a validation split), `-oneshot` (no fine-tuning), in this
 order. So a record in bf16 never takes the place of one in fp32. The id of a record follows from the record alone, and
 is the path of its baseline below `baselines/`: what a file's name should not hold is written as in a URL
-(`my%20run-quick`), and so is a hyphen of a budget's, or `half-long-ci` could be of two runs and budgets.
+(`my%20run-quick`), and so is a hyphen of a recipe's, or `half-long-ci` could be of two runs and recipes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def case_id(record: RunRecord) -> str:
     return name_case(
         workload=record.workload,
         run=record.run,
-        budget=record.budget,
+        recipe=record.recipe,
         seed=record.seed,
         precision=record.precision,
         select_on=tuned.selected_on if tuned else "test",
@@ -43,7 +43,7 @@ def name_case(
     *,
     workload: str,
     run: str,
-    budget: str,
+    recipe: str,
     seed: int = 0,
     precision: str = "fp32",
     select_on: str = "test",
@@ -56,7 +56,7 @@ def name_case(
         f"-{select_on}" if finetuned and select_on != "test" else "",
         "" if finetuned else "-oneshot",
     )
-    return f"{in_path(workload)}/{in_path(run)}-{_budget(budget)}{''.join(variants)}"
+    return f"{in_path(workload)}/{in_path(run)}-{_recipe(recipe)}{''.join(variants)}"
 
 
 def check_case_id(case: str) -> str:
@@ -67,19 +67,19 @@ def check_case_id(case: str) -> str:
     """
     workload, slash, name = case.partition("/")
     if not (slash and NAME.fullmatch(workload) and NAME.fullmatch(name)):
-        raise RecordError(f"{case!r:.120} is not a case id: expected WORKLOAD/RUN-BUDGET, such as digits/run3-quick")
+        raise RecordError(f"{case!r:.120} is not a case id: expected WORKLOAD/RUN-RECIPE, such as digits/run3-quick")
     return case
 
 
-def in_family(case: str, *, workload: str, budget: str) -> bool:
-    """Whether a case belongs to a workload and budget: the cases that are judged together."""
+def in_family(case: str, *, workload: str, recipe: str) -> bool:
+    """Whether a case belongs to a workload and recipe: the cases that are judged together."""
     folder, _, name = case.partition("/")
-    is_scan = name.startswith("scan-") and budget.isdecimal()
-    ending = re.escape(_budget(budget)) + (SCAN_VARIANTS if is_scan else VARIANTS)
+    is_scan = name.startswith("scan-") and recipe.isdecimal()
+    ending = re.escape(_recipe(recipe)) + (SCAN_VARIANTS if is_scan else VARIANTS)
     return folder == in_path(workload) and re.fullmatch(f".+-{ending}", name) is not None
 
 
-def _budget(name: str) -> str:
+def _recipe(name: str) -> str:
     return in_path(name).replace("-", "%2D")
 
 

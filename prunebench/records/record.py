@@ -1,4 +1,4 @@
-"""`RunRecord`, `FailedRun` and their JSON. History of the format: version 1, first."""
+"""`RunRecord`, `FailedRun` and their JSON."""
 
 from __future__ import annotations
 
@@ -7,28 +7,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prunebench.documents import (
+from prunebench.documented.floors import Figure, Floor
+from prunebench.errors import RecordError
+from prunebench.storage.documents import (
     Content,
     Count,
     Digest,
     Fraction,
-    Migrations,
     Part,
     Seconds,
     check_kind,
     parsed,
     read_document,
     render,
-    upgraded,
     verified,
 )
-from prunebench.errors import RecordError
-from prunebench.files import write_text
+from prunebench.storage.files import write_text
 
 SCHEMA_VERSION = 1
-
-MIGRATIONS: Migrations = {}
-"""What turns a record of a version into one of the next. None yet: version 1 is the first."""
 
 
 class Layer(Part):
@@ -79,10 +75,16 @@ class Data(Part):
 
 
 class Checkpoints(Part):
-    """Where the dense weights came from, and digests of the weights at each stage."""
+    """Where the dense weights came from, and digests of the weights at each stage.
+
+    `is_own`: made by the recipe `dense` of the workload; `source` and `licence` are of published weights.
+    """
 
     origin: str
     is_course_checkpoint: bool
+    is_own: bool
+    source: str = ""
+    licence: str = ""
     dense: Digest
     pruned: Digest
     best: Digest | None = None
@@ -90,9 +92,9 @@ class Checkpoints(Part):
 
 
 class Signature(Part):
-    """What fine-tuning did, as it was done: `prunebench.signature` says what each is.
+    """What fine-tuning did, as it was done: `prunebench.training.signature` says what each is.
 
-    The first seven are over all epochs and follow from data, seed and protocol alone. `learning_rates` are means, one
+    The first seven are over all epochs and follow from data, seed and recipe alone. `learning_rates` are means, one
     an epoch; `distance` and `length` are of parameters and `statistics` of buffers after the last epoch, by name,
     relative to the pruned model.
     """
@@ -116,7 +118,7 @@ class FineTuning(Part):
     "test" the choice is optimistic, as documented; `last` is free of it.
     """
 
-    protocol: dict[str, object]
+    settings: dict[str, object]
     selected_on: Literal["test", "validation"]
     losses: list[float]
     selection_accuracies: list[float]
@@ -153,15 +155,17 @@ class RunRecord(Part):
     run: str
     run_digest: Digest
     model: str
+    architecture: Digest
     workload: str
-    builtin: bool
-    budget: str
-    full_protocol: bool
+    task: str
+    recipe: str
+    as_documented: bool
     seed: int
     precision: Literal["fp32", "bf16"]
     data: Data
     checkpoints: Checkpoints
     layers: list[Layer]
+    floors: list[Floor]
     masks_digest: Digest
     elements: Count
     dense_nonzeros: dict[str, Count]
@@ -183,6 +187,18 @@ class RunRecord(Part):
     def size_percent(self) -> float:
         """Nominal size in percent of the dense model's."""
         return 100 * self.pruned_size_bits / self.dense_size_bits
+
+    def figure(self, name: Figure) -> float | None:
+        """What a floor limits; None where it was not measured."""
+        best = self.finetuning.best.percent if self.finetuning else None
+        return {
+            "accuracy_dense": self.dense_accuracy.percent,
+            "accuracy_before": self.pruned_accuracy.percent,
+            "accuracy_best": best,
+            "change": None if best is None else best - self.dense_accuracy.percent,
+            "size_percent": self.size_percent,
+            "size_mib": self.pruned_size_bits / 8 / 2**20,
+        }[name]
 
     @property
     def change_after_finetuning(self) -> float | None:
@@ -243,7 +259,6 @@ def parse_run(content: Content, *, path: Path) -> RunRecord | FailedRun:
     Raises:
         RecordError: neither.
     """
-    content = upgraded(content, path=path, newest=SCHEMA_VERSION, migrations=MIGRATIONS)
     if content.get("status") == "failed":
         return parsed(FailedRun, content, path=path)
     return parsed(RunRecord, content, path=path)

@@ -10,10 +10,10 @@ from itertools import count
 from pathlib import Path
 
 from prunebench.errors import PrunebenchError
-from prunebench.files import RUN_FOLDER, write_new_text
 from prunebench.records.cases import case_id
 from prunebench.records.record import FailedRun, RunRecord, record_text
-from prunebench.revisions import provenance
+from prunebench.storage.files import RUN_FOLDER, write_new_text
+from prunebench.storage.revisions import provenance
 
 
 def keep_record(record: RunRecord | FailedRun, folder: Path = RUN_FOLDER, *, now: datetime | None = None) -> Path:

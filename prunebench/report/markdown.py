@@ -20,7 +20,7 @@ _ICONS = {"FAIL": "❌", "INCOMPARABLE": "⚠️", "NO_BASELINE": "⚠️", "INC
 
 def markdown_summary(verdicts: Iterable[Verdict], *, notes: Sequence[str] = (), title: str = "prunebench gate") -> str:
     """Counts, then a table of all that did not pass, worst first, then the number of passed checks by case."""
-    from prunebench.comparison import case_of
+    from prunebench.baselines.comparison import case_of
     from prunebench.gate import Status, worst_first
     from prunebench.report.verdicts import least_sensitive, notable
 
@@ -45,7 +45,7 @@ def markdown_summary(verdicts: Iterable[Verdict], *, notes: Sequence[str] = (), 
 
 def workflow_commands(verdicts: Iterable[Verdict], *, limit: int = ANNOTATIONS) -> list[str]:
     """GitHub annotations of the worst few: `::error` for a failure, `::warning` for what was not judged."""
-    from prunebench.comparison import case_of
+    from prunebench.baselines.comparison import case_of
     from prunebench.gate import Status, worst_first
 
     levels = {Status.FAIL: "error", Status.INCOMPARABLE: "error", Status.NO_BASELINE: "warning"}
@@ -78,7 +78,7 @@ def append_step_summary(text: str, environment: Mapping[str, str] = os.environ) 
 
 
 def _row(verdict: Verdict) -> str:
-    from prunebench.comparison import case_of
+    from prunebench.baselines.comparison import case_of
 
     status = f"{_ICONS[verdict.status]} {verdict.status}"
     if verdict.advisory:

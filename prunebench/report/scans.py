@@ -9,7 +9,7 @@ from prunebench.escaping import terminal
 from prunebench.report.tables import aligned_table, approval_rows, facts_table, machine_line, short_name
 
 if TYPE_CHECKING:
-    from prunebench.records.scans import ScanBaseline
+    from prunebench.baselines.scans import ScanBaseline
     from prunebench.sensitivity import Point, Scan
 
 WAYS = {

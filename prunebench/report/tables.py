@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from prunebench.documented.runs import Cited, DocumentedRun, Run, is_documented_run
 from prunebench.escaping import terminal
-from prunebench.runs import Cited, DocumentedRun
 
 if TYPE_CHECKING:
-    from prunebench.claims import Claim
+    from prunebench.baselines.scans import ScanBaseline
+    from prunebench.baselines.shelf import Baseline
     from prunebench.data import Dataset
-    from prunebench.records import Accuracy, Baseline, RunRecord
-    from prunebench.records.scans import ScanBaseline
+    from prunebench.documented.claims import Claim
+    from prunebench.records import Accuracy, RunRecord
 
 UNDOCUMENTED = "-"
 
@@ -38,9 +39,11 @@ def runs_table(runs: Iterable[DocumentedRun]) -> str:
 
 def heading(title: str, record: RunRecord, runs: Iterable[DocumentedRun]) -> str:
     """`title` (a run, say), what it was executed on and how, in a few lines; `runs` are what is compared with."""
-    shortened = "SHORTENED fine-tuning, " if record.budget == "quick" else ""
-    protocol = "documented protocol" if record.full_protocol else f"{shortened}not the documented protocol"
-    how = f"{record.workload} {record.budget} ({protocol}), seed {record.seed}, training in {record.precision}"
+    recipe = ""
+    if is_documented_run(record.run, record.run_digest):
+        shortened = "SHORTENED fine-tuning, " if record.recipe == "quick" else ""
+        recipe = " (documented recipe)" if record.as_documented else f" ({shortened}not the documented recipe)"
+    how = f"{record.workload} {record.recipe}{recipe}, seed {record.seed}, training in {record.precision}"
     if record.finetuning is None:
         how = f"{record.workload}, without fine-tuning"
     lines = [
@@ -71,8 +74,9 @@ def layer_table(record: RunRecord) -> str:
     return aligned_table(rows, headers=["layer", "sparsity", "elements", "kept", "pruned", "dense MMACs"])
 
 
-def accuracy_table(record: RunRecord, run: DocumentedRun) -> str:
-    """Size and accuracy, each beside the documented value and the difference."""
+def accuracy_table(record: RunRecord, run: DocumentedRun | None = None) -> str:
+    """Size and accuracy, each beside the documented value and the difference, where anything is documented."""
+    run = run or DocumentedRun(name=record.run, sparsity={})
     comparable = _comparable(record)
 
     def accuracy(name: str, documented: Cited | None, percent: float, note: str = "") -> list[str]:
@@ -102,25 +106,28 @@ def accuracy_table(record: RunRecord, run: DocumentedRun) -> str:
         documented_change = run.change_after_finetuning
         cited = Cited(documented_change, "") if documented_change is not None else None
         rows.append(_row("change, best - dense, points", cited, change or 0.0))
+    if all(row[1] == UNDOCUMENTED for row in rows):
+        return aligned_table([[row[0], row[2], row[4]] for row in rows], headers=["", "measured", ""])
     return aligned_table(rows, headers=["", "documented", "measured", "difference", ""])
 
 
-def summary_table(rows: Sequence[tuple[RunRecord, DocumentedRun]]) -> str:
+def summary_table(rows: Sequence[tuple[RunRecord, Run]]) -> str:
     """One line a run: size and accuracy before and after, the documented change beside the measured."""
     lines = []
     for record, run in rows:
         tuned = record.finetuning
+        documented = run if isinstance(run, DocumentedRun) else DocumentedRun(name=run.name, sparsity={})
         lines.append(
             [
                 run.name,
                 f"{record.size_percent:.2f}",
-                _figure(run.size_percent),
+                _figure(documented.size_percent),
                 f"{record.dense_accuracy.percent:.2f}",
                 f"{record.pruned_accuracy.percent:.2f}",
                 f"{tuned.best.percent:.2f}" if tuned else UNDOCUMENTED,
                 f"{tuned.last.percent:.2f}" if tuned else UNDOCUMENTED,
                 f"{record.change_after_finetuning:+.2f}" if tuned else UNDOCUMENTED,
-                _signed(run.change_after_finetuning),
+                _signed(documented.change_after_finetuning),
             ]
         )
     headers = ["run", "size %", "doc.", "dense %", "pruned %", "best %", "last %", "change", "doc."]
@@ -185,7 +192,7 @@ def claims_table(claims: Iterable[Claim]) -> str:
 
 def data_table(data: Dataset) -> str:
     """What a data set is, and its digests."""
-    shape = "x".join(str(length) for length in data.test.images.shape[1:])
+    shape = "x".join(str(length) for length in data.test.inputs.shape[1:])
     rows = [
         ["name", data.name],
         ["from", data.origin],

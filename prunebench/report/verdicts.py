@@ -27,7 +27,7 @@ def notable(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], list[str]]:
     Times that were not compared, for another machine's sake, take a line together; so do cases that were not compared
     for one and the same reason, where that is advisory.
     """
-    from prunebench.comparison import case_of
+    from prunebench.baselines.comparison import case_of
     from prunebench.gate import Status, Tier
 
     def repeats(verdict: Verdict) -> tuple[str, str] | None:
@@ -79,7 +79,7 @@ def least_sensitive(verdicts: Iterable[Verdict]) -> list[str]:
 
     Neither where there is no such.
     """
-    from prunebench.comparison import case_of
+    from prunebench.baselines.comparison import case_of
     from prunebench.gate import Tier
 
     verdicts = list(verdicts)

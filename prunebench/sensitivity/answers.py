@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from prunebench.documents import Count, Part, parsed, read_document, render, verified
 from prunebench.errors import RecordError
-from prunebench.files import write_text
+from prunebench.storage.documents import Count, Part, parsed, read_document, render, verified
+from prunebench.storage.files import write_text
+from prunebench.tasks import CLASSIFICATION, Task
 
 Answers = NDArray[np.int8]
 """One an image, in the order of the data: 1 right, 0 wrong, -1 not known yet."""
@@ -167,17 +168,14 @@ class Saving:
         self._points, self._base, self._saved_at = {}, None, time.monotonic()
 
 
-def right_of(logits: Tensor, labels: Tensor) -> Answers:
-    """As `evaluate` counts: an image whose logits are not all finite is wrong."""
-    right = (logits.argmax(dim=1) == labels) & torch.isfinite(logits).all(dim=1)
-    return right.to(torch.int8).cpu().numpy()
+def right_of(outputs: Tensor, targets: Tensor, *, task: Task = CLASSIFICATION) -> Answers:
+    """As `evaluate` counts."""
+    return (task.scores(outputs, targets) > 0).to(torch.int8).cpu().numpy()
 
 
-def doubts_of(logits: Tensor) -> Doubts:
-    """1 less what the two likeliest classes are apart, in 255ths; all doubt where logits are not finite."""
-    likeliest = logits.float().softmax(dim=1).topk(min(2, logits.shape[1]), dim=1).values
-    apart = likeliest[:, 0] - likeliest[:, 1:].sum(dim=1)
-    doubts: Doubts = (255 * (1 - apart.nan_to_num(0))).round().to(torch.uint8).cpu().numpy()
+def doubts_of(outputs: Tensor, *, task: Task = CLASSIFICATION) -> Doubts:
+    """The task's doubts in 255ths."""
+    doubts: Doubts = (255 * task.doubts(outputs)).round().to(torch.uint8).cpu().numpy()
     return doubts
 
 

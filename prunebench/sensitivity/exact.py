@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from prunebench.data import ImageSet, to_float
+from prunebench.data import Examples
 from prunebench.sensitivity.answers import UNKNOWN, Answers, Base, Saving, Version, doubts_of, packed, right_of
 from prunebench.sensitivity.recomputation import Recomputation
 from prunebench.sensitivity.scan import Point
+from prunebench.tasks import Task
 
 BATCH_SIZE = 250
 
@@ -24,10 +25,11 @@ class ScanProgress:
 
 def ask_every_image(
     way: Recomputation,
-    data: ImageSet,
+    data: Examples,
     versions: Mapping[str, Sequence[Version]],
     base: Base,
     *,
+    task: Task,
     batch_size: int,
     saving: Saving,
     progress: ScanProgress,
@@ -37,7 +39,7 @@ def ask_every_image(
     with saving:
         for start in range(0, len(data), batch_size):
             batch = slice(start, start + batch_size)
-            labels = data.labels[batch]
+            targets = data.targets[batch]
             asked = {
                 layer: [version for version in group if UNKNOWN in version.answers[batch]]
                 for layer, group in versions.items()
@@ -45,15 +47,16 @@ def ask_every_image(
             masks = {layer: [version.mask for version in group] for layer, group in asked.items() if group}
             is_new = UNKNOWN in base.answers[batch]
             if masks or is_new:
-                for layer, index, logits in way.batch(to_float(data.images[batch]), masks, base=is_new):
+                for layer, index, outputs in way.batch(data.fed(data.inputs[batch]), masks, base=is_new):
                     if layer is None:
-                        base.answers[batch], base.doubts[batch] = right_of(logits, labels), doubts_of(logits)
+                        base.answers[batch] = right_of(outputs, targets, task=task)
+                        base.doubts[batch] = doubts_of(outputs, task=task)
                         saving.of_base(base)
                     else:
                         version = asked[layer][index]
-                        version.answers[batch] = right_of(logits, labels)
+                        version.answers[batch] = right_of(outputs, targets, task=task)
                         saving.of_point(layer, version.pruned, version.answers)
-            progress.asked((start + len(labels)) * points, len(data) * points, points)
+            progress.asked((start + len(targets)) * points, len(data) * points, points)
 
 
 def point_of(layer: str, sparsity: float, answers: Answers, base: Answers, *, keeps: bool | None = None) -> Point:

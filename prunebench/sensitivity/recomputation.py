@@ -17,9 +17,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, fx, nn
 
-from prunebench.evaluation import scores_of
 from prunebench.models import prunable_parameters
 from prunebench.pruning.masks import with_zeros
+from prunebench.tasks import output_of
 
 Recomputed = Literal["suffix", "whole"]
 
@@ -105,7 +105,7 @@ class Whole:
             yield Answered(None, 0, self._logits(images))
 
     def _logits(self, images: Tensor) -> Tensor:
-        return scores_of(self._model(images.clone()))  # which the model may change in place
+        return output_of(self._model(images.clone()))  # which the model may change in place
 
 
 class Suffixes:
@@ -161,7 +161,7 @@ class Suffixes:
                 for version, mask in enumerate(masks.get(name, ())):
                     with _pruned(self._weights[name], mask):
                         outputs = self._run_rest(images, values, self.after[name])
-                    yield Answered(name, version, scores_of(outputs))
+                    yield Answered(name, version, output_of(outputs))
                 ahead -= name in masks
             if not (ahead or base):
                 return
@@ -173,7 +173,7 @@ class Suffixes:
             for used in self._prefix.user_to_last_uses.get(node, ()):
                 values[used] = None
         if base:
-            yield Answered(None, 0, scores_of(values[self.nodes[-1]]))
+            yield Answered(None, 0, output_of(values[self.nodes[-1]]))
 
     def _run_rest(self, images: Tensor, values: Mapping[fx.Node, Any], after: Collection[fx.Node]) -> Any:
         """What the model answers: of `values` all stay as they are but those of the nodes `after`."""

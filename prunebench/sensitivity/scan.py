@@ -1,8 +1,4 @@
-"""`Scan` and its JSON: accuracy with one layer pruned at a time. How it is measured lives beside it.
-
-History of the format: version 1, first; 2, images drawn by the base model's doubts: `base_doubts`, `lost_share`,
-`gained_share`, `drawing_error`; 3, `classes`.
-"""
+"""`Scan` and its JSON: accuracy with one layer pruned at a time. How it is measured lives beside it."""
 
 from __future__ import annotations
 
@@ -12,28 +8,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prunebench.documents import (
+from prunebench.errors import UnknownNameError
+from prunebench.storage.documents import (
     Content,
     Count,
     Digest,
     Fraction,
-    Migrations,
     Part,
     Seconds,
     check_kind,
     parsed,
     read_document,
     render,
-    upgraded,
     verified,
 )
-from prunebench.errors import UnknownNameError
-from prunebench.files import write_text
+from prunebench.storage.files import write_text
 
-SCHEMA_VERSION = 3
-
-MIGRATIONS: Migrations = {1: lambda content: content, 2: lambda content: content}
-"""What turns a scan of a version into one of the next. What later versions added may be absent."""
+SCHEMA_VERSION = 1
 
 SPARSITIES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Source: the documented runs."""
@@ -107,20 +98,20 @@ class Scan(Part):
             be run from its start.
         confidence: of each point's interval or decision, 0..1; 1 where all is exact.
         half_width, relative_half_width: of an adaptive scan, how narrow was narrow enough: points of accuracy, or the
-            fraction of the drop where that is more. The second is None in older scans.
+            fraction of the drop where that is more. The second is
         compounding: the sparsities asked for were fractions of what each layer had left; the points hold the absolute
             ones that came of them.
         elements, nonzeros: over all parameters of the base model, batch norm and bias included.
         images, base_correct, base_bits: number of images, and the base model's answers.
-        classes: that the model has scores for; None in older scans.
+        guessing: percent right of the best answer that looks at no image.
         base_doubts: one byte an image in base64: 255 where the base model's two likeliest classes are equally likely, 0
-            where it is sure of one. An adaptive scan or a decision asks the first sooner. None in older scans.
+            where it is sure of one. An adaptive scan or a decision asks the first sooner.
         layers: every prunable parameter in the model's order, also those not scanned.
         points: by layer in the model's order, then by sparsity.
         seconds: wall-clock time; of the last part only, where the scan was resumed.
     """
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[1] = 1
     created: str
     model: str
     model_digest: Digest
@@ -141,7 +132,7 @@ class Scan(Part):
     elements: Count
     nonzeros: Count
     images: Annotated[int, Field(gt=0)]
-    classes: Annotated[int, Field(gt=0)] | None = None
+    guessing: Percent
     base_correct: Count
     base_bits: str
     base_doubts: str | None = None
@@ -211,4 +202,4 @@ def parse_scan(content: Content, *, path: Path) -> Scan:
     Raises:
         RecordError: of a newer schema, or damaged.
     """
-    return parsed(Scan, upgraded(content, path=path, newest=SCHEMA_VERSION, migrations=MIGRATIONS), path=path)
+    return parsed(Scan, content, path=path)

@@ -9,18 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from prunebench.data import ImageSet, to_float
-from prunebench.devices import Precision, model_device
-from prunebench.environment import environment, exact_fingerprint
+from prunebench.data import Examples
 from prunebench.errors import PlanError, ScanError, UnknownNameError
-from prunebench.evaluation import answering, check_answers
-from prunebench.files import source_digest
+from prunebench.machine.devices import Precision, model_device
+from prunebench.machine.environment import ARITHMETIC, environment, exact_fingerprint
 from prunebench.measure import count_macs, nonzeros
 from prunebench.models import check_model, forward_digest, in_float32, prunable_parameters, state_digest
 from prunebench.pruning import CRITERIA, as_sparsity, compounded, keep_masks, pruned_count
-from prunebench.revisions import provenance
 from prunebench.sensitivity.adaptive.activations import ActivationCache, Remembering
 from prunebench.sensitivity.adaptive.bounds import HalfWidth
 from prunebench.sensitivity.adaptive.order import LEAST
@@ -30,17 +27,17 @@ from prunebench.sensitivity.answers import UNKNOWN, AnswerStore, Base, Saving, V
 from prunebench.sensitivity.exact import BATCH_SIZE, ScanProgress, ask_every_image, point_of
 from prunebench.sensitivity.recomputation import recomputation
 from prunebench.sensitivity.scan import SPARSITIES, Mode, Scan, ScannedLayer
-
-ANSWERING_SOURCES = ("data", "devices.py", "evaluation.py", "models", "pruning", "sensitivity")
-"""Where, below the package, stands what decides an answer: what others answered is not gone on with."""
+from prunebench.storage.revisions import provenance
+from prunebench.tasks import CLASSIFICATION, Task, answering, check_answers, check_right_or_wrong
 
 _PROBE_IMAGES = 2
 
 
 def sensitivity_scan(
     model: nn.Module,
-    data: ImageSet,
+    data: Examples,
     *,
+    task: Task = CLASSIFICATION,
     sparsities: Sequence[float] = SPARSITIES,
     compounding: bool = False,
     layers: Sequence[str] | None = None,
@@ -84,13 +81,14 @@ def sensitivity_scan(
     """
     started = time.perf_counter()
     model, note = in_float32(check_model(model))
-    classes = check_answers(model, data)
+    check_right_or_wrong(task)
+    check_answers(model, data, task=task)
     settings = Settings(
         mode=mode, half_width=half_width or HalfWidth(), within=within, confidence=confidence, seed=seed
     )
     if batch_size < 1:
         raise ScanError(f"batch size must be at least 1, got {batch_size}")
-    described = scanned_layers(model, tuple(data.images.shape[1:]))  # type: ignore[arg-type]
+    described = scanned_layers(model, data.fed(data.inputs[:1]))
     device, model_digest = model_device(model), state_digest(model.state_dict())
     answers = None
     if store:
@@ -103,18 +101,21 @@ def sensitivity_scan(
             "order": [LEAST[mode], seed] if mode in LEAST else None,
             "machine": exact_fingerprint(device),
             "forward": forward_digest(model),
-            "code": source_digest(*ANSWERING_SOURCES),
+            "task": task.name,
+            "arithmetic": ARITHMETIC,
         }
         answers = AnswerStore(store, key, images=len(data))
     versions = _versions(model, sparsities, layers, criterion, compounding=compounding, images=len(data), store=answers)
     base = answers.load_base() if answers else Base.unknown(len(data))
     with answering(model, precision):
         resident = data.to(device)
-        probe = to_float(resident.images[:_PROBE_IMAGES])
+        probe = resident.fed(resident.inputs[:_PROBE_IMAGES])
         way = recomputation(model, probe, versions)
         saving, progress = Saving(answers), progress or ScanProgress()
         if mode == "exact":
-            ask_every_image(way, resident, versions, base, batch_size=batch_size, saving=saving, progress=progress)
+            ask_every_image(
+                way, resident, versions, base, task=task, batch_size=batch_size, saving=saving, progress=progress
+            )
             points = [
                 point_of(layer, version.sparsity, version.answers, base.answers)
                 for layer, group in versions.items()
@@ -128,6 +129,7 @@ def sensitivity_scan(
                 versions,
                 base,
                 settings,
+                task=task,
                 batch_size=batch_size,
                 saving=saving,
                 progress=progress,
@@ -148,7 +150,7 @@ def sensitivity_scan(
         elements=sum(parameter.numel() for parameter in model.parameters()),
         nonzeros=sum(nonzeros(model).values()),
         images=len(data),
-        classes=classes,
+        guessing=100 * task.guessing(data),
         base_correct=int(base.answers.sum()),
         base_bits=packed(base.answers == 1),
         base_doubts=packed_doubts(base.doubts),
@@ -201,9 +203,9 @@ def _versions(
     return versions
 
 
-def scanned_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> list[ScannedLayer]:
-    """Every prunable parameter in the model's order, for images of (channels, height, width)."""
-    counts, macs = nonzeros(model), count_macs(model, image_shape)
+def scanned_layers(model: nn.Module, example: Tensor | Sequence[int]) -> list[ScannedLayer]:
+    """Every prunable parameter in the model's order; `example` as `count_macs` takes it."""
+    counts, macs = nonzeros(model), count_macs(model, example)
     return [
         ScannedLayer(name=name, shape=list(weight.shape), nonzeros=counts[name], macs=macs[name])
         for name, weight in prunable_parameters(model).items()

@@ -12,7 +12,7 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from prunebench.data.batches import Augmentation, augment, to_float, training_batches, whole_batches
-from prunebench.data.images import ImageSet
+from prunebench.data.examples import Examples
 
 ALPHA = 1e-6
 """A fair sample fails a test this rarely; the seeds are fixed, so it fails always or never."""
@@ -22,9 +22,9 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def numbered(n: int) -> ImageSet:
+def numbered(n: int) -> Examples:
     """`n` random images, each labelled with its own number."""
-    return ImageSet(torch.randint(0, 256, (n, 3, 8, 8), generator=seeded(n), dtype=torch.uint8), torch.arange(n))
+    return Examples(torch.randint(0, 256, (n, 3, 8, 8), generator=seeded(n), dtype=torch.uint8), torch.arange(n))
 
 
 def torchvision_outcomes(image: Tensor, padding: int) -> Tensor:

@@ -25,7 +25,7 @@ from prunebench.data import CIFAR10_CLASSES, load_cifar10
 from prunebench.data.archives import is_archive
 from prunebench.data.cifar10 import verify_source
 from prunebench.errors import DataError, DataNotFoundError, StorageError
-from prunebench.files import CACHE_VARIABLE
+from prunebench.storage.files import CACHE_VARIABLE
 
 PER_CLASS = {"train": 2, "test": 1}
 
@@ -193,7 +193,7 @@ def test_images_are_decoded_once_and_then_read_from_the_cache(tmp_path: Path, ca
     assert 0 == decoded(path)
     again = load_cifar10(path)
     assert first.digest == again.digest
-    assert again.train.images.is_contiguous(memory_format=torch.channels_last)
+    assert again.train.inputs.is_contiguous(memory_format=torch.channels_last)
     assert str(path) == again.origin
 
 
@@ -294,10 +294,10 @@ def test_the_real_archive_holds_cifar10_and_its_images_are_those_that_pillow_dec
     if not is_archive(cifar10_path):
         pytest.skip(f"'{cifar10_path}' is no archive of class folders")
     dataset = load_cifar10(cifar10_path)
-    assert (50_000, 3, 32, 32) == tuple(dataset.train.images.shape)
-    assert (10_000, 3, 32, 32) == tuple(dataset.test.images.shape)
-    assert [5_000] * 10 == dataset.train.labels.bincount().tolist()
-    assert [1_000] * 10 == dataset.test.labels.bincount().tolist()
+    assert (50_000, 3, 32, 32) == tuple(dataset.train.inputs.shape)
+    assert (10_000, 3, 32, 32) == tuple(dataset.test.inputs.shape)
+    assert [5_000] * 10 == dataset.train.targets.bincount().tolist()
+    assert [1_000] * 10 == dataset.test.targets.bincount().tolist()
     with tarfile.open(cifar10_path) as archive:
         content = {
             PurePosixPath(member.name).parts[-3:]: file.read()

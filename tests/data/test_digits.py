@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from prunebench.data import load_digits
-from prunebench.data.images import Dataset, ImageSet
+from prunebench.data.examples import Dataset, Examples
 
 
 @pytest.fixture(scope="module")
@@ -16,17 +16,17 @@ def digits() -> Dataset:
     return load_digits()
 
 
-def contents(images: ImageSet) -> set[bytes]:
+def contents(images: Examples) -> set[bytes]:
     return {image.numpy().tobytes() for image in images.images}
 
 
 def test_there_are_1197_training_and_600_test_images_of_16x16_rgb(digits: Dataset) -> None:
-    assert (1197, 3, 16, 16) == tuple(digits.train.images.shape)
-    assert (600, 3, 16, 16) == tuple(digits.test.images.shape)
+    assert (1197, 3, 16, 16) == tuple(digits.train.inputs.shape)
+    assert (600, 3, 16, 16) == tuple(digits.test.inputs.shape)
 
 
 def test_the_three_channels_are_alike_and_use_the_whole_range(digits: Dataset) -> None:
-    images = torch.cat([digits.train.images, digits.test.images])
+    images = torch.cat([digits.train.inputs, digits.test.inputs])
     assert torch.equal(images[:, :1].expand_as(images), images)
     assert (0, 255) == (int(images.min()), int(images.max()))
 
@@ -39,7 +39,7 @@ def test_the_classes_are_the_ten_digits_and_both_sets_hold_all_of_them(digits: D
 
 def test_the_split_is_disjoint_and_complete(digits: Dataset) -> None:
     bundled = pytest.importorskip("sklearn.datasets").load_digits()
-    counts = digits.train.labels.bincount() + digits.test.labels.bincount()
+    counts = digits.train.targets.bincount() + digits.test.targets.bincount()
     assert np.bincount(bundled.target).tolist() == counts.tolist()
     assert 1797 == len(contents(digits.train)) + len(contents(digits.test))
     assert set() == contents(digits.train) & contents(digits.test)
@@ -57,7 +57,7 @@ def enlarged(digit: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def test_images_are_the_bundled_digits_enlarged_with_their_labels(digits: Dataset) -> None:
     bundled = pytest.importorskip("sklearn.datasets").load_digits()
     expected = np.stack([enlarged(image) * 255 / 16 for image in bundled.images])
-    for image, label in zip(digits.test.images[:50, 0].numpy(), digits.test.labels.tolist(), strict=False):
+    for image, label in zip(digits.test.inputs[:50, 0].numpy(), digits.test.targets.tolist(), strict=False):
         difference = np.abs(expected - image).max(axis=(1, 2))
         assert difference.min() <= 0.501  # a rounding
         assert int(bundled.target[difference.argmin()]) == label

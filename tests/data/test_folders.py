@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 
 from prunebench.data.archives import is_archive, list_files
+from prunebench.data.examples import Dataset
 from prunebench.data.folders import Progress, class_images, read_class_folders
-from prunebench.data.images import Dataset
 from prunebench.errors import DataError
 
 CLASSES = ("cat", "dog")
@@ -169,8 +169,8 @@ def test_grey_and_palette_images_become_rgb(tmp_path: Path) -> None:
         Image.open(io.BytesIO(content[name])).convert(mode).save(buffer, "PNG")
         content[name] = buffer.getvalue()
     dataset = read(write_archive(tmp_path / "pets.tar", content))
-    assert (6, 3, 8, 8) == tuple(dataset.train.images.shape)
-    grey = dataset.train.images[0]
+    assert (6, 3, 8, 8) == tuple(dataset.train.inputs.shape)
+    grey = dataset.train.inputs[0]
     assert torch.equal(grey[0], grey[1])
 
 

@@ -10,17 +10,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunebench.data.images import Dataset, ImageSet, split_validation
+from prunebench.data.examples import Dataset, Examples, split_validation
 from prunebench.errors import DataError
 
 
-def numbered(n: int, seed: int = 0) -> ImageSet:
+def numbered(n: int, seed: int = 0) -> Examples:
     """`n` random images, each labelled with its own number."""
     generator = torch.Generator().manual_seed(seed)
-    return ImageSet(torch.randint(0, 256, (n, 3, 4, 4), generator=generator, dtype=torch.uint8), torch.arange(n))
+    return Examples(torch.randint(0, 256, (n, 3, 4, 4), generator=generator, dtype=torch.uint8), torch.arange(n))
 
 
-def dataset(train: ImageSet, test: ImageSet) -> Dataset:
+def dataset(train: Examples, test: Examples) -> Dataset:
     return Dataset(name="name", train=train, test=test, classes=("a", "b"), origin="origin")
 
 
@@ -31,7 +31,7 @@ def dataset(train: ImageSet, test: ImageSet) -> Dataset:
 )
 def test_images_that_are_not_uint8_of_four_dimensions_are_refused(images: torch.Tensor) -> None:
     with pytest.raises(DataError, match=r"images must be uint8 \(n, channels, height, width\), got"):
-        ImageSet(images, torch.zeros(2, dtype=torch.int64))
+        Examples(images, torch.zeros(2, dtype=torch.int64))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_images_that_are_not_uint8_of_four_dimensions_are_refused(images: torch.
 )
 def test_labels_that_are_not_one_int64_an_image_are_refused(labels: torch.Tensor) -> None:
     with pytest.raises(DataError, match="labels must be int64, one for each of the 2 images, got"):
-        ImageSet(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), labels)
+        Examples(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), labels)
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], np.zeros(3, np.int64)])
@@ -50,14 +50,14 @@ def test_what_is_no_tensor_is_named(labels: object) -> None:
     with pytest.raises(
         DataError, match=r"labels must be a torch tensor, got a (list|numpy\.ndarray): torch\.as_tensor"
     ):
-        ImageSet(images, labels)  # type: ignore[arg-type]
+        Examples(images, labels)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"images must be a torch tensor, got a numpy\.ndarray"):
-        ImageSet(images.numpy(), torch.zeros(3, dtype=torch.int64))  # type: ignore[arg-type]
+        Examples(images.numpy(), torch.zeros(3, dtype=torch.int64))  # type: ignore[arg-type]
 
 
 def test_equal_content_has_an_equal_digest_whatever_its_memory_format() -> None:
     data = numbered(5)
-    laid_out_otherwise = ImageSet(data.images.to(memory_format=torch.channels_last), data.labels.clone())
+    laid_out_otherwise = Examples(data.images.to(memory_format=torch.channels_last), data.labels.clone())
     assert data.digest == laid_out_otherwise.digest
     assert data.digest == numbered(5).digest
 
@@ -68,7 +68,7 @@ def test_the_digest_changes_with_any_one_pixel(place: int, change: int) -> None:
     data = numbered(5)
     images = data.images.clone()
     images.view(-1)[place] += change
-    assert data.digest != ImageSet(images, data.labels).digest
+    assert data.digest != Examples(images, data.labels).digest
 
 
 @pytest.mark.parametrize("index", range(5))
@@ -76,13 +76,13 @@ def test_the_digest_changes_with_any_one_label(index: int) -> None:
     data = numbered(5)
     labels = data.labels.clone()
     labels[index] += 1
-    assert data.digest != ImageSet(data.images, labels).digest
+    assert data.digest != Examples(data.images, labels).digest
 
 
 def test_the_digest_changes_with_order_and_with_shape() -> None:
     data = numbered(5)
     reordered = data.take(torch.tensor([1, 0, 2, 3, 4]))
-    reshaped = ImageSet(data.images.permute(0, 2, 3, 1).reshape(5, 8, 2, 3).permute(0, 3, 1, 2), data.labels)
+    reshaped = Examples(data.images.permute(0, 2, 3, 1).reshape(5, 8, 2, 3).permute(0, 3, 1, 2), data.labels)
     assert 3 == len({data.digest, reordered.digest, reshaped.digest})
 
 

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from prunebench.data import CIFAR10_CLASSES, Dataset, ImageSet, load_cifar10, verify_source
+from prunebench.data import CIFAR10_CLASSES, Dataset, Examples, load_cifar10, verify_source
 from prunebench.data.cifar10_files import BATCHES, PYTHON_MD5, binary_batch
 from prunebench.errors import DataError, DataNotFoundError
 
@@ -40,26 +40,26 @@ def expected() -> Dataset:
     labels = torch.cat([torch.randperm(10, generator=generator) for _ in range(3)])
     return Dataset(
         name="cifar10",
-        train=ImageSet(images[:TRAIN], labels[:TRAIN]),
-        test=ImageSet(images[TRAIN:], labels[TRAIN:]),
+        train=Examples(images[:TRAIN], labels[:TRAIN]),
+        test=Examples(images[TRAIN:], labels[TRAIN:]),
         classes=CIFAR10_CLASSES,
         origin="made here",
     )
 
 
-def batches() -> dict[str, ImageSet]:
+def batches() -> dict[str, Examples]:
     train = expected().train
     parts = [train.take(torch.arange(n * STEP, (n + 1) * STEP)) for n in range(5)]
     return dict(zip(BATCHES, [*parts, expected().test], strict=True))
 
 
-def rows(batch: ImageSet) -> Any:
+def rows(batch: Examples) -> Any:
     return batch.images.contiguous().flatten(1).numpy()
 
 
-def python_version(protocol: int = 2) -> Content:
+def python_version(recipe: int = 2) -> Content:
     return {
-        name: pickle.dumps({"data": rows(batch), "labels": batch.labels.tolist()}, protocol)
+        name: pickle.dumps({"data": rows(batch), "labels": batch.labels.tolist()}, recipe)
         for name, batch in batches().items()
     }
 
@@ -105,7 +105,7 @@ def png(image: torch.Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def parquet(half: ImageSet, *, image: str = "img", label: str = "label", bare: bool = False) -> bytes:
+def parquet(half: Examples, *, image: str = "img", label: str = "label", bare: bool = False) -> bytes:
     pyarrow: Any = pytest.importorskip("pyarrow", reason="Parquet is read with pyarrow, which is not installed")
     writer: Any = pytest.importorskip("pyarrow.parquet")
     encoded = [png(picture) for picture in half.images]
@@ -217,7 +217,7 @@ def test_a_folder_in_every_form_is_the_same_data_set_and_the_original(form: str,
     assert expected().digest == dataset.digest
     assert dataset.is_original
     assert str(path) == dataset.origin
-    assert dataset.train.images.is_contiguous(memory_format=torch.channels_last)
+    assert dataset.train.inputs.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("form", AS_FILE)
@@ -294,7 +294,7 @@ def test_one_changed_pixel_or_label_is_not_the_original(
 ) -> None:
     original = expected().digest
     for part in ("images", "labels"):
-        changed = ImageSet(expected().test.images.clone(), expected().test.labels.clone())
+        changed = Examples(expected().test.images.clone(), expected().test.labels.clone())
         value = getattr(changed, part).view(-1)[-1:]
         value.copy_((value + 1) % 10)
         with monkeypatch.context() as patch:

@@ -27,7 +27,7 @@ def test_kinds_are_balanced_and_images_many_enough_to_tell_models_apart(shapes: 
 
 
 def test_no_test_image_is_a_training_image_or_there_twice(shapes: Dataset) -> None:
-    every = torch.cat([shapes.train.images, shapes.test.images]).flatten(1)
+    every = torch.cat([shapes.train.inputs, shapes.test.inputs]).flatten(1)
     assert len(every) == len(torch.unique(every, dim=0))
 
 

@@ -24,18 +24,18 @@ from torch import nn
 from training_faults import TRAINING_FAULTS
 
 from prunebench import pipeline, training
-from prunebench.data import Augmentation, Dataset, ImageSet, load_digits
+from prunebench.data import Augmentation, Dataset, Examples, load_digits
 from prunebench.data.batches import augment, whole_batches
-from prunebench.devices import arithmetic
+from prunebench.documented.runs import DocumentedRun
 from prunebench.errors import PrunebenchError
-from prunebench.evaluation import Evaluation, evaluate
 from prunebench.gate import Status, compare_records
+from prunebench.machine.devices import arithmetic
 from prunebench.models import state_digest
 from prunebench.pruning import Masks, keep_mask, prune_
 from prunebench.records import RunRecord
-from prunebench.runs import DocumentedRun
-from prunebench.training import Protocol, train
-from prunebench.workloads import Budget, DenseModel, find_workload
+from prunebench.tasks.evaluation import Evaluation, evaluate
+from prunebench.training import Recipe, train
+from prunebench.workloads import DenseModel, Recipe, find_workload
 
 CPU = torch.device("cpu")
 RUN = DocumentedRun(
@@ -45,12 +45,12 @@ RUN = DocumentedRun(
     epochs=4,
     source="this test",
 )
-DENSE = Protocol(epochs=6, batch_size=64, learning_rate=0.2, schedule="one_cycle", augmentation=None)
-FINE = Protocol(
+DENSE = Recipe(epochs=6, batch_size=64, learning_rate=0.2, learning_rate_schedule="one_cycle", augmentation=None)
+FINE = Recipe(
     epochs=4,
     batch_size=64,
     learning_rate=0.02,
-    schedule="cosine_per_iteration",
+    learning_rate_schedule="cosine_per_iteration",
     augmentation=Augmentation(crop_padding=1, flip=False),
 )
 
@@ -93,7 +93,7 @@ def sound():
     dense = DenseModel(model=model.eval(), origin="tiny", digest=state_digest(model.state_dict()))
     setting = pipeline.Setting(
         workload=replace(find_workload("shapes"), model="tiny"),
-        budget=Budget(name="quick", protocol=FINE, documented_epochs=False),
+        recipe=Recipe(name="quick", recipe=FINE, documented_epochs=False),
         data=data,
         dense=dense,
         dense_evaluation=evaluate(model, data.test),
@@ -188,9 +188,9 @@ def one_mask_not_reapplied(patch):
 def mask_before_the_step(patch):
     apply_, train_epoch = Masks.apply_, training._train_epoch
 
-    def epoch(state, data, protocol, number, seed, precision, masks, progress):
+    def epoch(state, data, recipe, number, seed, precision, masks, progress):
         state.optimizer.register_step_pre_hook(lambda *_: apply_(masks, state.model))
-        return train_epoch(state, data, protocol, number, seed, precision, None, progress)
+        return train_epoch(state, data, recipe, number, seed, precision, None, progress)
 
     patch.setattr(training, "_train_epoch", epoch)
 
@@ -267,15 +267,15 @@ def augmented_test(patch):
     def shifted(data, *, batch_size):
         generator = torch.Generator().manual_seed(0)
         images = augment(data.images, Augmentation(crop_padding=4, flip=True), generator)
-        return whole_batches(ImageSet(images, data.labels), batch_size=batch_size)
+        return whole_batches(Examples(images, data.labels), batch_size=batch_size)
 
-    patch.setattr("prunebench.evaluation.whole_batches", shifted)
+    patch.setattr("prunebench.tasks.evaluation.whole_batches", shifted)
 
 
 @patched("labels off for one class", caught_by="accuracy of the dense model")
 def labels_off(patch):
     def with_other_labels(model, data, **options):
-        return evaluate(model, ImageSet(data.images, torch.where(data.labels == 3, 4, data.labels)), **options)
+        return evaluate(model, Examples(data.images, torch.where(data.labels == 3, 4, data.labels)), **options)
 
     patch_evaluate(patch, with_other_labels)
 

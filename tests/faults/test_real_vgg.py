@@ -13,10 +13,10 @@ import torch
 from training_faults import TRAINING_FAULTS
 
 from prunebench import pipeline
+from prunebench.baselines.shelf import read_baseline
+from prunebench.documented.runs import documented_run
 from prunebench.errors import PrunebenchError
 from prunebench.gate import Status, compare_records
-from prunebench.records import read_baseline
-from prunebench.runs import documented_run
 from prunebench.workloads import find_workload
 
 CASE = "digits/run3-quick"
@@ -33,7 +33,7 @@ def setting(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PRUNEBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         workload = find_workload("digits")
-        yield pipeline.prepare(workload, workload.budget("quick"), device=torch.device("cpu"))
+        yield pipeline.prepare(workload, workload.recipe("quick"), device=torch.device("cpu"))
 
 
 @pytest.fixture

@@ -60,13 +60,13 @@ def patch_optimizer(patch, change):
     patch.setattr(training, "_optimizer", changed)
 
 
-def patch_protocol(patch, **changes):
-    """The optimizer and its schedule are of another protocol than the one that is recorded."""
+def patch_recipe(patch, **changes):
+    """The optimizer and its schedule are of another recipe than the one that is recorded."""
     make = training._optimizer
-    patch.setattr(training, "_optimizer", lambda model, protocol, *rest: make(model, changed(protocol), *rest))
+    patch.setattr(training, "_optimizer", lambda model, recipe, *rest: make(model, changed(recipe), *rest))
 
-    def changed(protocol):
-        return replace(protocol, **{name: change(getattr(protocol, name)) for name, change in changes.items()})
+    def changed(recipe):
+        return replace(recipe, **{name: change(getattr(recipe, name)) for name, change in changes.items()})
 
 
 def patch_batches(patch, change, **options):
@@ -105,7 +105,7 @@ def evaluated_dense(patch):
 
 @fault("learning rate ten times too low", caught_by=AS_DONE)
 def low_rate(patch):
-    patch_protocol(patch, learning_rate=lambda rate: rate / 10)
+    patch_recipe(patch, learning_rate=lambda rate: rate / 10)
 
 
 @fault("gradients ten times too small", caught_by=DISTANCE)
@@ -133,7 +133,7 @@ def accumulated(patch):
 
 @fault("weight decay 100 times too high", caught_by=ITSELF)
 def high_decay(patch):
-    patch_protocol(patch, weight_decay=lambda decay: 100 * decay)
+    patch_recipe(patch, weight_decay=lambda decay: 100 * decay)
 
 
 @fault("weights shrunk by a thousandth each step", caught_by=LENGTH)
@@ -151,7 +151,7 @@ def shrunk(patch):
 
 @fault("no momentum", caught_by=ITSELF)
 def no_momentum(patch):
-    patch_protocol(patch, momentum=lambda _: 0.0)
+    patch_recipe(patch, momentum=lambda _: 0.0)
 
 
 @fault("momentum lost at each step", caught_by=DISTANCE)
@@ -166,8 +166,8 @@ def no_schedule(patch):
 
 @fault("an epoch too few", caught_by=ITSELF)
 def epoch_too_few(patch):
-    def shorter(model, data, protocol, **options):
-        return train(model, data, replace(protocol, epochs=protocol.epochs - 1), **options)
+    def shorter(model, data, recipe, **options):
+        return train(model, data, replace(recipe, epochs=recipe.epochs - 1), **options)
 
     patch.setattr(pipeline, "train", shorter)
 
@@ -195,9 +195,9 @@ def not_scaled(patch):
 
 @fault("trained on the test images", caught_by=AS_DONE)
 def trained_on_test(patch):
-    def leaking(model, data, protocol, *, selection, **options):
+    def leaking(model, data, recipe, *, selection, **options):
         test_images = selection.take(torch.arange(len(data)) % len(selection))
-        return train(model, test_images, protocol, selection=selection, **options)
+        return train(model, test_images, recipe, selection=selection, **options)
 
     patch.setattr(pipeline, "train", leaking)
 
@@ -235,8 +235,8 @@ def masks_recomputed(patch):
     """By undisturbed ones the VGG has the same masks again: in six steps no pruned weight outgrows a kept one."""
     train_epoch = training._train_epoch
 
-    def epoch(state, data, protocol, number, seed, precision, masks, progress):
-        done = train_epoch(state, data, protocol, number, seed, precision, None, progress)
+    def epoch(state, data, recipe, number, seed, precision, masks, progress):
+        done = train_epoch(state, data, recipe, number, seed, precision, None, progress)
         weights = dict(state.model.named_parameters())
         for name, mask in masks.items():
             scores = weights[name].detach().abs() * torch.rand(

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from record_factory import make_signature
 from scipy.stats import t
 
-from prunebench.comparison import worst_status
+from prunebench.baselines.comparison import worst_status
+from prunebench.documented.runs import RUNS, run_digest
 from prunebench.errors import ThresholdError
 from prunebench.gate import Status, Thresholds, Tier, compare_records, worst_first
 from prunebench.gate.consistency import contradictions
 from prunebench.records import Accuracy, RunRecord
-from prunebench.records.provenance import run_digest
-from prunebench.runs import RUNS
 
 IMAGES = 10_000
 LABELS = np.random.default_rng(0).integers(0, 10, IMAGES)
@@ -67,8 +66,8 @@ def record(*, name="run1", sparsity=SPARSITY, pruned=1500, tuned=800, seed=0, de
         "model": "tiny",
         "workload": "digits",
         "builtin": True,
-        "budget": "quick",
-        "full_protocol": False,
+        "recipe": "quick",
+        "as_documented": False,
         "seed": seed,
         "precision": "fp32",
         "data": {"name": "digits", "digest": digest("data"), "train_images": 100, "test_images": IMAGES},
@@ -95,7 +94,7 @@ def record(*, name="run1", sparsity=SPARSITY, pruned=1500, tuned=800, seed=0, de
         "dense_accuracy": accuracy(answers(700)).model_dump(),
         "pruned_accuracy": accuracy(pruned).model_dump(),
         "finetuning": {
-            "protocol": {"epochs": 2},
+            "recipe": {"epochs": 2},
             "selected_on": "test",
             "losses": [0.2, 0.1],
             "selection_accuracies": [best.percent - 1, best.percent],
@@ -167,7 +166,7 @@ def test_the_record_of_these_tests_is_sound():
         (record(), record(pruned=1600, tuned=1200)),
         (record(), record(dense="other")),
         (record(), record(seed=1)),
-        (record(), record(budget="full")),
+        (record(), record(recipe="full")),
         (record(), record(sparsity=SPARSITY | {"fc.weight": 0.26})),
         (record(), record(environment={**ENVIRONMENT, "cpu": "Zen 4"})),
         (record(), record(dense_size_bits=32)),
@@ -319,7 +318,7 @@ def test_a_changed_sparsity_is_named_and_red():
         ({"workload": "cifar10"}, "workload digits -> cifar10"),
         ({"model": "vgg"}, "model tiny -> vgg"),
         ({"builtin": False}, "workload of prunebench's own True -> False"),
-        ({"budget": "full"}, "budget quick -> full"),
+        ({"recipe": "full"}, "recipe quick -> full"),
         (
             {"precision": "bf16", "finetuning__signature": make_signature(scores_dtype="bfloat16").model_dump()},
             "precision fp32 -> bf16",
@@ -347,7 +346,7 @@ def test_two_points_lost_after_one_training_fail_where_seeds_do_less(conv, statu
     ("change", "named"),
     [
         ({"seed": 1}, "seed 0 -> 1"),
-        ({"finetuning__protocol": {"epochs": 3}}, "protocol epochs 2 -> 3"),
+        ({"finetuning__recipe": {"epochs": 3}}, "recipe epochs 2 -> 3"),
         ({"finetuning__selected_on": "validation"}, "epoch chosen on test -> validation"),
         ({"finetuning": None, "checkpoints__best": None, "checkpoints__last": None}, "fine-tuned yes -> no"),
     ],

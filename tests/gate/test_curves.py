@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_factory import digest
 
-from prunebench.comparison import worst_status
+from prunebench.baselines.comparison import worst_status
 from prunebench.gate import Status, Thresholds, Verdict, compare_scans
 from prunebench.sensitivity import Scan
 

@@ -11,17 +11,16 @@ from click.testing import CliRunner, Result
 from gate.scan_documents import PLACES, base_right, losing, make_scan
 from record_factory import digest, make_baseline, make_record
 
-from prunebench.approval import approve_scan
+from prunebench.baselines.approval import approve_scan
+from prunebench.baselines.approvers import changed_files
+from prunebench.baselines.collected import collect
+from prunebench.baselines.scans import read_scan_baseline
+from prunebench.baselines.shelf import list_baselines, list_scan_baselines, write_baseline
 from prunebench.cli import main
 from prunebench.errors import ApprovalError, RecordError
 from prunebench.gate import Thresholds
-from prunebench.records import collect, keep_record, list_baselines, list_scan_baselines, write_baseline
-from prunebench.records.provenance import changed_files
-from prunebench.records.scans import (
-    keep_scan,
-    read_scan_baseline,
-    scan_case,
-)
+from prunebench.records import keep_record
+from prunebench.records.scans import keep_scan, scan_case
 from prunebench.sensitivity import Scan, write_scan
 
 CASE = "digits/scan-vgg-10000"
@@ -224,7 +223,7 @@ def test_the_table_has_the_largest_drop_and_gaps_where_nothing_was_scanned() -> 
 
 
 def test_several_scans_of_one_data_set_share_the_chance_of_a_false_alarm() -> None:
-    from prunebench.comparison import compare_scan
+    from prunebench.baselines.comparison import compare_scan
 
     alphas = []
     for scan in (make_scan(), make_scan(model="other")):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from gate.scan_documents import make_scan
 
-from prunebench.records import Approval
-from prunebench.records.scans import approved_scan, read_any_scan, scan_case, write_scan_baseline
+from prunebench.baselines.scans import approved_scan, read_any_scan, write_scan_baseline
+from prunebench.baselines.shelf import Approval
+from prunebench.records.scans import scan_case
 from prunebench.sensitivity import Scan
 
 pytest_plugins = ["pytester"]

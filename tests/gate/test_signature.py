@@ -6,7 +6,7 @@ from record_factory import make_record, make_signature
 from prunebench.gate import Status, Tier, compare_records
 from prunebench.gate.consistency import contradictions
 from prunebench.gate.signature import CALIBRATED, ELSEWHERE, largest_factor
-from prunebench.workloads import WORKLOADS
+from prunebench.workloads import BUILT_IN
 
 FAMILY = "shapes/quick"
 
@@ -88,23 +88,23 @@ def test_another_recipe_or_seed_is_another_experiment():
 
 
 @pytest.mark.parametrize(
-    ("protocol", "changes", "words"),
+    ("recipe", "changes", "words"),
     [
-        ({"weight_decay": 1e-3}, {}, "weight_decay of the protocol is 0.001, the optimizer's was 0.0001"),
+        ({"weight_decay": 1e-3}, {}, "weight_decay of the recipe is 0.001, the optimizer's was 0.0001"),
         ({}, {"scores_dtype": "bfloat16"}, "training is called fp32, its scores were bfloat16"),
-        ({"batch_size": 64}, {"steps": 30}, "the protocol makes 32 steps, 30 were done"),
-        ({"batch_size": 64}, {"images": 1800}, "the protocol makes 2,000 images, 1,800 were done"),
-        ({"batch_size": 64, "images_per_epoch": 128}, {"images": 256}, "the protocol makes 4 steps, 32 were done"),
+        ({"batch_size": 64}, {"steps": 30}, "the recipe makes 32 steps, 30 were done"),
+        ({"batch_size": 64}, {"images": 1800}, "the recipe makes 2,000 images, 1,800 were done"),
+        ({"batch_size": 64, "images_per_epoch": 128}, {"images": 256}, "the recipe makes 4 steps, 32 were done"),
         ({}, {"learning_rates": [0.1]}, "1 learning rates, 2 losses"),
     ],
 )
-def test_a_record_whose_training_is_not_of_its_protocol_contradicts_itself(protocol, changes, words):
+def test_a_record_whose_training_is_not_of_its_recipe_contradicts_itself(recipe, changes, words):
     record = with_signature(**changes)
-    tuned = record.finetuning.model_copy(update={"protocol": record.finetuning.protocol | protocol})
+    tuned = record.finetuning.model_copy(update={"recipe": record.finetuning.recipe | recipe})
     assert words in "; ".join(contradictions(record.model_copy(update={"finetuning": tuned})))
 
 
-def test_tolerances_are_of_budgets_that_exist():
+def test_tolerances_are_of_recipes_that_exist():
     for family in CALIBRATED:
-        workload, budget = family.split("/")
-        assert budget in WORKLOADS[workload].budgets
+        workload, recipe = family.split("/")
+        assert recipe in BUILT_IN[workload].recipes

@@ -429,14 +429,14 @@ OTHER_FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
         "holds a whole pickled model, ",
         lambda: saved(lambda buffer: torch.save(Net(), buffer, _use_new_zipfile_serialization=False)),
     ),
-    "pickle": ("is a pickle that torch.save did not write", lambda: pickle.dumps({"weight": np.ones(3)}, protocol=2)),
+    "pickle": ("is a pickle that torch.save did not write", lambda: pickle.dumps({"weight": np.ones(3)}, recipe=2)),
     "pickled state_dict": (
         "is a pickle that torch.save did not write",
-        lambda: pickle.dumps(dict(Net().state_dict()), protocol=4),
+        lambda: pickle.dumps(dict(Net().state_dict()), recipe=4),
     ),
-    "newer pickle protocol": (
-        "is pickled by protocol 4: save it again with torch.save's own",
-        lambda: saved(lambda buffer: torch.save(Net().state_dict(), buffer, pickle_protocol=4)),
+    "newer pickle recipe": (
+        "is pickled by recipe 4: save it again with torch.save's own",
+        lambda: saved(lambda buffer: torch.save(Net().state_dict(), buffer, pickle_recipe=4)),
     ),
     "JSON": ("is a text file", lambda: json.dumps({"error": "rate limit exceeded"}, indent=1).encode()),
     "text": ("is a text file", lambda: b"Access denied\n"),

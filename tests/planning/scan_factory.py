@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from prunebench.documented.runs import RUNS
 from prunebench.planning import Curves, Inventory
-from prunebench.runs import RUNS
 from prunebench.sensitivity import Point, Scan, ScannedLayer
 
 IMAGES = 10_000

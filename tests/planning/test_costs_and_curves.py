@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planning.scan_factory import VGG_ELEMENTS, make_curves, make_inventory, make_scan, vgg_scan
 
+from prunebench.documented.runs import RUNS
 from prunebench.errors import PlanError, UnknownNameError
 from prunebench.measure import count_macs, nominal_size_bits
 from prunebench.models import build_model
 from prunebench.planning import Curves, Inventory, layer_cost, shortest_sparsity, standard_error
 from prunebench.pruning import prune_, pruned_count
-from prunebench.runs import RUNS
 
 
 @pytest.mark.parametrize(("run", "nonzeros"), [("run3", 2_710_807), ("run5", 807_150)])

@@ -17,14 +17,14 @@ from torch import nn
 
 from prunebench import workloads
 from prunebench.cli import main
-from prunebench.data import Dataset, ImageSet
-from prunebench.documents import render
-from prunebench.evaluation import evaluate
+from prunebench.data import Dataset, Examples
+from prunebench.documented.tables import read_table
 from prunebench.measure import count_macs
 from prunebench.models import load_state, prunable_parameters, registry, save_state, state_digest
 from prunebench.planning import measure_on, read_plan
 from prunebench.sensitivity import read_scan, write_scan
-from prunebench.tables import read_table
+from prunebench.storage.documents import render
+from prunebench.tasks.evaluation import evaluate
 
 TARGET_OPTIONS = "--size, --nonzeros, --file-size or --macs"
 
@@ -75,19 +75,19 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_thread: None) -> C
         images = torch.randint(0, 256, (count, 3, 2, 2), dtype=torch.uint8)
         labels = model(images.float() / 255).argmax(dim=1)
         labels[: count // 20] = (labels[: count // 20] + 1) % 4
-        sets.append(ImageSet(images, labels))
+        sets.append(Examples(images, labels))
     data = Dataset(name="tiny", train=sets[0], test=sets[1], classes=tuple("abcd"), origin="made up")
-    digits = workloads.WORKLOADS["digits"]
-    quick = digits.budgets["quick"]
-    protocol = replace(quick.protocol, epochs=1, augmentation=None)
+    digits = workloads.BUILT_IN["digits"]
+    quick = digits.recipes["quick"]
+    recipe = replace(quick.recipe, epochs=1, augmentation=None)
     tiny_workload = replace(
         digits,
         name="tiny",
         model="tiny-plan",
         load=lambda _path, _progress: data,
-        budgets={"quick": replace(quick, protocol=protocol, documented_epochs=False)},
+        recipes={"quick": replace(quick, recipe=recipe, documented_epochs=False)},
     )
-    monkeypatch.setattr(workloads, "WORKLOADS", {"tiny": tiny_workload})
+    monkeypatch.setattr(workloads, "BUILT_IN", {"tiny": tiny_workload})
     save_state(model.state_dict(), tmp_path / "tiny.safetensors")
     weights = prunable_parameters(model)
     zeros = dict.fromkeys(weights, 0.0)

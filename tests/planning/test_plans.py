@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planning.scan_factory import VGG_SHAPES, make_curves, vgg_scan
 
-from prunebench.claims import lint
+from prunebench.documented.claims import lint
+from prunebench.documented.runs import RUNS
+from prunebench.documented.tables import read_table
 from prunebench.errors import RecordError
 from prunebench.planning import Curves, Measured, Plan, PlanRecord, Trial, make_plan, read_plan, write_plan
 from prunebench.report.plans import cost_table, plan_accuracy_table, plan_table, trials_table
-from prunebench.runs import RUNS
-from prunebench.tables import read_table
 
 VGG = Curves.of_scan(vgg_scan())
 FRACTIONS = st.lists(st.floats(0, 1), min_size=9, max_size=9)

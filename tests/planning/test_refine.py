@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from planning.scan_factory import GRID, make_curves, make_inventory, make_scan, vgg_scan
 from torch import nn
 
-from prunebench.data import ImageSet
+from prunebench.data import Examples
 from prunebench.errors import PlanError
-from prunebench.evaluation import evaluate
 from prunebench.planning import (
     Curves,
     Goal,
@@ -31,6 +30,7 @@ from prunebench.planning import (
     refine,
 )
 from prunebench.pruning import Masks, prune_
+from prunebench.tasks.evaluation import evaluate
 
 VGG = Curves.of_scan(vgg_scan())
 TO_ONE = Curves.of_scan(vgg_scan(), extrapolate=True)  # a model can be pruned further than it was scanned
@@ -269,16 +269,16 @@ def test_with_one_layer_there_is_nothing_to_search() -> None:
 
 
 @pytest.fixture
-def tiny(one_thread: None) -> tuple[nn.Module, ImageSet]:
+def tiny(one_thread: None) -> tuple[nn.Module, Examples]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
     images = torch.randint(0, 256, (60, 3, 2, 2), dtype=torch.uint8)
     with torch.no_grad():
         labels = model(images.float() / 255).argmax(dim=1)
-    return model, ImageSet(images, labels)
+    return model, Examples(images, labels)
 
 
-def test_measuring_prunes_a_copy(tiny: tuple[nn.Module, ImageSet]) -> None:
+def test_measuring_prunes_a_copy(tiny: tuple[nn.Module, Examples]) -> None:
     model, images = tiny
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     sparsity = {"1.weight": 0.8, "3.weight": 0.5}
@@ -289,7 +289,7 @@ def test_measuring_prunes_a_copy(tiny: tuple[nn.Module, ImageSet]) -> None:
     assert Measured(accuracy=evaluation.accuracy, smooth=evaluation.smooth_accuracy) == measured
 
 
-def test_fine_tuning_is_measured_beside_and_the_base_is_left_alone(tiny: tuple[nn.Module, ImageSet]) -> None:
+def test_fine_tuning_is_measured_beside_and_the_base_is_left_alone(tiny: tuple[nn.Module, Examples]) -> None:
     model, images = tiny
     seen: list[int] = []
 
@@ -307,7 +307,7 @@ def test_fine_tuning_is_measured_beside_and_the_base_is_left_alone(tiny: tuple[n
     assert 50 == measured.smooth, "of the fine-tuned model, whose logits are all zero"
 
 
-def test_plans_are_chosen_in_the_precision_that_is_asked_for(tiny: tuple[nn.Module, ImageSet]) -> None:
+def test_plans_are_chosen_in_the_precision_that_is_asked_for(tiny: tuple[nn.Module, Examples]) -> None:
     two_layers, images = tiny
     nn.init.normal_(two_layers[1].weight, std=30)  # scores far enough apart for bfloat16 to round them elsewhere
     model = nn.Sequential(*two_layers, nn.Linear(3, 3))

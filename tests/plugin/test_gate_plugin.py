@@ -12,14 +12,16 @@ from xml.etree import ElementTree
 import pytest
 from record_factory import make_baseline, make_record
 
-import prunebench.comparison  # before pytester, which forgets what was imported within a run: torch cannot come twice
+import prunebench.baselines.comparison  # before pytester, which forgets what was imported within a run: torch cannot come twice
 import prunebench.gate.thresholds
-from prunebench.records import RunRecord, collect, read_record, write_baseline
+from prunebench.baselines.collected import collect
+from prunebench.baselines.shelf import write_baseline
+from prunebench.records import RunRecord, read_record
 
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
-HERE = Path(prunebench.comparison.__file__).parents[1]
+HERE = Path(prunebench.baselines.comparison.__file__).parents[1]
 
 TESTS = """
 from record_factory import make_record
@@ -206,7 +208,7 @@ def test_an_unused_baseline_is_reported_and_fails_in_strict_mode(project: pytest
         def test_other():
             pass
     """)
-    based(project, make_record(run="full", budget="full"))
+    based(project, make_record(run="full", recipe="full"))
     result = run(project)
     assert 0 == result.ret
     result.stdout.fnmatch_lines(["unused baselines*: digits/bigger-quick"])
@@ -294,7 +296,7 @@ def test_a_run_that_raises_leaves_its_failure_in_the_run_folder(project: pytest.
 
 def test_floors_are_checked_where_the_run_is_given(project: pytest.Pytester) -> None:
     project.makepyfile("""
-        from prunebench.runs import DocumentedRun
+        from prunebench.documented.runs import DocumentedRun
         from record_factory import make_record
 
         def test_floor(prunebench_gate):
@@ -411,14 +413,14 @@ def test_what_is_no_record_is_named(project: pytest.Pytester) -> None:
 
 def test_alpha_is_shared_by_the_family(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    compare = prunebench.comparison.compare_records
+    compare = prunebench.baselines.comparison.compare_records
 
     def remember(*sides: object, thresholds: prunebench.gate.thresholds.Thresholds) -> list:
         seen.append(thresholds.alpha)
         return compare(*sides, thresholds=thresholds)
 
-    monkeypatch.setattr(prunebench.comparison, "compare_records", remember)
-    based(project, *(make_record(seed=seed) for seed in (1, 2)), make_record(run="not-counted", budget="full"))
+    monkeypatch.setattr(prunebench.baselines.comparison, "compare_records", remember)
+    based(project, *(make_record(seed=seed) for seed in (1, 2)), make_record(run="not-counted", recipe="full"))
     project.makepyfile("""
         from record_factory import make_record
 

@@ -12,9 +12,10 @@ import pytest
 from click.testing import CliRunner
 from record_factory import make_baseline
 
+from prunebench.baselines.collected import collect
+from prunebench.baselines.scans import approved_scan, read_any_scan, write_scan_baseline
+from prunebench.baselines.shelf import Approval, write_baseline
 from prunebench.cli import main
-from prunebench.records import Approval, collect, write_baseline
-from prunebench.records.scans import approved_scan, read_any_scan, write_scan_baseline
 
 pytest_plugins = ["pytester"]
 
@@ -49,7 +50,9 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, one_thre
     *tests, planned = blocks
     assert 3 == len(tests)
     pytester.makepyfile(test_pruned="\n\n".join(tests))
-    pytester.makepyfile(planned=f"from prunebench.runs import DocumentedRun\n{planned}\nprint(sorted(RUN.sparsity))")
+    pytester.makepyfile(
+        planned=f"from prunebench.documented.runs import DocumentedRun\n{planned}\nprint(sorted(RUN.sparsity))"
+    )
     pytester.makepyfile(mine=MINE)
     pytester.makepyfile(mine_parts=MINE.partition("def answers")[0])
     pytester.run(

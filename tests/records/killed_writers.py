@@ -15,7 +15,8 @@ from pathlib import Path
 
 from record_factory import make_baseline, make_record
 
-from prunebench.records import keep_record, read_baseline, read_record, write_baseline
+from prunebench.baselines.shelf import read_baseline, write_baseline
+from prunebench.records import keep_record, read_record
 
 
 def main(folder: Path, kills: int) -> None:

@@ -11,22 +11,14 @@ import pytest
 from record_factory import IMAGES, accuracy, digest, make_baseline, make_record
 
 from prunebench import approval
-from prunebench.approval import approve, chosen_records, remove, superseded
+from prunebench.baselines.approval import approve, chosen_records, remove, superseded
+from prunebench.baselines.collected import collect
+from prunebench.baselines.shelf import Baseline, list_baselines, read_baseline, write_baseline
+from prunebench.documented.runs import RUNS
 from prunebench.errors import ApprovalError, RecordError
 from prunebench.gate import Status, Verdict
-from prunebench.records import (
-    Baseline,
-    FailedRun,
-    RunRecord,
-    case_id,
-    collect,
-    keep_record,
-    list_baselines,
-    read_baseline,
-    write_baseline,
-)
-from prunebench.revisions import provenance
-from prunebench.runs import RUNS
+from prunebench.records import FailedRun, RunRecord, case_id, keep_record
+from prunebench.storage.revisions import provenance
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -206,8 +198,8 @@ def test_of_several_cases_those_meant_have_to_be_named(tmp_path: Path) -> None:
 def test_baselines_of_what_is_gone_are_superseded(repository: Path) -> None:
     folder = repository / "baselines"
     run3 = {"run": "run3", "run_digest": digest("run3 as it once was")}
-    kept = (make_record(), make_record(workload="own"), make_record(budget="ci"))  # a run of your own, on digits too
-    for record in (*kept, make_record(**run3, budget="gone"), make_record(**run3)):
+    kept = (make_record(), make_record(workload="own"), make_record(recipe="ci"))  # a run of your own, on digits too
+    for record in (*kept, make_record(**run3, recipe="gone"), make_record(**run3)):
         write_baseline(make_baseline(record), folder)
     found = superseded(list_baselines(folder))
     assert {"digits/run3-gone", "digits/run3-quick"} == found.keys()
@@ -221,10 +213,10 @@ def test_a_documented_run_with_its_own_sparsities_is_approved(repository: Path) 
     """A full-size record of run3, made from its table alone."""
     import math
 
+    from prunebench.documented.runs import run_digest
     from prunebench.models import build_model, prunable_parameters
     from prunebench.pruning import pruned_count
     from prunebench.records import Layer
-    from prunebench.records.provenance import run_digest
 
     run, model = RUNS["run3"], build_model("vgg")
     dense = {name: parameter.numel() for name, parameter in model.named_parameters()}

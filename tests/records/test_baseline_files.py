@@ -9,23 +9,14 @@ from pathlib import Path
 import pytest
 from record_factory import make_baseline, make_record
 
-from prunebench.documents import render
+from prunebench.baselines.collected import collect
+from prunebench.baselines.shelf import family, list_baselines, read_baseline, write_baseline
+from prunebench.documented.runs import DocumentedRun, run_digest
 from prunebench.errors import RecordError
 from prunebench.records import baselines as baselines_module
-from prunebench.records import (
-    case_id,
-    chosen_cases,
-    collect,
-    family,
-    in_family,
-    list_baselines,
-    name_case,
-    read_baseline,
-    write_baseline,
-)
+from prunebench.records import case_id, chosen_cases, in_family, name_case
 from prunebench.records import record as record_module
-from prunebench.records.provenance import run_digest
-from prunebench.runs import DocumentedRun
+from prunebench.storage.documents import render
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -99,7 +90,7 @@ def test_an_older_baseline_with_an_older_record_is_migrated(tmp_path: Path, monk
 def test_the_case_names_what_departs_from_the_defaults() -> None:
     assert case_id(make_record()) == "digits/tiny-quick"
     assert case_id(make_record(seed=3, precision="bf16", finetuning=None)) == "digits/tiny-quick-seed3-bf16-oneshot"
-    assert name_case(workload="w", run="r", budget="full", select_on="validation") == "w/r-full-validation"
+    assert name_case(workload="w", run="r", recipe="full", select_on="validation") == "w/r-full-validation"
 
 
 def test_a_sparsity_of_zero_is_one_sparsity_however_it_is_written() -> None:
@@ -114,25 +105,25 @@ def test_any_name_makes_a_path_inside_the_folder(tmp_path: Path) -> None:
     assert record == read_baseline(path).record
 
 
-def test_a_family_is_one_workload_and_budget(tmp_path: Path) -> None:
+def test_a_family_is_one_workload_and_recipe(tmp_path: Path) -> None:
     for record in (
         make_record(),
         make_record(run="b", seed=1),
-        make_record(budget="full"),
+        make_record(recipe="full"),
         make_record(workload="cifar10"),
     ):
         write_baseline(make_baseline(record), tmp_path)
-    assert ["digits/b-quick-seed1", "digits/tiny-quick"] == family(tmp_path, workload="digits", budget="quick")
-    assert not in_family("digits/quickly-full", workload="digits", budget="quick")
-    assert not in_family("digits/lamp-full-quick", workload="digits", budget="full")
-    assert in_family("digits/lamp-full-quick-seed1-bf16-validation", workload="digits", budget="quick")
-    assert in_family("digits/scan-vgg-400-kept29-bf16-adaptive", workload="digits", budget="400")
-    assert not in_family("digits/scan-net-400-600", workload="digits", budget="400")
-    half, long = (name_case(workload="signs", run="half", budget=budget) for budget in ("ci", "long-ci"))
-    assert in_family(half, workload="signs", budget="ci")
-    assert in_family(long, workload="signs", budget="long-ci")
-    assert not in_family(long, workload="signs", budget="ci")
-    assert name_case(workload="signs", run="half-long", budget="ci") != long
+    assert ["digits/b-quick-seed1", "digits/tiny-quick"] == family(tmp_path, workload="digits", recipe="quick")
+    assert not in_family("digits/quickly-full", workload="digits", recipe="quick")
+    assert not in_family("digits/lamp-full-quick", workload="digits", recipe="full")
+    assert in_family("digits/lamp-full-quick-seed1-bf16-validation", workload="digits", recipe="quick")
+    assert in_family("digits/scan-vgg-400-kept29-bf16-adaptive", workload="digits", recipe="400")
+    assert not in_family("digits/scan-net-400-600", workload="digits", recipe="400")
+    half, long = (name_case(workload="signs", run="half", recipe=recipe) for recipe in ("ci", "long-ci"))
+    assert in_family(half, workload="signs", recipe="ci")
+    assert in_family(long, workload="signs", recipe="long-ci")
+    assert not in_family(long, workload="signs", recipe="ci")
+    assert name_case(workload="signs", run="half-long", recipe="ci") != long
     assert 4 == len(list_baselines(tmp_path))
 
 

@@ -13,16 +13,9 @@ from click.testing import CliRunner, Result
 from record_factory import digest, make_baseline, make_record
 
 import prunebench
+from prunebench.baselines.shelf import list_baselines, read_baseline, write_baseline
 from prunebench.cli import main
-from prunebench.records import (
-    FailedRun,
-    RunRecord,
-    keep_record,
-    list_baselines,
-    read_baseline,
-    write_baseline,
-    write_record,
-)
+from prunebench.records import FailedRun, RunRecord, keep_record, write_record
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +86,7 @@ def test_inconclusive_has_its_own_exit_code() -> None:
 
 
 def test_the_worst_verdict_decides_the_exit_code() -> None:
-    from prunebench.comparison import exit_code
+    from prunebench.baselines.comparison import exit_code
     from prunebench.gate import Status, Verdict
 
     def verdict(status: Status) -> Verdict:
@@ -110,7 +103,7 @@ def test_the_worst_verdict_decides_the_exit_code() -> None:
 
 
 def test_a_case_missing_from_a_folder_is_no_pass_and_from_a_file_none_of_its_business() -> None:
-    based(make_record(), make_record(run="vanished"), make_record(run="elsewhere", budget="full"))
+    based(make_record(), make_record(run="vanished"), make_record(run="elsewhere", recipe="full"))
     path = kept(make_record())
     result = call("compare", path.parent)
     assert 2 == result.exit_code

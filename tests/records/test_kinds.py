@@ -10,12 +10,13 @@ from click.testing import CliRunner
 from gate.scan_documents import make_scan
 from record_factory import digest, make_baseline, make_record
 
+from prunebench.baselines.comparison import as_json
+from prunebench.baselines.scans import approved_scan, read_scan_baseline, write_scan_baseline
+from prunebench.baselines.shelf import Approval, read_baseline, write_baseline
 from prunebench.cli import main
-from prunebench.comparison import as_json
 from prunebench.errors import RecordError
 from prunebench.planning import PlanRecord, write_plan
-from prunebench.records import Approval, FailedRun, read_baseline, read_record, write_baseline, write_record
-from prunebench.records.scans import approved_scan, read_scan_baseline, write_scan_baseline
+from prunebench.records import FailedRun, read_record, write_record
 from prunebench.sensitivity import read_scan, write_scan
 
 SCAN = "expected a sensitivity scan or the baseline of a scan"

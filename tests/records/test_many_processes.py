@@ -15,8 +15,9 @@ import record_factory
 from record_factory import make_record
 
 import prunebench
-from prunebench.approval import approve
-from prunebench.records import case_id, keep_record, list_baselines, read_baseline, read_record
+from prunebench.baselines.approval import approve
+from prunebench.baselines.shelf import list_baselines, read_baseline
+from prunebench.records import case_id, keep_record, read_record
 
 PROCESSES = 16
 KILLS = 200

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from record_factory import make_baseline, make_record
 
+from prunebench.baselines.shelf import write_baseline
 from prunebench.cli import main
-from prunebench.records import write_baseline, write_record
+from prunebench.records import write_record
 
 SIDES = ("record", "baseline")
 KINDS = ("json", "bytes")

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from record_factory import make_record
 
-from prunebench.documents import content_digest, render
+from prunebench.baselines.collected import collect
 from prunebench.errors import RecordError
-from prunebench.records import collect, failures_kept, keep_record, read_record, write_record
+from prunebench.records import failures_kept, keep_record, read_record, write_record
 from prunebench.records import record as record_module
+from prunebench.storage.documents import content_digest, render
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

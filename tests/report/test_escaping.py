@@ -18,13 +18,13 @@ from matplotlib.text import Text
 from pydantic import ValidationError
 from record_factory import make_baseline, make_record
 
+from prunebench.baselines.scans import ScanBaseline, approved_scan
+from prunebench.baselines.shelf import Approval, Baseline
 from prunebench.cli import main
-from prunebench.documents import render
+from prunebench.documented.runs import documented_run
 from prunebench.errors import PlanError, UnknownNameError
 from prunebench.escaping import annotation, markdown, terminal
 from prunebench.gate import Thresholds, Verdict, check_record, compare_records, compare_scans
-from prunebench.records import Approval, Baseline
-from prunebench.records.scans import ScanBaseline, approved_scan
 from prunebench.report import (
     accuracy_table,
     baseline_text,
@@ -46,7 +46,7 @@ from prunebench.report.plots import (
     record_points,
     write_figure,
 )
-from prunebench.runs import documented_run
+from prunebench.storage.documents import render
 
 NASTY = {
     "colour": "\x1b[31mred\x1b[0m",
@@ -308,7 +308,7 @@ def invoke(*arguments: object) -> tuple[int, str]:
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
 def test_commands_print_names_of_files_records_and_arguments_in_lines(text: str, tmp_path: Path) -> None:
     name = text.replace("/", "_").replace("\0", "")[:80] or "a"
-    record = make_record(run=text, model=text, budget=text[:20])
+    record = make_record(run=text, model=text, recipe=text[:20])
     path = tmp_path / f"{name}.json"
     path.write_text(render(record.model_dump(mode="json")))
     for arguments in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
-from prunebench.comparison import verdict_from
+from prunebench.baselines.comparison import verdict_from
 from prunebench.gate import Status, Tier, Verdict
 from prunebench.report import notable, passed_lines
 

@@ -27,9 +27,11 @@ from matplotlib.text import Annotation, Text
 from PIL import Image
 from record_factory import digest, make_baseline, make_record
 
+from prunebench.baselines.shelf import write_baseline
 from prunebench.cli import main
+from prunebench.documented.runs import RUNS
 from prunebench.errors import PlotError
-from prunebench.records import FailedRun, write_baseline, write_record
+from prunebench.records import FailedRun, write_record
 from prunebench.report.plots import (
     NEAR_ZERO,
     SUFFIXES,
@@ -46,7 +48,6 @@ from prunebench.report.plots import (
     write_figure,
 )
 from prunebench.report.plots.style import SERIES, short_count, short_names
-from prunebench.runs import RUNS
 from prunebench.sensitivity import Point, Scan, ScannedLayer, write_scan
 
 IMAGES = 200

@@ -22,7 +22,7 @@ from tiny_networks import (
 )
 from torch import Tensor, fx, nn
 
-from prunebench.data import ImageSet, to_float
+from prunebench.data import Examples, to_float
 from prunebench.models import prunable_parameters
 from prunebench.sensitivity import sensitivity_scan
 from prunebench.sensitivity.adaptive.activations import ActivationCache, Remembering
@@ -96,11 +96,11 @@ def test_nothing_is_kept_of_a_model_that_reads_what_it_changed_in_place(kind: ty
         assert not Remembering(way, model, probe, ActivationCache(2)).kept
 
 
-def coloured(count: int) -> ImageSet:
+def coloured(count: int) -> Examples:
     """Images that a layer's mean tells apart."""
     noise = images(count)
     colours = torch.rand((count, 3, 1, 1), generator=torch.Generator().manual_seed(2))
-    return ImageSet((noise.images * colours).to(torch.uint8), noise.labels)
+    return Examples((noise.images * colours).to(torch.uint8), noise.labels)
 
 
 EVERY_IMAGE = HalfWidth(points=1e-6, relative=0)

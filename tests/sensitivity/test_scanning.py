@@ -16,12 +16,10 @@ import torch
 from tiny_networks import Branches, Branching, Direct, Keeping, Plain, Residual, Sequence, built, images
 from torch import Tensor, nn
 
-from prunebench.data import ImageSet
-from prunebench.devices import Precision
-from prunebench.documents import render
+from prunebench.data import Examples
 from prunebench.errors import ModelError, PlanError, PrunebenchError, RecordError, ScanError, UnknownNameError
-from prunebench.evaluation import evaluate
 from prunebench.gate.consistency import scan_contradictions
+from prunebench.machine.devices import Precision
 from prunebench.models import forward_digest, prunable_parameters, state_digest
 from prunebench.pruning import compounded, prune_
 from prunebench.report import scan_heading
@@ -39,6 +37,8 @@ from prunebench.sensitivity.adaptive.order import Order, drawn
 from prunebench.sensitivity.adaptive.stopping import HighestWithin, Question, Settings, points_of
 from prunebench.sensitivity.answers import UNKNOWN, doubts_of
 from prunebench.sensitivity.recomputation import Suffixes
+from prunebench.storage.documents import render
+from prunebench.tasks.evaluation import evaluate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -47,7 +47,7 @@ MEASURED = {"seconds", "created"}
 
 
 def naive(
-    model: nn.Module, data: ImageSet, *, batch_size: int, precision: Precision = "fp32"
+    model: nn.Module, data: Examples, *, batch_size: int, precision: Precision = "fp32"
 ) -> dict[tuple[str, float], str]:
     """The plain loop: for every point a pruned copy of the model, evaluated from its start."""
     bits = {}
@@ -117,7 +117,7 @@ def test_scores_are_found_in_whatever_the_model_answers_with(kind: str) -> None:
     model, data = built(Answering), images()
     model.kind = kind
     if kind == "one":
-        data = ImageSet(data.images, data.labels % 2)
+        data = Examples(data.images, data.labels % 2)
     scan = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=40)
     expected = naive(model, data, batch_size=40)
     assert expected == {(point.layer, point.sparsity): point.correct_bits for point in scan.points}

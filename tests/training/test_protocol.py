@@ -1,4 +1,4 @@
-"""The protocol: learning rates as the lab's code has them, and weights that a plain PyTorch loop makes to the bit."""
+"""The recipe: learning rates as the lab's code has them, and weights that a plain PyTorch loop makes to the bit."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from prunebench.data import Augmentation, ImageSet, training_batches
+from prunebench.data import Augmentation, Examples, training_batches
 from prunebench.errors import TrainingError
 from prunebench.pruning import Masks
-from prunebench.training import Protocol, TrainingProgress, train
+from prunebench.training import Recipe, TrainingProgress, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-DOCUMENTED = Protocol(
-    epochs=3, batch_size=16, learning_rate=0.01, schedule="cosine_per_iteration", augmentation=Augmentation()
+DOCUMENTED = Recipe(
+    epochs=3,
+    batch_size=16,
+    learning_rate=0.01,
+    learning_rate_schedule="cosine_per_iteration",
+    augmentation=Augmentation(),
 )
 """The documented fine-tuning on a smaller batch: momentum 0.9, weight decay 1e-4, crop and flip are the defaults."""
 
 
-def random_images(n: int, seed: int = 0) -> ImageSet:
+def random_images(n: int, seed: int = 0) -> Examples:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (n, 3, 8, 8), generator=generator, dtype=torch.uint8)
-    return ImageSet(images, torch.randint(0, 4, (n,), generator=generator))
+    return Examples(images, torch.randint(0, 4, (n,), generator=generator))
 
 
 def conv_model() -> nn.Sequential:
@@ -68,10 +72,10 @@ def used_rates() -> Iterator[list[float]]:
     hook.remove()
 
 
-def train_on(n: int, protocol: Protocol) -> None:
+def train_on(n: int, recipe: Recipe) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
-    train(model, random_images(n), protocol, selection=random_images(4, seed=1), seed=0)
+    train(model, random_images(n), recipe, selection=random_images(4, seed=1), seed=0)
 
 
 @pytest.mark.parametrize(("epochs", "images"), [(1, 80), (2, 70), (5, 64), (9, 32)])
@@ -101,7 +105,7 @@ def test_cosine_per_iteration_is_the_labs_scheduler_stepped_in_the_labs_place(us
 
 
 def test_cosine_falls_once_from_the_learning_rate_to_zero(used_rates: list[float]) -> None:
-    train_on(70, replace(DOCUMENTED, schedule="cosine"))
+    train_on(70, replace(DOCUMENTED, learning_rate_schedule="cosine"))
     expected = [0.01 * (1 + math.cos(math.pi * step / 15)) / 2 for step in range(15)]
     assert expected == pytest.approx(used_rates, abs=1e-12)
     assert sorted(used_rates, reverse=True) == used_rates
@@ -110,7 +114,7 @@ def test_cosine_falls_once_from_the_learning_rate_to_zero(used_rates: list[float
 
 
 def test_one_cycle_rises_to_the_learning_rate_in_the_warmup_and_falls_to_near_zero(used_rates: list[float]) -> None:
-    train_on(19 * 16, replace(DOCUMENTED, epochs=1, schedule="one_cycle", warmup=0.2))
+    train_on(19 * 16, replace(DOCUMENTED, epochs=1, learning_rate_schedule="one_cycle", warmup=0.2))
     start, end = 0.01 / 25, 0.01 / 25 / 1e4
     rise = [start + (0.01 - start) * step / 3 for step in range(3)]
     fall = [0.01 + (end - 0.01) * step / 16 for step in range(16)]
@@ -122,13 +126,13 @@ def test_one_cycle_rises_to_the_learning_rate_in_the_warmup_and_falls_to_near_ze
 def test_one_cycle_takes_any_warmup_also_one_that_leaves_no_step_to_rise_in(
     used_rates: list[float], warmup: float, steps: int
 ) -> None:
-    train_on(16 * steps, replace(DOCUMENTED, epochs=1, schedule="one_cycle", warmup=warmup))
+    train_on(16 * steps, replace(DOCUMENTED, epochs=1, learning_rate_schedule="one_cycle", warmup=warmup))
     assert steps == len(used_rates)
     assert all(0 < rate <= 0.01 for rate in used_rates)
 
 
 def test_the_schedule_counts_the_images_that_are_used(used_rates: list[float]) -> None:
-    train_on(70, replace(DOCUMENTED, schedule="cosine").shortened(epochs=2, images_per_epoch=33))
+    train_on(70, replace(DOCUMENTED, learning_rate_schedule="cosine").shortened(epochs=2, images_per_epoch=33))
     assert 2 * 3 == len(used_rates)
     assert 0.01 * (1 + math.cos(math.pi * 5 / 6)) / 2 == pytest.approx(used_rates[-1])
 
@@ -148,7 +152,7 @@ def recorded_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tens
 
 def test_each_epoch_and_each_seed_has_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = recorded_batches(monkeypatch)
-    data = ImageSet(random_images(40).images, torch.arange(40))
+    data = Examples(random_images(40).images, torch.arange(40))
     for seed in (0, 1):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 40))
@@ -163,10 +167,10 @@ def test_the_documented_fine_tuning_is_a_plain_pytorch_loop_to_the_bit(
     monkeypatch: pytest.MonkeyPatch, augmentation: Augmentation | None
 ) -> None:
     batches = recorded_batches(monkeypatch)
-    model, protocol = conv_model(), replace(DOCUMENTED, augmentation=augmentation)
+    model, recipe = conv_model(), replace(DOCUMENTED, augmentation=augmentation)
     masks = half_masks(model)
     masks.apply_(model)
-    training = train(model, random_images(40), protocol, selection=random_images(20, seed=1), seed=3, masks=masks)
+    training = train(model, random_images(40), recipe, selection=random_images(20, seed=1), seed=3, masks=masks)
     assert [16, 16, 8] * 3 == [len(labels) for _, labels in batches]
 
     plain = conv_model()
@@ -206,7 +210,7 @@ def test_nesterov_smoothing_and_decay_of_weights_alone_are_those_of_a_plain_loop
             yield data.images[start : start + 16].float() / 255, data.labels[start : start + 16]
 
     monkeypatch.setattr("prunebench.training.training_batches", in_order)
-    protocol = Protocol(
+    recipe = Recipe(
         epochs=2,
         batch_size=16,
         learning_rate=0.1,
@@ -216,7 +220,7 @@ def test_nesterov_smoothing_and_decay_of_weights_alone_are_those_of_a_plain_loop
         decay_weights_only=True,
     )
     model = conv_model()
-    training = train(model, data, protocol, selection=random_images(20, seed=1), seed=3)
+    training = train(model, data, recipe, selection=random_images(20, seed=1), seed=3)
 
     plain = conv_model()
     decayed = [parameter for parameter in plain.parameters() if parameter.dim() >= 2]
@@ -243,8 +247,8 @@ def test_averaging_evaluates_and_keeps_the_moving_average_of_the_weights() -> No
         def step(self, epoch: int, epochs: int, images: int, total: int) -> None:
             steps.append({name: parameter.detach().clone() for name, parameter in model.named_parameters()})
 
-    protocol = replace(DOCUMENTED, epochs=1, averaging=0.75)
-    training = train(model, random_images(48), protocol, selection=random_images(20, seed=1), seed=0, progress=Watch())
+    recipe = replace(DOCUMENTED, epochs=1, averaging=0.75)
+    training = train(model, random_images(48), recipe, selection=random_images(20, seed=1), seed=0, progress=Watch())
     assert 3 == len(steps)
     for name, first in steps[0].items():
         average = first
@@ -264,7 +268,7 @@ def test_averaging_evaluates_and_keeps_the_moving_average_of_the_weights() -> No
         ({"images_per_epoch": -5}, "images_per_epoch must be a whole number of at least 1, got -5"),
     ],
 )
-def test_a_protocol_that_cannot_be_trained_is_refused_by_name_and_value(change: dict[str, Any], message: str) -> None:
+def test_a_recipe_that_cannot_be_trained_is_refused_by_name_and_value(change: dict[str, Any], message: str) -> None:
     with pytest.raises(TrainingError, match=f"^{message}$"):
         train_on(16, replace(DOCUMENTED, **change))
 

@@ -19,25 +19,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prunebench.data import Augmentation, ImageSet
+from prunebench.data import Augmentation, Examples
 from prunebench.errors import CheckpointError, MaskError, StorageError, TrainingError
-from prunebench.evaluation import Evaluation, evaluate
 from prunebench.models import state_digest
 from prunebench.pruning import Masks
-from prunebench.training import Epoch, Protocol, Schedule, Training, TrainingProgress, train
+from prunebench.tasks.evaluation import Evaluation, evaluate
+from prunebench.training import Epoch, Recipe, Schedule, Training, TrainingProgress, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-PROTOCOL = Protocol(epochs=4, batch_size=16, learning_rate=0.05, weight_decay=1e-2, augmentation=Augmentation())
+PROTOCOL = Recipe(epochs=4, batch_size=16, learning_rate=0.05, weight_decay=1e-2, augmentation=Augmentation())
 STEPS = 3
 """Batches in an epoch of `DATA`, the last one smaller."""
 
 
-def random_images(n: int, seed: int) -> ImageSet:
+def random_images(n: int, seed: int) -> Examples:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (n, 3, 8, 8), generator=generator, dtype=torch.uint8)
-    return ImageSet(
+    return Examples(
         images.contiguous(memory_format=torch.channels_last), torch.randint(0, 4, (n,), generator=generator)
     )
 
@@ -71,20 +71,20 @@ def half_masks(model: nn.Module) -> Masks:
 
 
 def fine_tune(
-    protocol: Protocol,
+    recipe: Recipe,
     folder: Path | None = None,
     progress: TrainingProgress | None = None,
     *,
     model: nn.Module | None = None,
     seed: int = 7,
-    data: ImageSet = DATA,
+    data: Examples = DATA,
 ) -> Training:
     """Train the half-pruned model under its masks."""
     model = model if model is not None else conv_model()
     masks = half_masks(model)
     masks.apply_(model)
     training = train(
-        model, data, protocol, selection=SELECTION, seed=seed, masks=masks, state_folder=folder, progress=progress
+        model, data, recipe, selection=SELECTION, seed=seed, masks=masks, state_folder=folder, progress=progress
     )
     training.discard()
     return training
@@ -105,9 +105,9 @@ class StopAfter(TrainingProgress):
             raise KeyboardInterrupt
 
 
-def stop(protocol: Protocol, folder: Path, *, after: int, step: int = 0) -> None:
+def stop(recipe: Recipe, folder: Path, *, after: int, step: int = 0) -> None:
     with pytest.raises(KeyboardInterrupt):
-        fine_tune(protocol, folder, StopAfter(after, step))
+        fine_tune(recipe, folder, StopAfter(after, step))
 
 
 def stopped_state(folder: Path) -> Path:
@@ -174,7 +174,7 @@ def scripted(counts: list[int]) -> Callable[..., Evaluation]:
     """An `evaluate` that gets so many images right, one call after another."""
     left = iter(counts)
 
-    def answer(model: nn.Module, data: ImageSet) -> Evaluation:
+    def answer(model: nn.Module, data: Examples) -> Evaluation:
         correct = torch.arange(len(data)) < next(left)
         return Evaluation(predictions=torch.zeros(len(data)).long(), correct=correct, seconds=0.0)
 
@@ -219,9 +219,9 @@ def test_the_model_is_left_with_the_best_weights_and_answers_as_its_best_epoch_d
 def test_training_lowers_the_loss_and_learns_what_can_be_learned() -> None:
     labels = torch.arange(64) % 4
     images = (labels * 60 + 20).to(torch.uint8)[:, None, None, None].expand(64, 3, 8, 8).contiguous()
-    data = ImageSet(images, labels)
-    protocol = Protocol(epochs=15, batch_size=16, learning_rate=0.1, augmentation=None)
-    training = train(conv_model(), data, protocol, selection=data, seed=0)
+    data = Examples(images, labels)
+    recipe = Recipe(epochs=15, batch_size=16, learning_rate=0.1, augmentation=None)
+    training = train(conv_model(), data, recipe, selection=data, seed=0)
     assert training.last.loss < training.epochs[0].loss
     assert training.best.evaluation.accuracy > 75
 
@@ -229,14 +229,14 @@ def test_training_lowers_the_loss_and_learns_what_can_be_learned() -> None:
 def test_every_step_of_bf16_sees_the_weights_of_the_step_before() -> None:
     """Autocast would keep its copies of the weights from the first step to the end of the epoch."""
     model = conv_model()
-    same = ImageSet(DATA.images[:1].expand(64, -1, -1, -1), DATA.labels[:1].expand(64).clone())
-    protocol = replace(PROTOCOL, epochs=1, batch_size=4, schedule="cosine", augmentation=None)
+    same = Examples(DATA.images[:1].expand(64, -1, -1, -1), DATA.labels[:1].expand(64).clone())
+    recipe = replace(PROTOCOL, epochs=1, batch_size=4, learning_rate_schedule="cosine", augmentation=None)
     losses: list[Tensor] = []
     model.register_forward_hook(
         lambda _module, _inputs, logits: losses.append(logits.detach()[0, same.labels[0]]) if model.training else None
     )
     model[8].p = 0.0  # dropout, which would make the losses noisy
-    train(model, same, protocol, selection=same, seed=0, precision="bf16")
+    train(model, same, recipe, selection=same, seed=0, precision="bf16")
     assert 16 == len(losses)
     assert float(losses[-1]) > float(losses[0]) + 1
 
@@ -316,13 +316,13 @@ STOPS = [(1, 0), (2, 0), (3, 0), (4, 0), (0, 1), (1, 2), (2, 1), (3, STEPS - 1)]
 def test_a_training_stopped_anywhere_and_taken_up_ends_in_the_same_bytes(
     tmp_path: Path, schedule: Schedule, averaging: float
 ) -> None:
-    protocol = replace(PROTOCOL, schedule=schedule, averaging=averaging)
-    uninterrupted = fine_tune(protocol)
+    recipe = replace(PROTOCOL, schedule=schedule, averaging=averaging)
+    uninterrupted = fine_tune(recipe)
     for epochs, step in STOPS:
         folder = tmp_path / f"{epochs}-{step}"
-        stop(protocol, folder, after=epochs, step=step)
+        stop(recipe, folder, after=epochs, step=step)
         model = conv_model()
-        resumed = fine_tune(protocol, folder, model=model)
+        resumed = fine_tune(recipe, folder, model=model)
         assert epochs == resumed.resumed_after
         assert_same_to_the_byte(uninterrupted, resumed)
         assert state_digest(uninterrupted.best_state) == state_digest(model.state_dict())
@@ -400,8 +400,8 @@ def frozen(model: nn.Sequential) -> nn.Sequential:
     return model
 
 
-def relabelled(data: ImageSet) -> ImageSet:
-    return ImageSet(data.images, data.labels.roll(1))
+def relabelled(data: Examples) -> Examples:
+    return Examples(data.images, data.labels.roll(1))
 
 
 OTHERS: dict[str, Callable[[Path | None], Training]] = {
@@ -507,7 +507,7 @@ def test_a_training_that_diverges_is_refused_with_the_epoch_and_the_learning_rat
 
 
 def test_training_or_choosing_on_no_images_is_refused() -> None:
-    none = ImageSet(DATA.images[:0], DATA.labels[:0])
+    none = Examples(DATA.images[:0], DATA.labels[:0])
     with pytest.raises(TrainingError, match=r"^no training images: expected at least one$"):
         train(conv_model(), none, PROTOCOL, selection=SELECTION, seed=0)
     with pytest.raises(TrainingError, match=r"^no selection images: expected at least one$"):

@@ -18,6 +18,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
+from prunebench.documented.runs import DocumentedRun
 from prunebench.errors import PlotError
 from prunebench.escaping import terminal
 from prunebench.records import RunRecord
@@ -33,7 +34,6 @@ from prunebench.report.plots.style import (
     new_page,
     styled,
 )
-from prunebench.runs import DocumentedRun
 
 Kind = Literal["documented", "measured", "predicted"]
 
@@ -74,15 +74,15 @@ class FrontierPoint:
 
 
 def record_points(records: Iterable[RunRecord], *, suffix: str = "") -> list[FrontierPoint]:
-    """A point a record; a series is a workload at a budget from one dense checkpoint, its name ended by `suffix`."""
+    """A point a record; a series is a workload at a recipe from one dense checkpoint, its name ended by `suffix`."""
     records = list(records)
-    dense = {(record.workload, record.budget, record.checkpoints.dense) for record in records}
-    started = Counter((workload, budget) for workload, budget, _ in dense)
+    dense = {(record.workload, record.recipe, record.checkpoints.dense) for record in records}
+    started = Counter((workload, recipe) for workload, recipe, _ in dense)
 
     def series(record: RunRecord) -> str:
-        several = started[record.workload, record.budget] > 1
+        several = started[record.workload, record.recipe] > 1
         which = f" from {record.checkpoints.dense[:8]}" if several else ""
-        return f"{record.workload} {record.budget}{which}{suffix}"
+        return f"{record.workload} {record.recipe}{which}{suffix}"
 
     return [
         FrontierPoint(

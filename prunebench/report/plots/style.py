@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from prunebench.errors import PlotError
 from prunebench.escaping import terminal
-from prunebench.files import replacing
+from prunebench.storage.files import replacing
 
 SUFFIXES = (".pdf", ".png", ".svg")
 DPI = 150

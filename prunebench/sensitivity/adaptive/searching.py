@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from prunebench.data import ImageSet, to_float
+from prunebench.data import Examples
 from prunebench.sensitivity.adaptive.activations import Remembering
 from prunebench.sensitivity.adaptive.asking import BaseReply, Inquiry, Reply
 from prunebench.sensitivity.adaptive.order import Indices, order_of
@@ -14,22 +14,24 @@ from prunebench.sensitivity.adaptive.stopping import Question, Settings, points_
 from prunebench.sensitivity.answers import Base, Saving, Version, doubts_of, right_of
 from prunebench.sensitivity.exact import ScanProgress
 from prunebench.sensitivity.scan import Point
+from prunebench.tasks import Task
 
 
 def ask_enough_images(
     way: Remembering,
-    data: ImageSet,
+    data: Examples,
     versions: Mapping[str, Sequence[Version]],
     base: Base,
     settings: Settings,
     *,
+    task: Task,
     batch_size: int,
     saving: Saving,
     progress: ScanProgress,
 ) -> list[Point]:
     """What was found of those of `versions`, by layer, that the rule of `settings` asked; fills in all of `base`."""
     inquiry = Inquiry(
-        _Model(way, data, versions),
+        _Model(way, data, versions, task),
         base,
         batch_size=batch_size,
         first_batch=settings.first_batch(batch_size),
@@ -50,9 +52,10 @@ def ask_enough_images(
 class _Model:
     """Answers by running a model."""
 
-    def __init__(self, way: Remembering, data: ImageSet, versions: Mapping[str, Sequence[Version]]) -> None:
+    def __init__(self, way: Remembering, data: Examples, versions: Mapping[str, Sequence[Version]], task: Task) -> None:
         self._way = way
         self._data = data
+        self._task = task
         self._masks = {
             (layer, version.sparsity): version.mask for layer, group in versions.items() for version in group
         }
@@ -62,10 +65,10 @@ class _Model:
         for question in questions:
             by_layer.setdefault(question.layer, []).append(question)
         masks = {name: [self._masks[name, one.sparsity] for one in group] for name, group in by_layer.items()}
-        chosen = torch.from_numpy(batch).to(self._data.images.device)
-        images, labels = to_float(self._data.images[chosen]), self._data.labels[chosen]
-        for layer, version, logits in self._way.batch(images, masks, base=base, which=chosen):
+        chosen = torch.from_numpy(batch).to(self._data.inputs.device)
+        inputs, targets = self._data.fed(self._data.inputs[chosen]), self._data.targets[chosen]
+        for layer, version, outputs in self._way.batch(inputs, masks, base=base, which=chosen):
             if layer is None:
-                yield BaseReply(right_of(logits, labels), doubts_of(logits))
+                yield BaseReply(right_of(outputs, targets, task=self._task), doubts_of(outputs, task=self._task))
             else:
-                yield Reply(by_layer[layer][version], right_of(logits, labels))
+                yield Reply(by_layer[layer][version], right_of(outputs, targets, task=self._task))

@@ -1,0 +1,1 @@
+"""Baselines: records that a person approved, and comparison with them."""

@@ -1,0 +1,111 @@
+"""One side of a comparison: the records of a file or folder, by case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prunebench.baselines.shelf import Baseline, case_of, parse_baseline
+from prunebench.errors import RecordError
+from prunebench.records.cases import case_id, check_case_id
+from prunebench.records.record import SCHEMA_VERSION, FailedRun, RunRecord, parse_run
+from prunebench.storage.documents import Content, check_kind, read_document, verified
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What a file or folder holds.
+
+    Attributes:
+        records: by case; of several records of a case, the newest.
+        paths: the file of each record.
+        unusable: why there is no record: of a case whose newest run failed, of a baseline that was edited, or, by file
+            name, of a file that says not even which case it is of.
+        is_folder: whether a case that is not here may be called missing.
+    """
+
+    records: Mapping[str, RunRecord] = field(default_factory=dict)
+    paths: Mapping[str, Path] = field(default_factory=dict)
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    is_folder: bool = False
+
+    @property
+    def cases(self) -> list[str]:
+        """Every case found, usable or not, sorted."""
+        return sorted({*self.records, *self.unusable})
+
+
+def looks_like_scan(content: Content) -> bool:
+    """Whether it is the content of a scan's file or of a scan's baseline, and not of a run's; it may be damaged."""
+    return "points" in content or "scan" in content
+
+
+def read_any(path: Path) -> RunRecord | FailedRun | Baseline:
+    """A record, the record of a failed run, or a baseline.
+
+    Raises:
+        RecordError: none of these, or damaged.
+    """
+    content = read_document(path)
+    if looks_like_scan(content):
+        raise RecordError(f"'{path}' holds a sensitivity scan, and those are judged one by one: name its file")
+    check_kind(content, "a record", "a baseline", path=path)
+    if "approval" in content:
+        return parse_baseline(content, path=path)
+    return parse_run(verified(content, path=path, newest=SCHEMA_VERSION), path=path)
+
+
+def collect(path: Path) -> Collected:
+    """The records of a file, of a folder, or of a folder of baselines; folders in it are looked into, one level deep.
+
+    Raises:
+        RecordError: there is nothing there, or `path` is a file that cannot be used.
+    """
+    if not path.is_dir():
+        return _newest([_read(path)], {}, is_folder=False)
+    files = sorted(file for pattern in ("*.json", "*/*.json") for file in path.glob(pattern) if file.name[0] != ".")
+    if not files:
+        raise RecordError(f"no records in '{path}': expected *.json or WORKLOAD/*.json")
+    found: list[_Found] = []
+    unusable: dict[str, str] = {}
+    for file in files:
+        try:
+            found.append(_read(file))
+        except RecordError as error:
+            unusable[_called(file, path)] = str(error)
+    return _newest(found, unusable, is_folder=True)
+
+
+@dataclass(frozen=True)
+class _Found:
+    path: Path
+    case: str
+    record: RunRecord | FailedRun
+
+    @property
+    def age(self) -> tuple[str, str]:
+        return self.record.created, self.path.name
+
+
+def _read(path: Path) -> _Found:
+    content = read_any(path)
+    record = content.record if isinstance(content, Baseline) else content
+    case = check_case_id(record.case) if isinstance(record, FailedRun) else case_id(record)
+    return _Found(path, case, record)
+
+
+def _newest(found: list[_Found], unusable: Mapping[str, str], *, is_folder: bool) -> Collected:
+    newest = {entry.case: entry for entry in sorted(found, key=lambda entry: entry.age)}
+    records, paths, failed = {}, {}, {}
+    for case, entry in newest.items():
+        if isinstance(entry.record, FailedRun):
+            failed[case] = f"its newest run failed: {entry.record.error} ('{entry.path}')"
+        else:
+            records[case], paths[case] = entry.record, entry.path
+    return Collected(records=records, paths=paths, unusable={**failed, **unusable}, is_folder=is_folder)
+
+
+def _called(file: Path, folder: Path) -> str:
+    """By which name an unusable file is spoken of: the case, where its folder is that of a workload."""
+    return case_of(file) if file.parent != folder else file.name

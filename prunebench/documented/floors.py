@@ -1,0 +1,28 @@
+"""Floors: limits that a run promises to keep, in reviewed source or in a user's TOML file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from prunebench.storage.documents import Part
+
+Figure = Literal["accuracy_dense", "accuracy_before", "accuracy_best", "change", "size_percent", "size_mib"]
+"""What a floor can limit: accuracies in percent (of the dense model, after pruning, of the best epoch); `change`, the
+best epoch's accuracy less the dense model's, in points; nominal size in percent of the dense model's, or in MiB. What
+follows fine-tuning is not checked of a record without it."""
+
+
+class Floor(Part):
+    """A limit on one figure of a record, and why it is where it is.
+
+    Attributes:
+        least, most: at least one of them; the limit itself is allowed.
+        rule: for people, such as "documented 92.84 - 0.5".
+    """
+
+    figure: Figure
+    least: float | None = None
+    most: float | None = None
+    rule: Annotated[str, Field(min_length=1)]

@@ -1,0 +1,106 @@
+"""What a user asked for becomes a run: patterns and totals become a sparsity of every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+from torch import Tensor, nn
+
+from prunebench.documented.runs import Run
+from prunebench.errors import PlanError, UnknownNameError
+from prunebench.models import prunable_parameters
+from prunebench.planning.allocations import Allocation, allocate, find_allocation
+from prunebench.planning.costs import Inventory
+from prunebench.workloads import RequestedRun, Workload
+from prunebench.workloads.workload import ComposedWorkload
+
+
+def resolve(requested: Run | RequestedRun, workload: Workload, model: nn.Module, example: Tensor) -> Run:
+    """The run that a request comes to on the dense `model`; `example` is a batch of inputs (n, ...).
+
+    Raises:
+        PlanError, UnknownNameError: a pattern that matches nothing, a layer that is kept dense and pruned, a total that
+            cannot be had.
+    """
+    if isinstance(requested, Run):
+        return requested
+    weights = prunable_parameters(model)
+    dense = kept_dense(workload, weights)
+    if requested.sparsity is not None:
+        sparsity = by_pattern(requested.sparsity, weights, dense)
+    else:
+        assert requested.allocation is not None, "the file was checked"
+        assert requested.total is not None, "the file was checked"
+        folder = workload.folder if isinstance(workload, ComposedWorkload) else None
+        allocation = find_allocation(requested.allocation, folder=folder)
+        sparsity = by_total(allocation, requested.total, Inventory.of_model(model, example), weights, dense)
+    return Run(
+        name=requested.name,
+        model=workload.model or type(model).__name__,
+        sparsity=sparsity,
+        floors=requested.floors,
+        source=requested.source,
+    )
+
+
+def kept_dense(workload: Workload, weights: Mapping[str, object]) -> set[str]:
+    """The parameters that the workload keeps dense.
+
+    Raises:
+        UnknownNameError: a pattern that matches none.
+    """
+    found: set[str] = set()
+    for pattern in workload.keep_dense:
+        matching = {name for name in weights if fnmatchcase(name, pattern)}
+        if not matching:
+            raise UnknownNameError("layer in keep_dense", pattern, weights)
+        found |= matching
+    return found
+
+
+def by_pattern(sparsity: Mapping[str, float], weights: Mapping[str, object], dense: set[str]) -> dict[str, float]:
+    """A sparsity for every parameter: of the patterns that match it, the last counts; 0 for those kept dense.
+
+    Raises:
+        UnknownNameError: a pattern that matches none.
+        PlanError: one that no pattern matches; or one that is kept dense, and pruned by its full name.
+    """
+    found = dict.fromkeys(dense, 0.0)
+    for pattern, value in sparsity.items():
+        matching = [name for name in weights if name == pattern or fnmatchcase(name, pattern)]
+        if not matching:
+            raise UnknownNameError("layer", pattern, weights)
+        if pattern in dense and value > 0:
+            raise PlanError(f"'{pattern}' is kept dense by its workload (keep_dense), got sparsity {value:g}")
+        found |= {name: value for name in matching if name not in dense}
+    if missing := [name for name in weights if name not in found]:
+        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        raise PlanError(f"no sparsity for '{missing[0]}'{more}: \"*\" = 0 as the first pattern keeps the rest dense")
+    return {name: found[name] for name in weights}
+
+
+def by_total(
+    allocation: Allocation, total: float, inventory: Inventory, weights: Mapping[str, Tensor], dense: set[str]
+) -> dict[str, float]:
+    """A sparsity for every parameter, so that `total` of the elements of all of them is pruned.
+
+    Raises:
+        PlanError: so much cannot be pruned.
+    """
+    elements = sum(layer.numel for layer in inventory.layers)
+    others = inventory.other_nonzeros
+    open_ = Inventory(
+        layers=tuple(layer for layer in inventory.layers if layer.name not in dense),
+        elements=inventory.elements,
+        nonzeros=inventory.nonzeros,
+    )
+    most = elements - sum(layer.numel for layer in inventory.layers if layer.name in dense)
+    if (pruned := round(total * elements)) > most:
+        raise PlanError(
+            f"total {total:g} of {elements:,} prunable elements cannot be pruned: {elements - most:,} of them are kept "
+            f"dense, so {most / elements:.4g} is the most"
+        )
+    nonzeros = min(others + elements - pruned, inventory.nonzeros)
+    kept = allocate(allocation, open_, nonzeros, {layer.name: weights[layer.name] for layer in open_.layers})
+    return {**dict.fromkeys(weights, 0.0), **open_.sparsity(kept)}

@@ -1,0 +1,1 @@
+"""The machine: devices and arithmetic, memory layout, what a result was computed on."""

@@ -1,0 +1,118 @@
+"""Allocations by name: how a total is shared over the layers. Published ones, installed packages', a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from prunebench.errors import PlanError, UnknownNameError
+from prunebench.planning.allocators import erk, global_magnitude, lamp, uniform
+from prunebench.planning.costs import Inventory
+from prunebench.storage.imports import entry_point_names, load_entry_point, load_object
+
+GROUP = "prunebench.allocations"
+"""The entry-point group in which packages name allocations of theirs."""
+
+
+@runtime_checkable
+class Allocation(Protocol):
+    """How a number of nonzeros is shared over the layers.
+
+    Attributes:
+        name: as `--rule` and TOML files call it.
+    """
+
+    name: str
+
+    def kept(self, inventory: Inventory, nonzeros: int, weights: Mapping[str, Tensor]) -> Mapping[str, int]:
+        """Elements to keep of each layer of `inventory`, no layer more than it has.
+
+        Args:
+            nonzeros: over all parameters: `inventory.other_nonzeros` of them are in none of the layers.
+            weights: of the layers, by name.
+
+        Raises:
+            PlanError: so many cannot be had.
+        """
+        ...
+
+
+@dataclass
+class _OfCounts:
+    name: str
+    allocator: Callable[[Inventory, int], dict[str, int]]
+
+    def kept(self, inventory: Inventory, nonzeros: int, weights: Mapping[str, Tensor]) -> Mapping[str, int]:  # noqa: ARG002
+        return self.allocator(inventory, nonzeros)
+
+
+@dataclass
+class _OfWeights:
+    name: str
+    allocator: Callable[[Mapping[str, Tensor]], Callable[[Inventory, int], dict[str, int]]]
+
+    def kept(self, inventory: Inventory, nonzeros: int, weights: Mapping[str, Tensor]) -> Mapping[str, int]:
+        return self.allocator(weights)(inventory, nonzeros)
+
+
+OWN: dict[str, Allocation] = {
+    allocation.name: allocation
+    for allocation in (
+        _OfCounts("uniform", uniform),
+        _OfWeights("magnitude", global_magnitude),
+        _OfCounts("erk", erk),
+        _OfWeights("lamp", lamp),
+    )
+}
+
+
+def allocation_names() -> list[str]:
+    """Prunebench's own allocations and those of installed packages."""
+    return [*dict.fromkeys([*OWN, *entry_point_names(GROUP)])]
+
+
+def find_allocation(name: str, *, folder: Path | None = None) -> Allocation:
+    """The allocation called `name`, or the object `package.module:object`.
+
+    Raises:
+        UnknownNameError: no such allocation.
+        ImportedNameError: it cannot be imported.
+        PlanError: what is called so is none.
+    """
+    if name in OWN:
+        return OWN[name]
+    if name in entry_point_names(GROUP):
+        found = load_entry_point(GROUP, name, kind="allocation")
+    elif ":" in name:
+        found = load_object(name, kind="allocation", folder=folder)
+    else:
+        raise UnknownNameError("allocation", name, allocation_names())
+    if isinstance(found, type):
+        found = found()
+    if not isinstance(found, Allocation):
+        raise PlanError(f"'{name}' is no allocation: expected an object with name and kept (prunebench.Allocation)")
+    return found
+
+
+def allocate(
+    allocation: Allocation, inventory: Inventory, nonzeros: int, weights: Mapping[str, Tensor]
+) -> dict[str, int]:
+    """What `allocation` keeps of each layer, once it was found to be possible and exactly as much as asked.
+
+    Raises:
+        PlanError: it leaves a layer out, keeps more of one than there is, or another number altogether.
+    """
+    kept = {name: int(count) for name, count in allocation.kept(inventory, nonzeros, weights).items()}
+    for layer in inventory.layers:
+        if not 0 <= kept.get(layer.name, -1) <= layer.nonzeros:
+            got = kept.get(layer.name, "nothing")
+            raise PlanError(
+                f"allocation '{allocation.name}' keeps {got} of '{layer.name}': expected 0 to {layer.nonzeros:,}"
+            )
+    if (total := inventory.other_nonzeros + sum(kept[layer.name] for layer in inventory.layers)) != nonzeros:
+        raise PlanError(f"allocation '{allocation.name}' keeps {total:,} nonzeros: expected {nonzeros:,}")
+    return {layer.name: kept[layer.name] for layer in inventory.layers}

@@ -1,0 +1,33 @@
+"""Tasks: what a model's output means, its loss, and a score for each example."""
+
+from prunebench.tasks.classification import CLASSIFICATION, Classification
+from prunebench.tasks.evaluation import (
+    BATCH_SIZE,
+    BatchProgress,
+    Evaluation,
+    answering,
+    ask,
+    check_answers,
+    check_right_or_wrong,
+    evaluate,
+    output_of,
+)
+from prunebench.tasks.registry import find_task, task_names
+from prunebench.tasks.task import Task
+
+__all__ = [
+    "BATCH_SIZE",
+    "CLASSIFICATION",
+    "BatchProgress",
+    "Classification",
+    "Evaluation",
+    "Task",
+    "answering",
+    "ask",
+    "check_answers",
+    "check_right_or_wrong",
+    "evaluate",
+    "find_task",
+    "output_of",
+    "task_names",
+]

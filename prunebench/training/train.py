@@ -1,0 +1,382 @@
+"""The one training loop: dense training, and fine-tuning under masks. Resumable after every epoch.
+
+A stopped training goes on from its last whole epoch and, on the CPU, ends in the same bytes as one that was never
+stopped: order and augmentation are drawn anew for each epoch from (seed, epoch), and everything else is in the state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import time
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
+
+from prunebench.data import Examples, training_batches
+from prunebench.errors import CheckpointError, TrainingError
+from prunebench.machine.devices import Precision, arithmetic, model_device, seeded
+from prunebench.machine.environment import ARITHMETIC, exact_fingerprint
+from prunebench.models import forward_digest, prunable_parameters, state_digest
+from prunebench.pruning import Masks
+from prunebench.storage.files import check_writable, replacing, sweep
+from prunebench.tasks import CLASSIFICATION, Evaluation, Task, ask, evaluate
+from prunebench.training.recipe import Recipe, check_recipe
+from prunebench.training.signature import Tally, Tallying
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One finished epoch.
+
+    Attributes:
+        number: from 1.
+        loss: mean training loss.
+        evaluation: on the images that choose the best epoch, by the weights at the end of this one.
+        seconds: training alone, without the evaluation.
+        tally: what was done in it.
+    """
+
+    number: int
+    loss: float
+    evaluation: Evaluation
+    seconds: float
+    tally: Tally
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a training made.
+
+    Attributes:
+        epochs: every epoch in order.
+        best_state, last_state: parameters and buffers after the best and the last epoch, on the CPU.
+        resumed_after: the epoch an earlier, stopped process had reached; 0 where none had.
+        state_file: what the training could be taken up from, as long as its results are kept nowhere else.
+    """
+
+    epochs: tuple[Epoch, ...]
+    best_state: Mapping[str, Tensor]
+    last_state: Mapping[str, Tensor]
+    resumed_after: int
+    state_file: Path | None = None
+
+    def discard(self) -> None:
+        """Remove the state file: the results are kept."""
+        if self.state_file is not None:
+            self.state_file.unlink(missing_ok=True)
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch with the most images right, the earliest of equals."""
+        return max(self.epochs, key=lambda epoch: epoch.evaluation.correct_count)
+
+    @property
+    def last(self) -> Epoch:
+        """The last epoch."""
+        return self.epochs[-1]
+
+
+class TrainingProgress:
+    """What a training tells whoever watches; every method may be left as it is."""
+
+    def resumed(self, epoch: int, epochs: int) -> None:
+        """`epoch` of `epochs` were done by an earlier process."""
+
+    def step(self, epoch: int, epochs: int, images: int, total: int) -> None:
+        """`images` of `total` of this epoch are done."""
+
+    def epoch_done(self, epoch: Epoch, epochs: int) -> None:
+        """An epoch is trained, evaluated and, where there is a state file, on disk."""
+
+
+def train(
+    model: nn.Module,
+    data: Examples,
+    recipe: Recipe,
+    *,
+    selection: Examples,
+    task: Task = CLASSIFICATION,
+    seed: int,
+    precision: Precision = "fp32",
+    masks: Masks | None = None,
+    state_folder: Path | None = None,
+    progress: TrainingProgress | None = None,
+) -> Training:
+    """Train `model` in place on the device it is on; leaves it with the weights of the best epoch.
+
+    Args:
+        selection: examples the best epoch is chosen on.
+        task: gives the loss, and each example's score.
+        masks: fine-tune under these: re-applied after every optimizer step, checked after every epoch.
+        state_folder: keep the state after each epoch in a file there, named by everything that determines the result;
+            an earlier, stopped training of the same thing is taken up from it. It stays until `Training.discard`, so
+            that results which could not be written are not lost.
+
+    Raises:
+        ModelError: the model fails on its images, or answers without scores.
+        TrainingError: fewer than one epoch or image, nothing that can be trained, or a loss that is not finite.
+        UnknownNameError: a schedule that does not exist.
+        CheckpointError: the state file is damaged.
+        MaskError: masks that do not fit, or a pruned weight that is not zero after an epoch.
+        StorageError: the state cannot be written.
+    """
+    epochs = _check(recipe, data, selection)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise TrainingError("no parameter of the model requires a gradient: expected one at least, see requires_grad_")
+    device, progress = model_device(model), progress or TrainingProgress()
+    masks = masks.to(device) if masks is not None else None
+    resident = data.to(device)
+    optimizer, scheduler = _optimizer(model, recipe, len(data))
+    state = _State(model, optimizer, scheduler, averaging=recipe.averaging)
+    path = None
+    if state_folder is not None:
+        check_writable(state_folder)
+        sweep(state_folder)
+        path = state_folder / f"{_key(model, data, selection, task, recipe, seed, precision, masks)}.pt"
+        state.load_(path)
+    resumed_after = len(state.epochs)
+    if resumed_after:
+        progress.resumed(resumed_after, epochs)
+    for number in range(resumed_after + 1, epochs + 1):
+        start = time.perf_counter()
+        loss, tally = _train_epoch(state, resident, task, recipe, number, seed, precision, masks, progress)
+        seconds = time.perf_counter() - start
+        if masks is not None:
+            masks.check(state.evaluated)
+        evaluation = evaluate(state.evaluated, selection, task=task)
+        epoch = Epoch(number=number, loss=loss, evaluation=evaluation, seconds=seconds, tally=tally)
+        state.finish(epoch)
+        if path is not None:
+            state.save(path)
+        progress.epoch_done(epoch, epochs)
+    last_state = _copy(state.evaluated)
+    model.load_state_dict(state.best_state)
+    return Training(
+        epochs=tuple(state.epochs),
+        best_state=state.best_state,
+        last_state=last_state,
+        resumed_after=resumed_after,
+        state_file=path,
+    )
+
+
+def _train_epoch(
+    state: _State,
+    data: Examples,
+    task: Task,
+    recipe: Recipe,
+    number: int,
+    seed: int,
+    precision: Precision,
+    masks: Masks | None,
+    progress: TrainingProgress,
+) -> tuple[float, Tally]:
+    """One epoch; returns the mean loss an example, and what was done."""
+    model, device = state.model, data.inputs.device
+    total = min(len(data), recipe.images_per_epoch or len(data))
+    generator = torch.Generator().manual_seed(_epoch_seed(seed, number))
+    batches = training_batches(
+        data,
+        batch_size=recipe.batch_size,
+        augmentation=recipe.augmentation,
+        generator=generator,
+        limit=recipe.images_per_epoch,
+    )
+    summed, done, tallying = torch.zeros((), device=device), 0, Tallying()
+    model.train()
+    # The seed is for models that draw numbers themselves, as dropout does.
+    with seeded(device, _epoch_seed(seed, number)), arithmetic(device, precision):
+        for inputs, targets in batches:
+            outputs = ask(model, inputs)
+            loss = task.loss(outputs, targets, label_smoothing=recipe.label_smoothing)
+            loss.backward()  # type: ignore[no-untyped-call]
+            tallying.step(inputs, targets, outputs, state.optimizer)
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+            state.scheduler.step()
+            if masks is not None:
+                masks.apply_(model)  # momentum and weight decay move pruned weights away from zero
+            state.average()
+            summed += loss.detach() * len(targets)
+            done += len(targets)
+            progress.step(number, recipe.epochs or 0, done, total)
+    mean = float(summed) / done
+    if not torch.isfinite(torch.tensor(mean)):
+        raise TrainingError(
+            f"training diverged: the loss of epoch {number} is {mean}; "
+            f"expected a finite loss, try a learning rate below {recipe.learning_rate}"
+        )
+    return mean, tallying.done()
+
+
+def _check(recipe: Recipe, data: Examples, selection: Examples) -> int:
+    check_recipe(recipe)
+    if recipe.epochs is None:
+        raise TrainingError("the recipe names no epochs: expected a whole number of at least 1, by for_epochs say")
+    for kind, images in (("training", data), ("selection", selection)):
+        if len(images) == 0:
+            raise TrainingError(f"no {kind} images: expected at least one")
+    return recipe.epochs
+
+
+def _optimizer(model: nn.Module, recipe: Recipe, examples: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    decayed = prunable_parameters(model) if recipe.decay_weights_only else dict(model.named_parameters())
+    others = [parameter for name, parameter in model.named_parameters() if name not in decayed]
+    groups: Iterable[dict[str, Any]] = [
+        {"params": list(decayed.values()), "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    fused = model_device(model).type == "cuda" or None  # on the CPU it gains 1 % of a step and gives other bits
+    optimizer: torch.optim.Optimizer
+    if recipe.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(
+            groups, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.epsilon, fused=fused
+        )
+    else:
+        optimizer = torch.optim.SGD(
+            groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused
+        )
+    assert recipe.epochs is not None, "a training knows its epochs"
+    steps = recipe.epochs * -(-min(examples, recipe.images_per_epoch or examples) // recipe.batch_size)
+    if recipe.learning_rate_schedule == "constant":
+        return optimizer, ConstantLR(optimizer, factor=1.0)
+    if recipe.learning_rate_schedule == "one_cycle":
+        total = steps + 1  # the scheduler is stepped once after the last iteration too
+        warmup = recipe.warmup
+        if warmup * total == 1:  # OneCycleLR divides by the length of this rise, which is exactly zero
+            warmup *= 1 + 1e-9
+        return optimizer, OneCycleLR(
+            optimizer,
+            max_lr=recipe.learning_rate,
+            total_steps=total,
+            pct_start=warmup,
+            anneal_strategy="linear",
+            cycle_momentum=False,
+        )
+    period = recipe.epochs if recipe.learning_rate_schedule == "cosine_per_iteration" else steps
+    return optimizer, CosineAnnealingLR(optimizer, T_max=period)
+
+
+class _State:
+    """A training between two epochs: all that the next one depends on."""
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler, *, averaging: float
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.epochs: list[Epoch] = []
+        self.best_state: dict[str, Tensor] = {}
+        self._averaged = None
+        if averaging:
+            decay = torch.optim.swa_utils.get_ema_multi_avg_fn(averaging)  # type: ignore[no-untyped-call]
+            self._averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=decay, use_buffers=True)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model whose accuracy counts: the average where there is one."""
+        return self._averaged.module if self._averaged is not None else self.model
+
+    def average(self) -> None:
+        if self._averaged is not None:
+            self._averaged.update_parameters(self.model)
+
+    def finish(self, epoch: Epoch) -> None:
+        best = max((earlier.evaluation.correct_count for earlier in self.epochs), default=-1)
+        self.epochs.append(epoch)
+        if epoch.evaluation.correct_count > best:
+            self.best_state = _copy(self.evaluated)
+
+    def save(self, path: Path) -> None:
+        content = {
+            "model": _copy(self.model),
+            "averaged": self._averaged.state_dict() if self._averaged is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "best": self.best_state,
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+        }
+        buffer = io.BytesIO()  # torch.save reports a full disk as a RuntimeError, a plain write as what it is
+        torch.save(content, buffer)
+        with replacing(path) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
+
+    def load_(self, path: Path) -> None:
+        """Take up the state in `path`; a file that is absent leaves everything at the start."""
+        if not path.exists():
+            return
+        try:
+            with zipfile.ZipFile(path) as archive:  # torch itself reads changed bytes without a word
+                if (damaged := archive.testzip()) is not None:
+                    raise CheckpointError(f"'{damaged}' is damaged")
+            self._take_up_(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:  # zipfile, torch.load and load_state_dict raise many kinds on damaged files
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(f"cannot read the unfinished training '{path}' ({reason}): delete it") from error
+
+    def _take_up_(self, content: dict[str, Any]) -> None:
+        self.model.load_state_dict(content["model"])
+        if self._averaged is not None:
+            self._averaged.load_state_dict(content["averaged"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self._match_memory_format()
+        self.scheduler.load_state_dict(content["scheduler"])
+        self.best_state = content["best"]
+        self.epochs = [
+            Epoch(**epoch | {"evaluation": Evaluation(**epoch["evaluation"]), "tally": Tally(**epoch["tally"])})
+            for epoch in content["epochs"]
+        ]
+
+    def _match_memory_format(self) -> None:
+        """Lay what is kept of each weight out in memory like it, as in a training never stopped: bytes depend on it."""
+        for parameter, buffers in self.optimizer.state.items():
+            for name, kept in buffers.items():
+                if isinstance(kept, Tensor) and kept.shape == parameter.shape and kept.dim() > 1:
+                    buffers[name] = torch.empty_like(parameter).copy_(kept)
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """Far apart for neighbouring seeds and epochs."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{epoch}".encode()).digest()[:7], "big")
+
+
+def _key(
+    model: nn.Module,
+    data: Examples,
+    selection: Examples,
+    task: Task,
+    recipe: Recipe,
+    seed: int,
+    precision: Precision,
+    masks: Masks | None,
+) -> str:
+    """Digest of all that determines the result, bytes included; another machine, build or code starts afresh."""
+    parts = {
+        "forward": forward_digest(model),
+        "arithmetic": ARITHMETIC,
+        "task": task.name,
+        "weights": state_digest(model.state_dict()),
+        "trained": [name for name, parameter in model.named_parameters() if parameter.requires_grad],
+        "masks": masks.digest if masks is not None else None,
+        "data": data.digest,
+        "selection": selection.digest,
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "precision": precision,
+        "environment": exact_fingerprint(model_device(model)),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,323 @@
+"""`prunebench.toml`: a user's workloads, recipes, runs and floors."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, ValidationError
+
+from prunebench.data import Augmentation, Normalization
+from prunebench.documented.floors import Floor
+from prunebench.errors import UnknownNameError, WorkloadError, did_you_mean
+from prunebench.tasks import find_task
+from prunebench.training import LearningRateSchedule, Optimizer, Recipe, check_recipe
+from prunebench.workloads.sources import load_data
+from prunebench.workloads.weights import Weights
+from prunebench.workloads.workload import DENSE, ComposedWorkload, LoadingProgress, Workload
+
+FILE = "prunebench.toml"
+PYPROJECT = "pyproject.toml"
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[StrictInt, Field(ge=1)]
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AugmentationSection(_Section):
+    """`augmentation`: what training does to an image."""
+
+    crop_padding: Annotated[StrictInt, Field(ge=0)] = 4
+    flip: StrictBool = True
+
+
+class RecipeSection(_Section):
+    """`[workload.NAME.recipe.NAME]`: how to train; every key is a setting of `prunebench.Recipe`."""
+
+    epochs: Positive
+    learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    batch_size: Positive = 64
+    optimizer: Optimizer = "sgd"
+    momentum: Fraction = 0.9
+    nesterov: StrictBool = False
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    epsilon: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    decay_weights_only: StrictBool = False
+    learning_rate_schedule: LearningRateSchedule = "cosine"
+    warmup: Fraction = 0.2
+    label_smoothing: Fraction = 0.0
+    augmentation: AugmentationSection | None = None
+    images_per_epoch: Positive | None = None
+    averaging: Fraction = 0.0
+
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        settings = {name: getattr(self, name) for name in type(self).model_fields if name != "augmentation"}
+        augmentation = Augmentation(**self.augmentation.model_dump()) if self.augmentation else None
+        made = Recipe(**settings, augmentation=augmentation)
+        check_recipe(made)
+        return made
+
+
+class NormalizeSection(_Section):
+    """`normalize`: mean and std of each channel."""
+
+    mean: tuple[Number, ...]
+    std: tuple[Number, ...]
+
+
+class CheckpointSection(_Section):
+    """`checkpoint`, where more than its path is said of it."""
+
+    path: str
+    source: str = ""
+    licence: str = ""
+
+
+class WorkloadSection(_Section):
+    """`[workload.NAME]`: a model, data and recipes."""
+
+    model: str
+    model_arguments: dict[str, Any] = Field(default_factory=dict)
+    data: str
+    checkpoint: str | CheckpointSection | None = None
+    task: str = "classification"
+    normalize: NormalizeSection | None = None
+    keep_dense: Patterns = ()
+    trains_itself: StrictBool | None = None
+    recipe: dict[str, RecipeSection] = Field(default_factory=dict)
+
+
+class FloorSection(_Section):
+    """`floor`: what a run promises. Accuracies in percent, changes in points, sizes at most."""
+
+    change: Number | None = None
+    accuracy: Number | None = None
+    accuracy_before: Number | None = None
+    size_percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    size_mib: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+    def floors(self) -> tuple[Floor, ...]:
+        """The floors."""
+        least = {"change": self.change, "accuracy_best": self.accuracy, "accuracy_before": self.accuracy_before}
+        most = {"size_percent": self.size_percent, "size_mib": self.size_mib}
+        found = [Floor.model_validate({"figure": name, "least": value, "rule": f"floor of {FILE}"})
+                 for name, value in least.items() if value is not None]  # fmt: skip
+        found += [Floor.model_validate({"figure": name, "most": value, "rule": f"floor of {FILE}"})
+                  for name, value in most.items() if value is not None]  # fmt: skip
+        return tuple(found)
+
+
+class RunSection(_Section):
+    """`[run.NAME]`: what to prune, on which workload, and what is promised."""
+
+    workload: str
+    recipe: str | None = None
+    sparsity: Fraction | dict[str, Fraction] | None = None
+    allocation: str | None = None
+    total: Fraction | None = None
+    floor: FloorSection = FloorSection()
+    seed: Annotated[StrictInt, Field(ge=0)] = 0
+
+
+class Sections(_Section):
+    """The whole file."""
+
+    workload: dict[str, WorkloadSection] = Field(default_factory=dict)
+    run: dict[str, RunSection] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestedRun:
+    """A run as a user wrote it: which layers it prunes is known once the model is there.
+
+    Attributes:
+        sparsity: by pattern of parameter names, as `fnmatch` reads them; the last that matches counts.
+        allocation, total: in the place of `sparsity`: how `total`, the share of all prunable elements, is shared over
+            the layers.
+    """
+
+    name: str
+    workload: str
+    recipe: str | None = None
+    sparsity: Mapping[str, float] | None = None
+    allocation: str | None = None
+    total: float | None = None
+    floors: tuple[Floor, ...] = ()
+    seed: int = 0
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """What a file describes.
+
+    Attributes:
+        path: the file.
+        workloads, runs: by name, in the file's order.
+    """
+
+    path: Path
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+    runs: Mapping[str, RequestedRun] = field(default_factory=dict)
+
+
+def find_file(folder: Path | None = None) -> Path | None:
+    """The `prunebench.toml` of a folder, else its `pyproject.toml` where that has a table `[tool.prunebench]`."""
+    folder = folder or Path()
+    if (path := folder / FILE).is_file():
+        return path
+    path = folder / PYPROJECT
+    return path if path.is_file() and _table(path) is not None else None
+
+
+def read_configuration(path: Path) -> Configuration:
+    """What a file describes; models and data are looked for when they are used.
+
+    Raises:
+        WorkloadError: it cannot be read; a key that is unknown, missing or out of range, which is named; a run of a
+            workload or recipe that does not exist.
+    """
+    content = _table(path)
+    if content is None:
+        raise WorkloadError(f"'{path}' has no [tool.prunebench] table")
+    try:
+        sections = Sections.model_validate(content)
+    except ValidationError as error:
+        raise WorkloadError(f"'{path}': {_said(error)}") from error
+    if not sections.workload:
+        raise WorkloadError(f"'{path}' describes no workload: expected [workload.NAME] with model and data")
+    folder = path.resolve().parent
+    workloads = {name: _workload(name, section, folder, path) for name, section in sections.workload.items()}
+    runs = {name: _run(name, section, workloads, path) for name, section in sections.run.items()}
+    return Configuration(path=path, workloads=workloads, runs=runs)
+
+
+def _table(path: Path) -> dict[str, Any] | None:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise WorkloadError(f"cannot read '{path}': {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise WorkloadError(f"'{path}' is not text in UTF-8: save it as UTF-8 ({error.reason})") from error
+    except (ValueError, RecursionError) as error:
+        raise WorkloadError(f"'{path}' is not TOML: {error}") from error
+    if path.name == PYPROJECT:
+        table: dict[str, Any] | None = content.get("tool", {}).get("prunebench")
+        return table
+    return content
+
+
+def _said(error: ValidationError) -> str:
+    """The first problem in words: the key, what it got, what it would take."""
+    first = error.errors()[0]
+    where = [str(step) for step in first["loc"]]
+    kinds = {"str", "CheckpointSection", "dict[str,constrained-float]", "constrained-float", "float"}
+    key = ".".join(step for step in where if step not in kinds)
+    if first["type"] == "extra_forbidden":
+        known = sorted(_keys(where[:-1]))
+        return f"unknown key '{key}': expected one of {', '.join(known)}{did_you_mean(where[-1], known)}"
+    if first["type"] == "missing":
+        return f"'{key}' is missing"
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    value = first["input"]
+    hint = ""
+    if isinstance(value, int | float) and not isinstance(value, bool) and "less than or equal to 1" in first["msg"]:
+        hint = f"; did you mean {value / 100:g}?" if 1 < value <= 100 else ""
+    got = "" if isinstance(value, dict) else f", got {value!r:.80}"
+    return f"'{key}': {message}{got}{hint}"
+
+
+def _keys(where: list[str]) -> set[str]:
+    """The keys of the section at a place in the file."""
+    section: Any = Sections
+    named = {"workload": WorkloadSection, "run": RunSection, "recipe": RecipeSection}
+    plain = {"floor": FloorSection, "normalize": NormalizeSection, "augmentation": AugmentationSection,
+             "checkpoint": CheckpointSection}  # fmt: skip
+    steps = iter(where)
+    for step in steps:
+        if step in named:
+            if next(steps, None) is not None:
+                section = named[step]
+        elif step in plain:
+            section = plain[step]
+    return set(section.model_fields)
+
+
+def _workload(name: str, section: WorkloadSection, folder: Path, path: Path) -> Workload:
+    where = f"'{path}': workload '{name}'"
+    try:
+        recipes = {called: each.recipe() for called, each in section.recipe.items()}
+        normalization = Normalization(**section.normalize.model_dump()) if section.normalize else None
+        task = find_task(section.task, folder=folder)
+    except Exception as error:
+        if type(error).__module__.startswith("prunebench."):
+            raise WorkloadError(f"{where}: {error}") from error
+        raise
+    checkpoint = section.checkpoint
+    weights = None
+    if checkpoint is not None:
+        given = CheckpointSection(path=checkpoint) if isinstance(checkpoint, str) else checkpoint
+        weights = Weights(path=folder / Path(given.path).expanduser(), source=given.source, licence=given.licence)
+    trains_itself = section.trains_itself
+    if trains_itself and DENSE not in recipes:
+        raise WorkloadError(f"{where}: trains_itself needs a recipe: expected [workload.{name}.recipe.{DENSE}]")
+
+    def load(given: Path | None, progress: LoadingProgress | None) -> Any:
+        return load_data(section.data, folder=folder, given=given, progress=progress).normalized(normalization)
+
+    return ComposedWorkload(
+        name=name,
+        builder=section.model,
+        arguments=section.model_arguments,
+        folder=folder,
+        load=load,
+        weights=weights,
+        task=task,
+        keep_dense=section.keep_dense,
+        trains_itself=DENSE in recipes and weights is None if trains_itself is None else trains_itself,
+        recipes=recipes,
+    )
+
+
+def _run(name: str, section: RunSection, workloads: Mapping[str, Workload], path: Path) -> RequestedRun:
+    where = f"'{path}': run '{name}'"
+    if section.workload not in workloads:
+        unknown = UnknownNameError("workload", section.workload, workloads)
+        raise WorkloadError(f"{where}: {unknown}")
+    recipes = [each for each in workloads[section.workload].recipes if each != DENSE]
+    if section.recipe is not None and section.recipe not in recipes:
+        raise WorkloadError(f"{where}: {UnknownNameError('recipe', section.recipe, recipes)}")
+    if (section.sparsity is None) == (section.allocation is None and section.total is None):
+        raise WorkloadError(f"{where} needs either sparsity, or total with an allocation")
+    if section.sparsity is None and section.total is None:
+        raise WorkloadError(f"{where}: allocation '{section.allocation}' needs total, the share to prune in [0, 1]")
+    sparsity = section.sparsity
+    if isinstance(sparsity, float | int):
+        sparsity = {"*": float(sparsity)}
+    return RequestedRun(
+        name=name,
+        workload=section.workload,
+        recipe=section.recipe,
+        sparsity=sparsity,
+        allocation=section.allocation or ("uniform" if section.total is not None else None),
+        total=section.total,
+        floors=section.floor.floors(),
+        seed=section.seed,
+        source=f"{path.name}, [run.{name}]",
+    )
