@@ -73,7 +73,9 @@ def test_evaluation(
     """The pruned model has the documented size and, where the checkpoint is the documented one, accuracy."""
     progress.stage(f"{run.name}: evaluation of the pruned model")
     evaluation = benchmark.pedantic(
-        evaluate, args=(pruned.model, setting.data.test), kwargs={"progress": progress.evaluated}
+        evaluate,
+        args=(pruned.model, setting.data.test),
+        kwargs={"task": setting.workload.task, "progress": progress.evaluated},
     )
     answers[run.name] = evaluation
     benchmark.extra_info.update(accuracy_before=evaluation.accuracy, correct=evaluation.correct_count)
@@ -93,7 +95,9 @@ def test_finetuning(
 ) -> None:
     """The fine-tuned model keeps its masks, reaches its floor and is no worse than its baseline."""
     progress.stage(f"{run.name}: evaluation of the pruned model")
-    before = answers.get(run.name) or evaluate(pruned.model, setting.data.test, progress=progress.evaluated)
+    before = answers.get(run.name) or evaluate(
+        pruned.model, setting.data.test, task=setting.workload.task, progress=progress.evaluated
+    )
     progress.stage(f"{run.name}: fine-tuning")
     training = benchmark.pedantic(fine_tune, args=(run, setting, pruned), kwargs={"progress": progress})
     measured = record(run, setting, pruned, before, training)

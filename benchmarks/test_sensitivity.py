@@ -9,7 +9,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from prunebench.data import Examples
-from prunebench.experiments.flow import Setting, images_to_scan
+from prunebench.experiments.flow import Setting, images_to_scan, model_name
 from prunebench.pytest_plugin import Gate
 from prunebench.report.progress import ProgressBar
 from prunebench.sensitivity import SPARSITIES, Scan, sensitivity_scan
@@ -31,7 +31,7 @@ def test_sensitivity(
         kwargs={
             "sparsities": SPARSITIES if setting.recipe_name == "full" else QUICK_SPARSITIES,
             "task": setting.workload.task,
-            "model_name": setting.workload.model,
+            "model_name": model_name(setting),
             "data_name": setting.data.name,
             "origin": setting.dense.origin,
             "progress": progress,

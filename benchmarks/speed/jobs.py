@@ -69,10 +69,8 @@ def material() -> Material:
 @cache
 def digits_setting(precision: Precision) -> Setting:
     """The digits and their dense model, trained if need be; one epoch a run."""
-    workload = find_workload("digits")
-    quick = workload.recipe("quick")
-    recipe = replace(quick, recipe=quick.recipe.shortened(epochs=1, images_per_epoch=192), documented_epochs=False)
-    return prepare(workload, recipe, device=torch.device("cpu"), precision=precision)
+    setting = prepare(find_workload("digits"), "quick", precision=precision)
+    return replace(setting, recipe=setting.recipe.shortened(epochs=1, images_per_epoch=192))
 
 
 def make_ready(round_: int) -> Callable[[], str]:
@@ -162,7 +160,7 @@ def evaluate_by_prunebench(
 
     def work() -> tuple[np.ndarray, int]:
         found = evaluate(model, part, precision=precision)
-        return found.predictions.numpy(), found.correct_count
+        return found.answers.numpy(), found.correct_count
 
     return work
 
@@ -226,7 +224,7 @@ def train_by_prunebench(
 def runs_by_lab(round_: int) -> Callable[[], Any]:
     setting = digits_setting("fp32")
     (pixels, labels), (test, answers) = _arrays(setting.data.train), _arrays(setting.data.test)
-    recipe = setting.recipe.recipe
+    recipe = setting.recipe
     weights = dict(setting.dense.model.named_parameters())
     too_many = {
         run.name: sum(lab.pruned_too_many(weights[name].detach(), each) for name, each in run.sparsity.items())
@@ -284,8 +282,8 @@ def vgg(*, device: str = "cpu", plain: bool = False) -> nn.Module:
     """The trained dense VGG, as it lies in memory in prunebench, or `plain`: contiguous."""
     model = build_model("vgg")
     load_state_(model, material().state, origin=material().name)
-    model = model.to(device)
-    return model if plain else lay_out_(model, material().test)
+    model, test = model.to(device), material().test
+    return model if plain else lay_out_(model, test.fed(test.inputs[:1]))
 
 
 def _part(data: Examples, round_: int, images: int) -> Examples:
@@ -294,12 +292,12 @@ def _part(data: Examples, round_: int, images: int) -> Examples:
 
 
 def _arrays(data: Examples) -> tuple[np.ndarray, list[int]]:
-    return data.images.permute(0, 2, 3, 1).contiguous().numpy(), data.labels.tolist()
+    return data.inputs.permute(0, 2, 3, 1).contiguous().numpy(), data.targets.tolist()
 
 
 def _enlarged(data: Examples, images: int) -> Examples:
     chosen = data.take(torch.arange(images) % len(data))
-    return Examples(chosen.images.repeat_interleave(2, 2).repeat_interleave(2, 3), chosen.labels)
+    return Examples(chosen.inputs.repeat_interleave(2, 2).repeat_interleave(2, 3), chosen.targets)
 
 
 def _kept(masks: Mapping[str, Tensor]) -> list[np.ndarray]:

@@ -40,7 +40,7 @@ from prunebench.models import build_model, prunable_parameters
 from prunebench.pruning import prune_
 from prunebench.sensitivity import sensitivity_scan
 from prunebench.sensitivity.answers import packed
-from prunebench.tasks.evaluation import scores_of
+from prunebench.tasks import output_of
 
 CLASSES, LAYERS, SPARSITIES, BATCH = 10, 6, (0.5, 0.9), 250
 ROUNDS, ENOUGH = 3, 15.0
@@ -160,7 +160,7 @@ def settled(model: nn.Module, images: Tensor) -> nn.Module:
                 nn.init.normal_(weight, std=0.1)
         for _ in range(5):
             model.train()(images)
-        scores = scores_of(model.eval()(images)).mean(dim=0)
+        scores = output_of(model.eval()(images)).mean(dim=0)
         biases = [one for one in model.parameters() if one.shape == scores.shape]
         if biases:
             biases[-1].sub_(scores)
@@ -185,7 +185,7 @@ def counts_as_torch(model: nn.Module, images: Tensor) -> bool:
         copy.deepcopy(model).to("meta")(images[:1].to("meta"))
     counted = counter.get_flop_counts()["Global"]
     flops = sum(count for operation, count in counted.items() if not any(name in str(operation) for name in ATTENTION))
-    return 2 * sum(count_macs(model, tuple(images.shape[1:])).values()) == flops  # type: ignore[arg-type]
+    return 2 * sum(count_macs(model, tuple(images.shape[1:])).values()) == flops
 
 
 Answers = dict[tuple[str, float], str]
@@ -195,7 +195,7 @@ Answers = dict[tuple[str, float], str]
 def guessed(model: nn.Module, images: Tensor) -> Tensor:
     """The likeliest class of each image."""
     batches = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
-    return torch.cat([scores_of(model(batch)).argmax(dim=1) for batch in batches])
+    return torch.cat([output_of(model(batch)).argmax(dim=1) for batch in batches])
 
 
 @torch.inference_mode()

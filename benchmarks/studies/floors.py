@@ -52,14 +52,14 @@ def execute_all(options: argparse.Namespace, seed: int) -> list[RunRecord]:
     with ProgressBar() as progress:
         if checkpoint is None:
             checkpoint = cache_folder() / "checkpoints" / f"{workload.name}-study-seed{seed}.safetensors"
-            data = workload.load(options.data, progress.loading)
+            data = workload.data(options.data, progress.loading)
             progress.stage(f"seed {seed}: dense training")
             cpu = torch.device("cpu")
             if not is_current(checkpoint, cpu):
                 train_dense(workload, data, output=checkpoint, seed=seed, device=cpu, progress=progress)
         setting = prepare(
             workload,
-            workload.recipe(options.recipe),
+            options.recipe,
             data_path=options.data,
             checkpoint=checkpoint,
             device=torch.device("cpu"),

@@ -28,8 +28,8 @@ from prunebench.machine.devices import Precision
 from prunebench.machine.memory import keep_freed_memory
 from prunebench.planning import Inventory, as_large_as
 from prunebench.pruning import prune_
-from prunebench.tasks.evaluation import answering, margins
-from prunebench.workloads import find_workload
+from prunebench.tasks import CLASSIFICATION, answering
+from prunebench.workloads import dense_model, find_workload
 
 REPEATS = 100
 SPREAD = 0.12
@@ -43,7 +43,7 @@ def logits_of(model: nn.Module, data: Examples, precision: Precision) -> Tensor:
 
 def scores(logits: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
     """Each score of each image, higher is better."""
-    smooth = margins(logits, labels).sigmoid()
+    smooth = CLASSIFICATION.graded(logits, labels)
     accurate = (logits.argmax(dim=1) == labels).float()
     return {
         "accuracy": accurate,
@@ -64,9 +64,9 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     workload = find_workload("cifar10")
-    data = workload.load(None, None)
-    base = workload.dense_model(data, checkpoint=options.checkpoint, device=torch.device("cpu")).model
-    inventory = Inventory.of_model(base, workload.image_shape)
+    data = workload.data()
+    base = dense_model(workload, data, checkpoint=options.checkpoint).model
+    inventory = Inventory.of_model(base, data.test.fed(data.test.inputs[:1]))
     kept = inventory.kept(find_run(options.table).sparsity)
     limit = inventory.total("size", kept)
     draws = np.random.default_rng(0)

@@ -37,7 +37,7 @@ def main() -> None:
     keep_freed_memory()
     pixels = torch.randint(0, 256, (images, 3, 32, 32), dtype=torch.uint8)
     data = Examples(pixels.contiguous(memory_format=torch.channels_last), torch.zeros(images, dtype=torch.int64))
-    model = lay_out_(build_model("vgg"), data)
+    model = lay_out_(build_model("vgg"), data.fed(data.inputs[:1]))
     with torch.inference_mode():
         model.eval()(torch.rand(2, 3, 32, 32))
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20

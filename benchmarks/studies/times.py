@@ -35,13 +35,13 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from prunebench.documented.runs import RUNS
-from prunebench.experiments.flow import PRUNING_SAMPLES, execute, own_setting
+from prunebench.experiments.flow import PRUNING_SAMPLES, execute, prepare
 from prunebench.gate import Thresholds
 from prunebench.gate.timing import Samples, is_slower
 from prunebench.machine.memory import keep_freed_memory
 from prunebench.models import build_model
 from prunebench.training import Recipe
-from prunebench.workloads import find_workload
+from prunebench.workloads import InMemoryWorkload, find_workload
 
 DEFAULTS = Thresholds()
 WITHOUT_MINIMUM = replace(DEFAULTS, time_minimum_seconds=0.0)
@@ -92,9 +92,13 @@ def one_record() -> dict[str, list[float]]:
     """Seconds of a run without fine-tuning, of weights that nobody trained: pruning takes as long on any."""
     keep_freed_memory()
     torch.manual_seed(0)
-    data = find_workload("digits").load(None, lambda _images: None)
-    setting = own_setting(build_model("vgg"), data, Recipe(epochs=1, batch_size=32, learning_rate=0.1))
-    timings = execute(RUNS["run3"], setting, finetune=False).timings
+    untrained = InMemoryWorkload(
+        name="untrained",
+        recipes={"none": Recipe(epochs=1, batch_size=32, learning_rate=0.1)},
+        module=build_model("vgg"),
+        dataset=find_workload("digits").data(),
+    )
+    timings = execute(RUNS["run3"], prepare(untrained), finetune=False).timings
     return {"prune": timings.prune, "evaluate": timings.evaluate}
 
 

@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d, cross_entropy
 
 from prunebench.data import load_digits
 from prunebench.records import Accuracy
-from prunebench.tasks.evaluation import Evaluation
+from prunebench.tasks import Evaluation
 
 IMAGES = 10_000
 NOISE = 0.12
@@ -68,7 +68,7 @@ def train_tiny(count: int, *, steps: int = 200, batch: int = 32, seed: int = 0) 
 
 def accuracy(predictions: Tensor, labels: Tensor) -> Accuracy:
     """The answers as a record keeps them."""
-    evaluation = Evaluation(predictions=predictions, correct=predictions == labels, seconds=0.0)
+    evaluation = Evaluation(answers=predictions, correct=predictions == labels, seconds=0.0)
     return Accuracy(
         correct=evaluation.correct_count,
         images=evaluation.count,
