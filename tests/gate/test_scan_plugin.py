@@ -94,7 +94,7 @@ def test_records_and_scans_may_be_handed_over_at_once(project: pytest.Pytester) 
     result = run(project, "-k", "with_a_record")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["NO_BASELINE digits/tiny-quick*", "11 of 12 comparisons passed, 2 cases; the others: 1 NO_BASELINE"]
+        ["NO_BASELINE digits/tiny-quick*", "14 of 15 comparisons passed, 2 cases; the others: 1 NO_BASELINE"]
     )
 
 

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 import pytest
 from record_factory import make_baseline, make_record
 
-import prunebench.baselines.comparison  # before pytester, which forgets what was imported within a run: torch cannot come twice
+# Before pytester, which forgets what was imported within a run: torch cannot come twice.
+import prunebench.baselines.comparison
 import prunebench.gate.thresholds
 from prunebench.baselines.collected import collect
 from prunebench.baselines.shelf import write_baseline
@@ -30,7 +31,7 @@ def test_same(prunebench_gate):
     prunebench_gate(make_record())
 
 def test_bigger(prunebench_gate):
-    prunebench_gate(make_record(run="bigger", extra_nonzeros=1))
+    prunebench_gate(make_record(run="bigger", pruned_file_bytes=1000))
 
 def test_nothing_to_do_with_it():
     pass
@@ -294,19 +295,32 @@ def test_a_run_that_raises_leaves_its_failure_in_the_run_folder(project: pytest.
     assert ["digits/tiny-quick"] == list(found.unusable)
 
 
-def test_floors_are_checked_where_the_run_is_given(project: pytest.Pytester) -> None:
+def test_what_a_record_promises_is_checked_whatever_its_baseline_says(project: pytest.Pytester) -> None:
+    """Counts by its sparsities, and its floors; each limit itself is allowed."""
+    based(project, make_record(run="wrong", extra_nonzeros=1))
     project.makepyfile("""
-        from prunebench.documented.runs import DocumentedRun
+        from prunebench.documented.floors import Floor
         from record_factory import make_record
 
-        def test_floor(prunebench_gate):
-            record = make_record(extra_nonzeros=1)
-            sparsity = {layer.name: layer.sparsity for layer in record.layers}
-            prunebench_gate(record, run=DocumentedRun(name="tiny", sparsity=sparsity, source="here"))
+        def test_counts(prunebench_gate):
+            prunebench_gate(make_record(run="wrong", extra_nonzeros=1))
+
+        def test_kept(prunebench_gate):
+            prunebench_gate(make_record(floors=[Floor(figure="accuracy_best", least=97.0, rule="promised")]))
+
+        def test_missed(prunebench_gate):
+            prunebench_gate(make_record(floors=[Floor(figure="change", least=-0.9, rule="promised")]))
     """)
-    result = run(project)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["FAIL tiny: nonzeros of classifier.weight*", "*a floor is no baseline*"])
+    result = run(project, "-p", "no:randomly")
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "FAIL wrong: nonzeros of classifier.weight*",
+            "*a floor is no baseline*",
+            "FAIL tiny: change of accuracy, best epoch, points: -1.00, *at least -0.90*promised*",
+            "*a floor is no baseline*",
+        ]
+    )
     result.stdout.no_fnmatch_line("*baseline approve*")  # which would refuse it
 
 
