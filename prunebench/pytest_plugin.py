@@ -31,6 +31,7 @@ from prunebench.storage.files import BASELINES, RUN_FOLDER, check_writable
 if TYPE_CHECKING:
     from prunebench.gate import Thresholds, Verdict
     from prunebench.records import RunRecord
+    from prunebench.report.progress import ProgressBar
     from prunebench.sensitivity import Scan
 
 FIXTURE = "prunebench_gate"
@@ -231,12 +232,41 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     ):
         group.addoption(f"--prunebench-{name}", metavar=metavar, help=about)
         parser.addini(_ini(name), about)
+    group.addoption(
+        "--prunebench-device", metavar="NAME", help="where runs of a prunebench.toml compute: cpu (default), cuda, ..."
+    )
     for name, default, about in (
         ("strict", False, "fail where a record has no baseline, or a baseline no record (default: no)"),
         ("times", True, "judge times too, where the machine is the baseline's (default: yes)"),
     ):
         group.addoption(f"--prunebench-{name}", choices=["yes", "no"], help=about)
         parser.addini(_ini(name), about, type="bool", default=default)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """A `prunebench.toml`, or a `pyproject.toml`, that was named: never one that only lies in a folder of tests."""
+    if file_path.suffix != ".toml" or not parent.session.isinitpath(file_path):
+        return None
+    from prunebench.pytest_toml import TomlFile
+
+    found: pytest.Collector = TomlFile.from_parent(parent, path=file_path)
+    return found
+
+
+@pytest.fixture(scope="session")
+def prunebench_progress(pytestconfig: pytest.Config) -> Generator[ProgressBar]:
+    """A bar on the terminal, past pytest's capturing, so that minutes of training are seen to pass."""
+    from prunebench.report.progress import ProgressBar
+
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
+    settings: dict[str, Any] = {}
+    if capture:
+        settings["around"] = capture.global_and_fixture_disabled
+    if reporter:
+        settings["fresh_line"] = reporter.ensure_newline
+    with ProgressBar(**settings) as bar:
+        yield bar
 
 
 def pytest_configure(config: pytest.Config) -> None:

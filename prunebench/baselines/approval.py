@@ -111,7 +111,7 @@ def _refuse(case: str, found: Iterable[str]) -> None:
         raise ApprovalError(f"{case} is not approved: {objection}")
 
 
-def remove(paths: Iterable[Path], folder: Path = BASELINES) -> None:
+def remove_baselines(paths: Iterable[Path], folder: Path = BASELINES) -> None:
     """Remove baselines, and what a killed process left behind in `folder`.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import Literal
 from prunebench.baselines.collected import looks_like_scan
 from prunebench.baselines.shelf import Approval, case_of, scan_folder
 from prunebench.errors import RecordError
+from prunebench.gate.consistency import scan_contradictions
 from prunebench.records.scans import scan_case
 from prunebench.sensitivity import Scan
 from prunebench.sensitivity.scan import parse_scan, read_scan
@@ -104,3 +105,15 @@ def _parse_baseline(content: Content, *, path: Path) -> ScanBaseline:
     if baseline.case != case_of(path):
         raise RecordError(f"'{path}' holds the baseline of {baseline.case}: it was moved or copied; put it back")
     return baseline
+
+
+def sound_scan(path: Path) -> Scan:
+    """The scan of a file, or of a file with the baseline of one, that agrees with itself: what others reckon with.
+
+    Raises:
+        RecordError: neither, damaged, or a scan that contradicts itself.
+    """
+    scan = read_any_scan(path)
+    if broken := scan_contradictions(scan):
+        raise RecordError(f"the scan '{path}' contradicts itself: {broken[0]}")
+    return scan

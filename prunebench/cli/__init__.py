@@ -1,19 +1,33 @@
-"""The command line. Thin: parses, calls, prints. Torch is imported inside commands, so that help answers at once.
+"""The command line: one file a command. What a command does is in `actions`, imported when it runs.
 
 Exit codes: 0 done; 1 a check failed; 2 bad input or nothing that can be compared, one line says which; 3 inconclusive
 (`compare` only); 130 interrupted (the same command goes on).
 """
 
-from prunebench.cli.commands import main
-from prunebench.cli.judging import baseline, compare
-from prunebench.cli.planning import plan
-from prunebench.cli.plotting import plot
-from prunebench.cli.scanning import scan
+import click
 
-main.add_command(scan)
-main.add_command(compare)
-main.add_command(baseline)
-main.add_command(plot)
-main.add_command(plan)
+from prunebench.cli.baseline import baseline
+from prunebench.cli.check import check
+from prunebench.cli.compare import compare
+from prunebench.cli.data import data
+from prunebench.cli.init import init
+from prunebench.cli.lint import lint
+from prunebench.cli.plan import plan
+from prunebench.cli.plot import plot
+from prunebench.cli.run import run
+from prunebench.cli.runs import runs
+from prunebench.cli.scan import scan
+from prunebench.cli.shell import Group
+from prunebench.cli.train import train
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="prunebench")
+def main() -> None:
+    """Prune a model, fine-tune it under masks, and check what came out: against claims, floors and baselines."""
+
+
+for command in (init, check, run, train, scan, plan, compare, baseline, plot, lint, runs, data):
+    main.add_command(command)
 
 __all__ = ["main"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import io
 import os
 import sys
@@ -17,6 +18,12 @@ from prunebench.errors import PrunebenchError, StorageError
 from prunebench.escaping import shown, terminal
 
 FILE = click.Path(path_type=Path)  # prunebench itself says what is wrong with a path
+
+
+def perform(action: str, **options: Any) -> None:
+    """Do what a command does: `MODULE.FUNCTION` of `prunebench.cli.actions`, which imports torch."""
+    module, _, function = action.partition(".")
+    getattr(importlib.import_module(f"prunebench.cli.actions.{module}"), function)(**options)
 
 
 class Group(click.Group):

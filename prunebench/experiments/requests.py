@@ -90,11 +90,7 @@ def by_total(
     """
     elements = sum(layer.numel for layer in inventory.layers)
     others = inventory.other_nonzeros
-    open_ = Inventory(
-        layers=tuple(layer for layer in inventory.layers if layer.name not in dense),
-        elements=inventory.elements,
-        nonzeros=inventory.nonzeros,
-    )
+    open_ = inventory.without(dense)
     most = elements - sum(layer.numel for layer in inventory.layers if layer.name in dense)
     if (pruned := round(total * elements)) > most:
         raise PlanError(

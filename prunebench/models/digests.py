@@ -84,7 +84,7 @@ def _of_class(kind: type, seen: Seen) -> Any:
 
 
 def _own(kind: type) -> Iterator[Any]:
-    """Functions of a class, also those of Python's own recipes, and what else all its objects share."""
+    """Functions of a class, also those of Python's own protocols, and what else all its objects share."""
     if _is_versioned(kind):
         return
     for name, found in sorted(vars(kind).items()):

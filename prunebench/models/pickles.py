@@ -40,7 +40,7 @@ DATA_MODULES = frozenset(
 """Whose names stand for settings and histories. Others of Python's own, `os.system` say, no honest checkpoint has."""
 
 PROTOCOL = 2
-"""The pickle recipe of `torch.save`, and the one that torch's restricted unpickler reads."""
+"""The pickle protocol of `torch.save`, and the one that torch's restricted unpickler reads."""
 
 SAVED = "and save torch.save(model.state_dict(), ...)"
 AGAIN = "save it again as safetensors or as torch.save(model.state_dict(), ...)"
@@ -55,19 +55,19 @@ def read_pickled(path: Path) -> Any:
     Raises:
         CheckpointError: damaged, truncated, not written by `torch.save`, or a pickle that would run code.
     """
-    recipe = 0
+    protocol = 0
     try:
         with path.open("rb") as file:  # not the path: newer versions of torch choose the format by its suffix
-            names, recipe = _asked_for(path, file)
+            names, protocol = _asked_for(path, file)
             file.seek(0)
             with torch.serialization.safe_globals([(_stand_in(name), name) for name in names]):
                 return torch.load(file, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
-        if recipe > PROTOCOL:
+        if protocol > PROTOCOL:
             raise CheckpointError(
-                f"'{path}' is pickled by recipe {recipe}: save it again with torch.save's own, {PROTOCOL}"
+                f"'{path}' is pickled by protocol {protocol}: save it again with torch.save's own, {PROTOCOL}"
             ) from error
         if "persistent_load" in str(error):  # how files from before torch 1.6 hold modules
             raise CheckpointError(f"'{path}' {PICKLED_MODEL}") from error
@@ -119,15 +119,15 @@ def _stand_in(name: str) -> type:
 
 
 def _asked_for(path: Path, file: IO[bytes]) -> tuple[set[str], int]:
-    """The names that a pickle asks for, as Python 3 calls them, and its recipe, found without unpickling it."""
+    """The names that a pickle asks for, as Python 3 calls them, and its protocol, found without unpickling it."""
     names: set[str] = set()
-    recipe, by_torch, ended = 0, zipfile.is_zipfile(file), False
+    protocol, by_torch, ended = 0, zipfile.is_zipfile(file), False
     try:
         for opcode, argument in _opcodes(file):
             by_torch |= argument == torch.serialization.MAGIC_NUMBER
             ended |= opcode == "STOP"
             if opcode == "PROTO":
-                recipe = max(recipe, argument)
+                protocol = max(protocol, argument)
             if opcode == "GLOBAL":
                 module, _, name = argument.partition(" ")
                 module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
@@ -138,11 +138,11 @@ def _asked_for(path: Path, file: IO[bytes]) -> tuple[set[str], int]:
         raise CheckpointError(
             f"refused to load '{path}': it names {', '.join(map(repr, harmful[:3]))}, so it could run code; {AGAIN}"
         )
-    if recipe and ended and not by_torch:
+    if protocol and ended and not by_torch:
         raise CheckpointError(
             f"'{path}' is a pickle that torch.save did not write: load it where you trust it, {SAVED}"
         )
-    return names, recipe
+    return names, protocol
 
 
 def _opcodes(file: IO[bytes]) -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import torchvision
 from torch import nn
 
 from prunebench.errors import ModelError, UnknownNameError, did_you_mean, first_line
@@ -68,15 +67,13 @@ def _builder(source: str, name: str, model: str, folder: Path | None) -> Callabl
             raise UnknownNameError("model", name, OWN)
         return OWN[name]
     if source == "torchvision":
-        if name not in (known := torchvision.models.list_models()):
+        models = _package("torchvision", model).models
+        if name not in (known := models.list_models()):
             raise UnknownNameError("model of torchvision", name, known)
-        builder: Callable[..., nn.Module] = torchvision.models.get_model_builder(name)
+        builder: Callable[..., nn.Module] = models.get_model_builder(name)
         return lambda **arguments: builder(**{"weights": None, **arguments})
     if source == "timm":
-        try:
-            timm = import_module("timm")
-        except ImportError as error:
-            raise ModelError(f"model '{model}' needs timm: pip install timm") from error
+        timm = _package("timm", model)
         if not timm.is_model(name):
             hint = did_you_mean(name, timm.list_models())
             raise ModelError(f"unknown model of timm {name!r}: see timm.list_models(){hint}")
@@ -85,6 +82,16 @@ def _builder(source: str, name: str, model: str, folder: Path | None) -> Callabl
     if not callable(found):
         raise ModelError(f"model '{model}' is a {type(found).__name__}: expected a class or function that builds one")
     return found  # type: ignore[no-any-return]
+
+
+def _package(name: str, model: str) -> Any:
+    """Imported where it is used: torchvision brings torch's compiler, which takes seconds."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ModelError(f"model '{model}' needs {name}: pip install {name}") from error
+    except RuntimeError as error:  # a torchvision built for another torch
+        raise ModelError(f"model '{model}' needs {name}, which cannot be imported: {first_line(error)}") from error
 
 
 def architecture_digest(model: nn.Module) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,11 +34,13 @@ class Inventory:
     Attributes:
         layers: every prunable parameter in the model's order.
         elements, nonzeros: over all parameters of the base model, batch norm and bias included.
+        fixed: prunable parameters that are not planned for, and stay as they are.
     """
 
     layers: Sequence[ScannedLayer]
     elements: int
     nonzeros: int
+    fixed: Sequence[ScannedLayer] = ()
 
     @classmethod
     def of_scan(cls, scan: Scan) -> Inventory:
@@ -51,6 +53,12 @@ class Inventory:
         elements = sum(parameter.numel() for parameter in model.parameters())
         layers = tuple(scanned_layers(model, example))
         return cls(layers=layers, elements=elements, nonzeros=sum(nonzeros(model).values()))
+
+    def without(self, names: Collection[str]) -> Inventory:
+        """The same model with fewer layers to plan for; the others stay as they are."""
+        layers = tuple(layer for layer in self.layers if layer.name not in names)
+        fixed = (*self.fixed, *(layer for layer in self.layers if layer.name in names))
+        return Inventory(layers=layers, elements=self.elements, nonzeros=self.nonzeros, fixed=fixed)
 
     @property
     def base_kept(self) -> dict[str, int]:
@@ -89,7 +97,8 @@ class Inventory:
         """What the dense model costs, every parameter nonzero."""
         others = self.elements - sum(layer.numel for layer in self.layers)
         dense = sum(layer_cost(cost, layer, layer.numel) for layer in self.layers)
-        return dense + {"size": BITS * others, "file": BYTES * others, "macs": 0}[cost]
+        macs = sum(layer.macs for layer in self.fixed)
+        return dense + {"size": BITS * others, "file": BYTES * others, "macs": macs}[cost]
 
     def percent(self, cost: Cost, kept: Mapping[str, int]) -> float:
         """`total` in percent of `dense_total`."""
@@ -98,7 +107,8 @@ class Inventory:
     def others(self, cost: Cost) -> int:
         """What everything outside the layers costs, whatever the plan."""
         others = self.elements - sum(layer.numel for layer in self.layers)
-        return {"size": BITS * self.other_nonzeros, "file": BYTES * others, "macs": 0}[cost]
+        macs = round(sum(layer_cost("macs", layer, layer.nonzeros) for layer in self.fixed))
+        return {"size": BITS * self.other_nonzeros, "file": BYTES * others, "macs": macs}[cost]
 
 
 def told_apart(first: float, second: float) -> tuple[str, str]:

@@ -111,3 +111,13 @@ def find_requested_run(name: str, workload: str | None = None) -> tuple[Run | Re
     if here and name not in RUNS and table_file(name) is None:
         raise UnknownNameError("run", name, [*here.runs, *RUNS])
     return find_run(name), find_workload(workload)
+
+
+def runs_of(workload: Workload, name: str | None = None) -> list[RequestedRun]:
+    """The runs that a TOML file describes for `workload`, which was named `name` on the command line."""
+    file, colon, inside = (name or "").partition(".toml")
+    path = Path(file + colon) if colon and (not inside or inside.startswith(":")) else find_file()
+    described = read_configuration(path) if path else None
+    if described is None or workload.name not in described.workloads:
+        return []
+    return [run for run in described.runs.values() if run.workload == workload.name]

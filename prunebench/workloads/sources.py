@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision import datasets
 
 from prunebench.data import Dataset, Examples, load_cifar10, load_digits, load_shapes
 from prunebench.data.archives import list_files
@@ -38,8 +38,8 @@ def load_data(
 
     Args:
         data: `prunebench:NAME`, `torchvision:NAME`, `folder:PATH` (train/CLASS/IMAGE and test/CLASS/IMAGE, also in a
-            tar or zip), `npz:PATH` (arrays x_train, y_train, x_test, y_test), or `package.module:function`, which gives a
-            `Dataset`, or a training and a test set: `torch.utils.data.Dataset`s of (input, target), or pairs of
+            tar or zip), `npz:PATH` (arrays x_train, y_train, x_test, y_test), or `package.module:function`, which gives
+            a `Dataset`, or a training and a test set: `torch.utils.data.Dataset`s of (input, target), or pairs of
             tensors.
         folder: what paths are relative to, and where modules are looked for.
         given: the path of `--data`, in the place of the one that is named; for `prunebench:cifar10` and for paths.
@@ -107,6 +107,10 @@ def _channels_first(images: Tensor) -> Tensor:
 
 
 def _of_torchvision(name: str, progress: LoadingProgress | None) -> Dataset:
+    try:
+        datasets = importlib.import_module("torchvision.datasets")  # where it is used: it brings torch's compiler
+    except (ImportError, RuntimeError) as error:  # the latter of one that was built for another torch
+        raise DataError(f"torchvision cannot be imported, so '{name}' cannot be had: {first_line(error)}") from error
     kind = getattr(datasets, name, None)
     if name not in datasets.__all__ or not callable(kind):
         raise UnknownNameError("data set of torchvision", name, datasets.__all__)

@@ -1,16 +1,20 @@
-"""`prunebench plan`: from a sensitivity scan, or from parameter counts alone, to a sparsity table."""
+"""What `prunebench plan` does."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from prunebench.cli.options import FiniteRange, precision_option, shared
-from prunebench.cli.plan_request import FROM_WEIGHTS, TARGETS, Request, goal_of, limit_of
-from prunebench.cli.plan_trials import (
+from prunebench.baselines.scans import sound_scan
+from prunebench.cli.shell import say, show
+from prunebench.documented.tables import find_run, table_file
+from prunebench.errors import PlanError
+from prunebench.experiments.plan_request import FROM_SCAN, TARGETS, Request, goal_of, limit_of
+from prunebench.experiments.plan_trials import (
     Base,
     Loaded,
     check_earlier,
@@ -21,107 +25,32 @@ from prunebench.cli.plan_trials import (
     refined,
     with_earlier,
 )
-from prunebench.cli.shell import FILE, say, show
-from prunebench.cli.sound import sound_scan
+from prunebench.experiments.requests import kept_dense
+from prunebench.machine.memory import keep_freed_memory
+from prunebench.models import prunable_parameters
+from prunebench.planning import (
+    Curves,
+    Inventory,
+    Plan,
+    Refinement,
+    allocate,
+    allocate_to_limit,
+    compounding,
+    documented_reading,
+    find_allocation,
+    make_plan,
+    optimal_plan,
+)
+from prunebench.report.plans import cost_table, plan_accuracy_table, plan_table, trial_line, trials_table
+from prunebench.report.progress import ProgressBar
+from prunebench.sensitivity import Scan
 from prunebench.storage.files import check_targets, data_source, write_text
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from prunebench.planning import Curves, Inventory, Plan, Refinement
-    from prunebench.sensitivity import Scan
-
-RULES = ("optimal", "documented", "compounding", "uniform", "magnitude", "erk", "lamp")
-FROM_SCAN = ("optimal", "documented", "compounding")
-MOST_NONZEROS = 2**63 - 1
-"""What a record can hold."""
-
-
-@click.command()
-@click.option("--scan", "scan_file", type=FILE, help="A sensitivity scan (JSON). Allocators do without.")
-@click.option("--rule", type=click.Choice(RULES), default="optimal", show_default=True, help="What chooses sparsities.")
-@click.option("--max-drop", type=FiniteRange(0, 100), help="Points of accuracy that may be lost.")
-@click.option("--size", "size_percent", type=FiniteRange(0, 100), help="Nominal size, percent of dense, at most.")
-@click.option("--nonzeros", type=click.IntRange(0, MOST_NONZEROS), help="Nonzeros over all parameters, at most.")
-@click.option("--file-size", "file_percent", type=FiniteRange(0, 100), help="Sparse file, percent of dense, at most.")
-@click.option("--macs", "macs_percent", type=FiniteRange(0, 100), help="Sparse MACs, percent of dense, at most.")
-@click.option(
-    "--cost",
-    type=click.Choice(["size", "file", "macs"]),
-    default="size",
-    show_default=True,
-    help="What --max-drop makes least.",
-)
-@click.option("--previous", help="Compounding: the table, or run, that the scanned model was pruned by.")
-@click.option(
-    "--step",
-    type=FiniteRange(0.001, 0.5),
-    default=0.01,
-    show_default=True,
-    help="Optimal: between candidate sparsities.",
-)
-@click.option(
-    "--caution",
-    type=FiniteRange(min=0),
-    default=1.0,
-    show_default=True,
-    help="Plan by each scanned accuracy less so many standard errors: the best of many is flattered.",
-)
-@click.option("--extrapolate", is_flag=True, help="Beyond the last point, fall to guessing at sparsity 1.")
-@shared("workload")
-@click.option("--checkpoint", type=FILE, help="The model to plan for; the one that was scanned.")
-@shared("data", "device")
-@precision_option("Arithmetic that plans are chosen in, and fine-tuned; what is reported is evaluated in fp32.")
-@shared("seed")
-@click.option("--measure", is_flag=True, help="Prune by the plan and evaluate it on the test images.")
-@click.option(
-    "--refine",
-    "rounds",
-    type=click.IntRange(min=0),
-    default=0,
-    help="Optimal: rounds of measuring, correcting, planning again.",
-)
-@click.option(
-    "--probes/--no-probes",
-    default=True,
-    show_default=True,
-    help="Each round, measure the plan also with one layer at a time left alone; not with --finetune.",
-)
-@click.option(
-    "--search",
-    type=click.IntRange(min=0),
-    default=0,
-    help="After the rounds, so many measurements at most of a local search (CMA-ES); hundreds pay.",
-)
-@click.option("--finetune", is_flag=True, help="Fine-tune what is measured; plans are then judged by what comes out.")
-@click.option("--recipe", help="Of fine-tuning. Default: the workload's first.")
-@click.option(
-    "--choose-on",
-    type=click.Choice(["validation", "test"]),
-    default="validation",
-    show_default=True,
-    help="Images that rounds and moves are chosen by: training images, which the base model may know by heart, or test "
-    "images, at most half; what is reported is measured on the others.",
-)
-@click.option("--images", type=click.IntRange(min=1), default=2000, show_default=True, help="How many of those.")
-@click.option("--output", type=FILE, help="Write the sparsity table (TOML) here.")
-@click.option("--json", "json_file", type=FILE, help="Keep the plan and every measurement here; taken up from there.")
 def plan(**options: Any) -> None:
-    """Plan a sparsity table for a size or a largest drop of accuracy.
-
-    Rules: optimal (integer program on the scan's curves), documented (largest sparsity within --max-drop, later layers
-    first), compounding (on a scan of a pruned model), and the published allocators uniform, magnitude, erk and lamp,
-    which need a size and no scan. Interrupt --refine any time: with --json, the same command goes on.
-
-    Exits with 1 where no measured plan keeps within --max-drop.
-    """
+    """Plan a sparsity table for a size or a largest drop of accuracy."""
     request = Request(**options)
     _check(request)
-
-    from prunebench.errors import PlanError
-    from prunebench.planning import Curves, make_plan
-    from prunebench.report.plans import cost_table, plan_table, trials_table
-    from prunebench.report.progress import ProgressBar
 
     check_targets({"--output": request.output, "--json": request.json_file}, inputs=_inputs(request))
     scan = sound_scan(request.scan_file) if request.scan_file else None
@@ -133,8 +62,6 @@ def plan(**options: Any) -> None:
         )
     curves = Curves.of_scan(scan, caution=request.caution, extrapolate=request.extrapolate) if scan else None
     if request.needs_model:
-        from prunebench.machine.memory import keep_freed_memory
-
         keep_freed_memory()
     with ProgressBar() as progress:
         base = load_base(request, scan, progress) if request.needs_model else None
@@ -144,7 +71,7 @@ def plan(**options: Any) -> None:
         if request.rounds:
             assert curves is not None
             assert loaded is not None
-            refinement = refined(request, curves, loaded, progress)
+            refinement = refined(request, curves, loaded, progress, lambda trial: progress.line(trial_line(trial)))
             sparsity = refinement.best.sparsity
         else:
             sparsity = _sparsity(request, inventory, curves, base)
@@ -179,7 +106,6 @@ def plan(**options: Any) -> None:
 
 
 def _inventory(base: Base | None) -> Inventory:
-    from prunebench.planning import Inventory
 
     assert base is not None, "without a scan the model is loaded"
     data = base.data if isinstance(base, Loaded) else base.workload.data()
@@ -187,7 +113,6 @@ def _inventory(base: Base | None) -> Inventory:
 
 
 def _show_accuracy(made: Plan, loaded: Loaded | None, tested: dict[str, Any] | None) -> None:
-    from prunebench.report.plans import plan_accuracy_table
 
     if tested and loaded:
         show(f"\n{plan_accuracy_table(**tested, images=_images(loaded))}")
@@ -199,7 +124,6 @@ def _show_accuracy(made: Plan, loaded: Loaded | None, tested: dict[str, Any] | N
 
 def _inputs(request: Request) -> list[Path | None]:
     """The files that are read and never written: not that of --json, which is taken up."""
-    from prunebench.documented.tables import table_file
 
     previous = table_file(request.previous) if request.previous else None
     return [request.scan_file, previous, request.checkpoint, data_source(request.data)]
@@ -237,6 +161,8 @@ def _check(request: Request) -> None:
         problem = "--finetune is part of measuring: it needs --measure or --refine"
     if problem:
         raise click.UsageError(problem)
+    if rule not in FROM_SCAN:
+        find_allocation(rule)
 
 
 def _unused_limit(request: Request, inventory: Inventory, sparsity: dict[str, float]) -> str | None:
@@ -266,7 +192,6 @@ def _missed(request: Request, tested: dict[str, Any] | None) -> str | None:
 
 
 def _sparsity(request: Request, inventory: Inventory, curves: Curves | None, base: Base | None) -> dict[str, float]:
-    from prunebench.planning import compounding, documented_reading, optimal_plan
 
     limit = limit_of(request, inventory)
     if request.rule in FROM_SCAN:
@@ -278,28 +203,23 @@ def _sparsity(request: Request, inventory: Inventory, curves: Curves | None, bas
             cost, most = limit or ("size", None)
             return documented_reading(curves, max_drop=request.max_drop, cost=cost, limit=most)
         return compounding(curves, max_drop=request.max_drop, previous=_previous(request))
-    from prunebench.planning import allocate_to_limit
 
     assert limit is not None
-    kept = allocate_to_limit(_allocator(request, base), inventory, cost=limit[0], limit=limit[1])
-    return inventory.sparsity(kept)
+    allocation = find_allocation(request.rule)
+    weights = prunable_parameters(base.model) if base else {}
+    dense = kept_dense(base.workload, weights) if base else set()
+    open_ = inventory.without(dense)
+
+    def allocator(of: Inventory, nonzeros: int) -> dict[str, int]:
+        return allocate(allocation, of, nonzeros, weights)
+
+    kept = allocate_to_limit(allocator, open_, cost=limit[0], limit=limit[1])
+    return {**{layer.name: layer.sparsity for layer in inventory.layers}, **open_.sparsity(kept)}
 
 
 def _previous(request: Request) -> dict[str, float] | None:
-    from prunebench.documented.tables import find_run
 
     return dict(find_run(request.previous).sparsity) if request.previous else None
-
-
-def _allocator(request: Request, base: Base | None) -> Any:
-    from prunebench.models import prunable_parameters
-    from prunebench.planning import erk, global_magnitude, lamp, uniform
-
-    if request.rule in FROM_WEIGHTS:
-        assert base is not None
-        weights = prunable_parameters(base.model)
-        return global_magnitude(weights) if request.rule == "magnitude" else lamp(weights)
-    return {"uniform": uniform, "erk": erk}[request.rule]
 
 
 def _images(loaded: Loaded) -> str:

@@ -1,15 +1,14 @@
-"""`prunebench scan`: what each layer can lose."""
+"""`prunebench scan`."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from prunebench.cli.options import FiniteRange, precision_option, shared
-from prunebench.cli.shell import FILE, say, show
-from prunebench.storage.files import RUN_FOLDER, check_targets, check_writable, data_source
+from prunebench.cli.shell import FILE, perform
+from prunebench.storage.files import RUN_FOLDER
 
 
 class Fractions(click.ParamType):  # type: ignore[type-arg]  # subscriptable from click 8.4 only
@@ -82,74 +81,10 @@ class Fractions(click.ParamType):  # type: ignore[type-arg]  # subscriptable fro
 @click.option("--images", type=click.IntRange(min=1), help="Only so many of them, drawn by seed.")
 @shared("seed")
 @click.option("--json", "output", type=FILE, help=f"Where to write it. Default: a new file in {RUN_FOLDER}/scans/.")
-def scan(
-    workload: str | None,
-    checkpoint: Path | None,
-    data: Path | None,
-    device: str,
-    precision: Any,
-    sparsities: tuple[float, ...],
-    compounding: bool,
-    layers: str | None,
-    mode: Any,
-    half_width: float,
-    within: float,
-    confidence: float,
-    on: Any,
-    images: int | None,
-    seed: int,
-    output: Path | None,
-) -> None:
+def scan(**options: Any) -> None:
     """Measure accuracy with one layer pruned at a time.
 
     The others stay as they are. Interrupt it any time: the same command goes on where it was. Scans of one model in one
     mode share what they found.
     """
-    from prunebench.workloads import dense_model, find_workload
-
-    chosen = find_workload(workload)
-    check_targets({"--json": output}, inputs=(checkpoint, data_source(data)))
-    if not output:
-        check_writable(RUN_FOLDER)
-
-    from prunebench.experiments.flow import images_to_scan
-    from prunebench.machine.devices import resolve_device
-    from prunebench.machine.memory import keep_freed_memory
-    from prunebench.records.scans import keep_scan
-    from prunebench.report import scan_heading, scan_table
-    from prunebench.report.progress import ProgressBar
-    from prunebench.sensitivity import HalfWidth, sensitivity_scan, write_scan
-    from prunebench.storage.files import cache_folder
-
-    keep_freed_memory()
-    with ProgressBar() as progress:
-        progress.stage("data")
-        loaded = chosen.data(data, progress.loading)
-        progress.stage("dense model")
-        dense = dense_model(chosen, loaded, checkpoint=checkpoint, device=resolve_device(device), progress=progress)
-        progress.stage("scan")
-        found = sensitivity_scan(
-            dense.model,
-            images_to_scan(loaded, on=on, limit=images, seed=seed),
-            task=chosen.task,
-            sparsities=sparsities,
-            compounding=compounding,
-            layers=layers.split(",") if layers else None,
-            mode=mode,
-            half_width=HalfWidth(points=half_width),
-            within=within,
-            confidence=confidence,
-            precision=precision,
-            seed=seed,
-            store=cache_folder() / "scans",
-            model_name=chosen.model or type(dense.model).__name__,
-            data_name=loaded.name if on == "test" else f"{loaded.name} {on}",
-            origin=dense.origin,
-            progress=progress,
-        )
-    if output:
-        write_scan(found, output)
-    else:
-        output = keep_scan(found)
-    show(f"{scan_heading(found)}\n\n{scan_table(found)}\n")
-    say(f"Scan: {output}")
+    perform("scan.scan", **options)

@@ -1,45 +1,44 @@
-"""`prunebench plot`: pictures of scans, models and records. What they show is `prunebench.report.plots`."""
+"""What `prunebench plot` does."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
-from prunebench.cli.options import FiniteRange
+from prunebench.baselines.collected import Collected, collect
+from prunebench.baselines.scans import holds_scan, sound_scan
 from prunebench.cli.shell import FILE, say
-from prunebench.cli.sound import sound_scan
+from prunebench.documented.runs import REPORT, RUNS
+from prunebench.errors import RecordError
+from prunebench.models import load_checkpoint_, prunable_parameters, state_digest
+from prunebench.report.plots import (
+    NEAR_ZERO,
+    LayerCount,
+    check_suffix,
+    documented_points,
+    frontier_figure,
+    layer_counts,
+    parameters_figure,
+    record_points,
+    sensitivity_figure,
+    weights_figure,
+    write_figure,
+)
 from prunebench.storage.files import check_targets
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from prunebench.baselines.collected import Collected
-    from prunebench.report.plots import LayerCount
+from prunebench.workloads import Workload, find_workload
+from prunebench.workloads.dense import built
 
 OUTPUT = click.option("--output", "-o", type=FILE, required=True, help="The picture: a .png, .svg or .pdf file.")
+
 MODEL = click.option("--model", default="vgg", show_default=True, help="Architecture of the checkpoints.")
 
 
-@click.group()
-def plot() -> None:
-    """Draw sensitivity curves, counts, weights, or size and accuracy. The same input, the same bytes."""
-
-
-@plot.command()
-@click.argument("scans", type=FILE, nargs=-1, required=True)
-@click.option("--floor", type=FiniteRange(0, 100), help="Accuracy in percent to draw as a line.")
-@click.option("--lowest", type=FiniteRange(0, 100), help="Accuracy in percent where the axis begins.")
-@OUTPUT
 def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | None, output: Path) -> None:
-    """Draw the curves of one to four SCANS, one panel a layer.
-
-    A curve is accuracy by the sparsity of that layer alone. A baseline of a scan will do as well.
-    """
-    from prunebench.report.plots import check_suffix, sensitivity_figure, write_figure
+    """Draw the curves of one to four SCANS, one panel a layer."""
 
     check_suffix(output)
     check_targets({"--output": output}, inputs=scans)
@@ -48,62 +47,39 @@ def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | No
     say(f"Plot: {output}")
 
 
-@plot.command()
-@click.argument("source", type=FILE)
-@MODEL
-@OUTPUT
-def parameters(source: Path, model: str, output: Path) -> None:
+def parameters(source: Path, workload: str | None, output: Path) -> None:
     """Draw how many elements each layer of SOURCE holds and keeps. It is a scan, record, baseline or checkpoint."""
-    from prunebench.report.plots import check_suffix, parameters_figure, write_figure
 
     check_suffix(output)
     check_targets({"--output": output}, inputs=(source,))
     layers, name, note = (
-        _counts_of_json(source) if source.suffix.lower() == ".json" else _counts_of_state(source, model)
+        _counts_of_json(source)
+        if source.suffix.lower() == ".json"
+        else _counts_of_state(source, find_workload(workload))
     )
     write_figure(parameters_figure(layers, title=f"Elements of each layer of {name}", source=note), output)
     say(f"Plot: {output}")
 
 
-@plot.command()
-@click.argument("checkpoints", type=FILE, nargs=-1, required=True)
-@MODEL
-@click.option(
-    "--near-zero",
-    type=FiniteRange(0, min_open=True),
-    help="A weight counts as near zero where |w| is under this. Default: 0.001.",
-)
-@OUTPUT
-def weights(checkpoints: tuple[Path, ...], model: str, near_zero: float | None, output: Path) -> None:
+def weights(checkpoints: tuple[Path, ...], workload: str | None, near_zero: float | None, output: Path) -> None:
     """Draw histograms of the weights of one or two checkpoints. One panel a layer; two to compare before and after."""
-    from prunebench.report.plots import NEAR_ZERO, check_suffix, weights_figure, write_figure
 
     check_suffix(output)
     check_targets({"--output": output}, inputs=checkpoints)
-    loaded = {name: _load(path, model) for name, path in _names(checkpoints).items()}
+    chosen = find_workload(workload)
+    loaded = {name: _load(path, chosen) for name, path in _names(checkpoints).items()}
     figure = weights_figure(
         {name: layers for name, (layers, _) in loaded.items()},
         near_zero=near_zero or NEAR_ZERO,
-        title=f"Weights of each layer of {model}",
+        title=f"Weights of each layer of {_model_name(chosen)}",
         source="; ".join(f"{name}: weights {digest[:12]}" for name, (_, digest) in loaded.items()),
     )
     write_figure(figure, output)
     say(f"Plot: {output}")
 
 
-@plot.command()
-@click.argument("records", type=FILE, nargs=-1)
-@click.option(
-    "--documented/--no-documented",
-    default=None,
-    help="Draw the documented runs too. Default: where a record starts from the checkpoint they are documented for.",
-)
-@OUTPUT
 def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -> None:
     """Draw size against accuracy of RECORDS. Records, baselines, or folders of them, before and after fine-tuning."""
-    from prunebench.baselines.collected import collect
-    from prunebench.documented.runs import REPORT, RUNS
-    from prunebench.report.plots import check_suffix, documented_points, frontier_figure, record_points, write_figure
 
     check_suffix(output)
     check_targets({"--output": output}, inputs=records)
@@ -141,10 +117,6 @@ def _names(paths: tuple[Path, ...]) -> dict[str, Path]:
 
 def _counts_of_json(source: Path) -> tuple[list[LayerCount], str, str]:
     """The layers of a scan, record or baseline, what they belong to, and where the numbers come from."""
-    from prunebench.baselines.collected import collect
-    from prunebench.baselines.scans import holds_scan
-    from prunebench.errors import RecordError
-    from prunebench.report.plots import layer_counts
 
     if holds_scan(source):
         scan = sound_scan(source)
@@ -158,25 +130,27 @@ def _counts_of_json(source: Path) -> tuple[list[LayerCount], str, str]:
     return layer_counts(record.layers), f"{record.model}, {record.run}", note
 
 
-def _counts_of_state(source: Path, model: str) -> tuple[list[LayerCount], str, str]:
-    from prunebench.report.plots import LayerCount
+def _counts_of_state(source: Path, workload: Workload) -> tuple[list[LayerCount], str, str]:
 
-    layers, digest = _load(source, model)
+    layers, digest = _load(source, workload)
     counts = [
         LayerCount(name=name, elements=weights.size, nonzeros=int((weights != 0).sum()))
         for name, weights in layers.items()
     ]
-    return counts, model, f"{source.name}: weights {digest[:12]}"
+    return counts, _model_name(workload), f"{source.name}: weights {digest[:12]}"
 
 
-def _load(checkpoint: Path, model: str) -> tuple[dict[str, NDArray[np.floating]], str]:
+def _load(checkpoint: Path, workload: Workload) -> tuple[dict[str, NDArray[np.floating]], str]:
     """The prunable weights of a checkpoint, and the digest of all of it."""
-    from prunebench.models import build_model, load_state, load_state_, prunable_parameters, state_digest
 
-    built = build_model(model)
-    load_state_(built, load_state(checkpoint), origin=str(checkpoint))
-    weights = {name: weight.detach().float().numpy() for name, weight in prunable_parameters(built).items()}
-    return weights, state_digest(built.state_dict())
+    model = built(workload)
+    load_checkpoint_(model, checkpoint)
+    weights = {name: weight.detach().float().numpy() for name, weight in prunable_parameters(model).items()}
+    return weights, state_digest(model.state_dict())
+
+
+def _model_name(workload: Workload) -> str:
+    return workload.model or workload.name
 
 
 def _sources(found: dict[str, Collected]) -> list[str]:

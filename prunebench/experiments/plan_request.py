@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from prunebench.machine.devices import Precision
-    from prunebench.planning import Cost, Goal, Inventory, Rule
+from prunebench.machine.devices import Precision
+from prunebench.planning import Cost, Goal, Inventory, Rule
+from prunebench.planning.costs import BITS
 
-FROM_WEIGHTS = ("magnitude", "lamp")
+FROM_SCAN = ("optimal", "documented", "compounding")
+FROM_COUNTS = ("uniform", "erk")
+"""Rules that need no weights; any other allocation may ask for them."""
+
 TARGETS = {"size_percent": "size", "nonzeros": "size", "file_percent": "file", "macs_percent": "macs"}
 
 
@@ -55,7 +58,7 @@ class Request:
     @property
     def needs_model(self) -> bool:
         """Whether weights are needed, and not only what a scan says of them."""
-        return bool(self.scan_file is None or self.rule in FROM_WEIGHTS or self.needs_images)
+        return bool(self.scan_file is None or self.rule not in (*FROM_SCAN, *FROM_COUNTS) or self.needs_images)
 
     @property
     def needs_images(self) -> bool:
@@ -65,7 +68,6 @@ class Request:
 
 def limit_of(request: Request, inventory: Inventory) -> tuple[Cost, float] | None:
     """The cost that is limited, and to how many bits, bytes or MACs."""
-    from prunebench.planning.costs import BITS
 
     target = request.target
     if target is None:
@@ -78,7 +80,6 @@ def limit_of(request: Request, inventory: Inventory) -> tuple[Cost, float] | Non
 
 def goal_of(request: Request, inventory: Inventory) -> Goal:
     """What an optimal plan makes least, and what it stays within."""
-    from prunebench.planning import Goal
 
     limit = limit_of(request, inventory)
     if limit is None:

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from prunebench.cli.plan_request import Request, goal_of, limit_of
+import torch
+from torch import nn
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from prunebench.data import Dataset, Examples
-    from prunebench.planning import Curves, FineTune, Inventory, Plan, PlanRecord, Refinement, Trial
-    from prunebench.report.progress import ProgressBar
-    from prunebench.sensitivity import Scan
-    from prunebench.workloads import Workload
+from prunebench.data import Dataset, Examples, split_validation
+from prunebench.errors import PlanError
+from prunebench.experiments.flow import Progress
+from prunebench.experiments.plan_request import Request, goal_of, limit_of
+from prunebench.machine.devices import resolve_device
+from prunebench.models import load_checkpoint_, prunable_parameters, state_digest
+from prunebench.planning import (
+    Curves,
+    FineTune,
+    Inventory,
+    Plan,
+    PlanRecord,
+    Refinement,
+    Trial,
+    allocate_to_limit,
+    erk,
+    lamp,
+    measure_on,
+    predicted_accuracy,
+    read_plan,
+    refine,
+    write_plan,
+)
+from prunebench.sensitivity import Scan
+from prunebench.storage.files import cache_folder
+from prunebench.tasks.evaluation import evaluate
+from prunebench.training import train
+from prunebench.workloads import UNDOCUMENTED_EPOCHS, Workload, dense_model, find_recipe, find_workload
+from prunebench.workloads.dense import built
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +66,6 @@ class Loaded(Base):
 
 def _workload(request: Request, scan: Scan | None) -> Workload:
     """Whose model has the layers of `scan`."""
-    from prunebench.errors import PlanError
-    from prunebench.workloads import find_recipe, find_workload
 
     workload = find_workload(request.workload)
     find_recipe(workload, request.recipe)
@@ -57,7 +78,6 @@ def _workload(request: Request, scan: Scan | None) -> Workload:
 
 
 def _check_is_scanned(request: Request, scan: Scan | None, digest: str, *, origin: str) -> None:
-    from prunebench.errors import PlanError
 
     if scan and scan.model_digest != digest:
         raise PlanError(
@@ -66,14 +86,11 @@ def _check_is_scanned(request: Request, scan: Scan | None, digest: str, *, origi
         )
 
 
-def load_base(request: Request, scan: Scan | None, progress: ProgressBar) -> Base:
+def load_base(request: Request, scan: Scan | None, progress: Progress) -> Base:
     """The base model, which has to be the one of `scan`; `Loaded` but where only the weights of a file are needed."""
     workload = _workload(request, scan)
     if request.needs_images or request.data or not request.checkpoint:
         return _load_all(request, scan, workload, progress)
-
-    from prunebench.models import load_checkpoint_, state_digest
-    from prunebench.workloads.dense import built
 
     model = built(workload)
     load_checkpoint_(model, request.checkpoint)
@@ -83,11 +100,8 @@ def load_base(request: Request, scan: Scan | None, progress: ProgressBar) -> Bas
     return base
 
 
-def _load_all(request: Request, scan: Scan | None, workload: Workload, progress: ProgressBar) -> Loaded:
+def _load_all(request: Request, scan: Scan | None, workload: Workload, progress: Progress) -> Loaded:
     """With the images: for training, choosing and reporting."""
-    from prunebench.data import split_validation
-    from prunebench.machine.devices import resolve_device
-    from prunebench.workloads import dense_model
 
     device = resolve_device(request.device)
     progress.stage("data")
@@ -114,18 +128,12 @@ def _load_all(request: Request, scan: Scan | None, workload: Workload, progress:
 
 def _layers(workload: Workload) -> dict[str, list[int]]:
     """Its prunable parameters' shapes, which take no weights."""
-    import torch
-
-    from prunebench.models import prunable_parameters
-    from prunebench.workloads.dense import built
 
     with torch.device("meta"):
         return {name: list(weight.shape) for name, weight in prunable_parameters(built(workload)).items()}
 
 
-def _finetune(request: Request, loaded: Loaded, progress: ProgressBar) -> FineTune | None:
-    from prunebench.storage.files import cache_folder
-    from prunebench.training import train
+def _finetune(request: Request, loaded: Loaded, progress: Progress) -> FineTune | None:
 
     if not request.finetune:
         return None
@@ -150,22 +158,21 @@ def _finetune(request: Request, loaded: Loaded, progress: ProgressBar) -> FineTu
 
 
 def _recipe(request: Request, loaded: Loaded) -> Any:
-    from prunebench.workloads import UNDOCUMENTED_EPOCHS, find_recipe
 
     return find_recipe(loaded.workload, request.recipe)[1].for_epochs(UNDOCUMENTED_EPOCHS)
 
 
-def refined(request: Request, curves: Curves, loaded: Loaded, progress: ProgressBar) -> Refinement:
+def refined(
+    request: Request, curves: Curves, loaded: Loaded, progress: Progress, on_trial: Callable[[Trial], None]
+) -> Refinement:
     """The rounds of --refine and the search after them, gone on with from what the file of --json holds."""
-    from prunebench.planning import measure_on, refine
-    from prunebench.report.plans import trial_line
 
     finished = _finished(request, loaded)
     new: list[Trial] = []
 
     def keep(trial: Trial) -> None:
         new.append(trial)
-        progress.line(trial_line(trial))
+        on_trial(trial)
         if request.json_file:
             keep_trials(request, loaded, [*finished, *new])
 
@@ -194,8 +201,6 @@ def refined(request: Request, curves: Curves, loaded: Loaded, progress: Progress
 
 def _starts(request: Request, inventory: Inventory, loaded: Loaded) -> list[dict[str, float]]:
     """At a fixed cost, what ERK and LAMP would do."""
-    from prunebench.models import prunable_parameters
-    from prunebench.planning import allocate_to_limit, erk, lamp
 
     limit = limit_of(request, inventory)
     if limit is None:
@@ -225,7 +230,6 @@ def _finished(request: Request, loaded: Loaded) -> list[Trial]:
 
 def keep_trials(request: Request, loaded: Loaded, trials: list[Trial], **results: Any) -> None:
     """Write what was measured, and what came of it, to the file of --json."""
-    from prunebench.planning import PlanRecord, write_plan
 
     assert request.json_file is not None
     record = PlanRecord(
@@ -240,7 +244,6 @@ def keep_trials(request: Request, loaded: Loaded, trials: list[Trial], **results
 
 def keep_plan(request: Request, loaded: Loaded | None, *, made_for: str | None, **results: Any) -> None:
     """A plan without rounds, beside what its file keeps of a refinement of the model `made_for`: perhaps hours."""
-    from prunebench.planning import PlanRecord, write_plan
 
     assert request.json_file is not None
     earlier = earlier_record(request)
@@ -255,7 +258,6 @@ def earlier_record(request: Request) -> PlanRecord | None:
     Raises:
         RecordError: something else than a plan, which is not to be overwritten.
     """
-    from prunebench.planning import read_plan
 
     path = request.json_file
     return read_plan(path) if path is not None and path.is_file() else None
@@ -274,7 +276,6 @@ def check_earlier(request: Request, base_digest: str | None) -> None:
 
 
 def _of_another_model(request: Request) -> Exception:
-    from prunebench.errors import PlanError
 
     return PlanError(
         f"'{request.json_file}' keeps what was measured of another model, on other images, in another precision or "
@@ -289,11 +290,9 @@ def with_earlier(request: Request, loaded: Loaded, refinement: Refinement) -> li
 
 
 def measured_on_test(
-    request: Request, made: Plan, curves: Curves | None, loaded: Loaded | None, progress: ProgressBar
+    request: Request, made: Plan, curves: Curves | None, loaded: Loaded | None, progress: Progress
 ) -> dict[str, Any]:
     """Base model and plan on the images that are reported, beside what the curves predict for these images."""
-    from prunebench.planning import measure_on, predicted_accuracy
-    from prunebench.tasks.evaluation import evaluate
 
     assert loaded is not None
     progress.stage("evaluation of the base model")

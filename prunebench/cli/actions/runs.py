@@ -1,0 +1,14 @@
+"""What `prunebench runs` does."""
+
+from __future__ import annotations
+
+from prunebench.cli.shell import say, show
+from prunebench.documented.runs import REPORT, RUNS
+from prunebench.report import runs_table
+
+
+def runs() -> None:
+    """List the documented runs, their sparsities, sizes and accuracies."""
+
+    say(f"Sparsity by layer, then what is documented ('-': not documented). Source: {REPORT}.", "")
+    show(runs_table(RUNS.values()))

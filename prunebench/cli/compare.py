@@ -1,0 +1,47 @@
+"""`prunebench compare`."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import click
+
+from prunebench.cli.shell import FILE, perform
+from prunebench.storage.files import BASELINES
+
+T = TypeVar("T")
+
+BASELINES_OPTION = click.option(
+    "--baselines", "folder", type=FILE, default=BASELINES, show_default=True, help="The folder of baselines."
+)
+
+ONLY = click.option("--only", metavar="IDS", multiple=True, help="Cases, with commas: digits/run3-quick,run4-quick.")
+
+
+@click.group()
+def baseline() -> None:
+    """Baselines: records that a person approved. Only 'approve' and 'prune' change any."""
+
+
+@click.command()
+@click.argument("a", type=FILE)
+@click.argument("b", type=FILE, default=BASELINES)
+@ONLY
+@click.option("--alpha", type=float, help="Chance of a false alarm, over all cases. Default: 0.01.")
+@click.option("--margin", type=float, help="Points of accuracy that the same weights may lose. Default: 0.5.")
+@click.option(
+    "--seed-spread", type=float, help="Points more that one fine-tuning may lose, for its seed. Default: by density."
+)
+@click.option("--times/--no-times", default=True, help="Judge times too, where both are of one machine. Default: yes.")
+@click.option("--json", "json_file", type=FILE, help="Write the verdicts with their evidence here.")
+@click.option("--markdown", "markdown_file", type=FILE, help="Write the summary here.")
+def compare(**options: Any) -> None:
+    """Judge records or a scan A against B, by default the baselines.
+
+    A and B are each a record, a folder of records, or a folder of baselines; of several records of a case the newest
+    counts. Where A is a folder, a baseline of the same workload and recipe without a record in A is INCOMPARABLE.
+    A may be a sensitivity scan, and B then another or a folder of baselines; scans in a folder A are left out.
+
+    Exits with 0 where all passed, 1 for a regression, 2 where something could not be compared, 3 for inconclusive.
+    """
+    perform("compare.compare", **options)

@@ -1,0 +1,15 @@
+"""`prunebench runs`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from prunebench.cli.shell import perform
+
+
+@click.command()
+def runs(**options: Any) -> None:
+    """List the documented runs, their sparsities, sizes and accuracies."""
+    perform("runs.runs", **options)

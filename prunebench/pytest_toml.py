@@ -1,0 +1,156 @@
+"""`pytest prunebench.toml`: each run of the file becomes three tests, `half::size`, `half::accuracy`, `half::finetuned`.
+
+The three share what the earlier ones made; each also runs alone, and in a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import pytest
+
+from prunebench.documented.runs import Run
+from prunebench.errors import PrunebenchError
+from prunebench.experiments.flow import Progress, Pruned, Setting, example_of, prepare, prune
+from prunebench.experiments.requests import resolve
+from prunebench.machine.devices import resolve_device
+from prunebench.machine.memory import keep_freed_memory
+from prunebench.tasks import Evaluation, evaluate
+from prunebench.timed_runs import check_evaluation, check_finetuning, check_size
+from prunebench.workloads import RequestedRun, Workload, read_configuration
+
+TESTS = ("size", "accuracy", "finetuned")
+
+
+@dataclass
+class Shared:
+    """What the tests of one process have made so far.
+
+    Attributes:
+        settings: by workload, recipe and seed.
+        pruned, before: by file and run: the pruned model, and its answers.
+    """
+
+    settings: dict[tuple[Path, str, str | None, int], Setting] = field(default_factory=dict)
+    pruned: dict[tuple[Path, str], tuple[Run, Pruned]] = field(default_factory=dict)
+    before: dict[tuple[Path, str], Evaluation] = field(default_factory=dict)
+
+
+SHARED = pytest.StashKey[Shared]()
+
+
+class RunTests:
+    """The tests of one run; a subclass a run says which."""
+
+    path: ClassVar[Path]
+    requested: ClassVar[RequestedRun]
+    workload: ClassVar[Workload]
+
+    def size(self, pytestconfig: pytest.Config, prunebench_progress: Progress) -> None:
+        """Every layer keeps exactly what its sparsity leaves, and the size keeps its floor."""
+        run, setting, pruned = self._pruned(pytestconfig, prunebench_progress)
+        check_size(run, setting, pruned, self._before(pytestconfig, prunebench_progress))
+
+    @pytest.mark.benchmark(group="evaluation")
+    def accuracy(self, pytestconfig: pytest.Config, prunebench_progress: Progress, benchmark: Any) -> None:
+        """The pruned model keeps the floors that need no fine-tuning."""
+        run, setting, pruned = self._pruned(pytestconfig, prunebench_progress)
+        benchmark.name = f"{run.name}::accuracy"
+        before = check_evaluation(run, setting, pruned, benchmark, sizes=False, progress=prunebench_progress)
+        _shared(pytestconfig).before[self.path, self.requested.name] = before
+
+    @pytest.mark.benchmark(group="fine-tuning")
+    def finetuned(
+        self, pytestconfig: pytest.Config, prunebench_progress: Progress, benchmark: Any, prunebench_gate: Any
+    ) -> None:
+        """The fine-tuned model keeps its masks, reaches its floors and is no worse than its baseline."""
+        run, setting, pruned = self._pruned(pytestconfig, prunebench_progress)
+        before = self._before(pytestconfig, prunebench_progress)
+        benchmark.name = f"{run.name}::finetuned"
+        check_finetuning(run, setting, pruned, before, benchmark, prunebench_gate, progress=prunebench_progress)
+
+    def _setting(self, config: pytest.Config, progress: Progress) -> Setting:
+        settings, requested = _shared(config).settings, self.requested
+        key = self.path, self.workload.name, requested.recipe, requested.seed
+        if key not in settings:
+            keep_freed_memory()
+            settings[key] = _or_fail(
+                prepare,
+                self.workload,
+                requested.recipe,
+                device=_or_fail(resolve_device, config.getoption("prunebench_device") or "cpu"),
+                seed=requested.seed,
+                progress=progress,
+            )
+        return settings[key]
+
+    def _pruned(self, config: pytest.Config, progress: Progress) -> tuple[Run, Setting, Pruned]:
+        setting, key = self._setting(config, progress), (self.path, self.requested.name)
+        made = _shared(config).pruned
+        if key not in made:
+            run = _or_fail(resolve, self.requested, self.workload, setting.dense.model, example_of(setting))
+            made[key] = run, _or_fail(prune, run, setting)
+        run, pruned = made[key]
+        return run, setting, pruned
+
+    def _before(self, config: pytest.Config, progress: Progress) -> Evaluation:
+        before, key = _shared(config).before, (self.path, self.requested.name)
+        if key not in before:
+            _, setting, pruned = self._pruned(config, progress)
+            progress.stage(f"{self.requested.name}: evaluation of the pruned model")
+            before[key] = evaluate(
+                pruned.model, setting.data.test, task=setting.workload.task, progress=progress.evaluated
+            )
+        return before[key]
+
+
+def _shared(config: pytest.Config) -> Shared:
+    return config.stash.setdefault(SHARED, Shared())
+
+
+def _or_fail(work: Any, *arguments: Any, **options: Any) -> Any:
+    """What `work` gives; an error that prunebench raises on purpose is one line and no traceback."""
+    try:
+        return work(*arguments, **options)
+    except PrunebenchError as error:
+        pytest.fail(f"error: {error}", pytrace=False)
+
+
+class TomlFile(pytest.Module):
+    """A `prunebench.toml`, or a `pyproject.toml` with a table of prunebench's."""
+
+    def _getobj(self) -> ModuleType:
+        """A module with a class of tests a run."""
+        try:
+            described = read_configuration(self.path)
+        except PrunebenchError as error:
+            raise self.CollectError(f"error: {error}") from None
+        module = ModuleType(self.path.stem)
+        for name, requested in described.runs.items():
+            attributes = {
+                "path": self.path,
+                "requested": requested,
+                "workload": described.workloads[requested.workload],
+                "__doc__": requested.source,
+            }
+            setattr(module, name, type(name, (RunTests,), attributes))
+        module.RUNS = tuple(described.runs)  # type: ignore[attr-defined]
+        return module
+
+    def collect(self) -> Iterator[pytest.Class]:
+        """A collector a run."""
+        for name in self.obj.RUNS:
+            yield RunCollector.from_parent(self, name=name)
+
+
+class RunCollector(pytest.Class):
+    """The tests of a run."""
+
+    def collect(self) -> Iterator[pytest.Function]:
+        """One test each."""
+        for name in TESTS:
+            yield pytest.Function.from_parent(self, name=name)

@@ -1,0 +1,97 @@
+"""The three tests of a run, as pytest-benchmark times them: pruning, evaluation, fine-tuning; and the gate on each."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from torch import nn
+
+from prunebench.documented.runs import Run
+from prunebench.experiments.flow import Progress, Pruned, Setting, fine_tune, record
+from prunebench.gate import Status, Verdict, check_floors, check_record, check_sizes, worst_first
+from prunebench.machine.devices import wait_for
+from prunebench.measure import nominal_size_bits
+from prunebench.pruning import Masks, prune_
+from prunebench.records import RunRecord
+from prunebench.tasks import Evaluation, evaluate
+
+if TYPE_CHECKING:
+    from prunebench.pytest_plugin import Gate
+
+PRUNING_ROUNDS = 5
+
+
+def check_pruning(run: Run, setting: Setting, pruned: Pruned, benchmark: Any) -> None:
+    """Pruning the same weights by the same table gives the same masks every time, and exactly the sizes it says."""
+    copies: list[nn.Module] = []
+
+    def fresh_copy() -> tuple[tuple[object, ...], dict[str, object]]:
+        copies[:] = [copy.deepcopy(setting.dense.model)]
+        return (copies[0], run.sparsity), {}
+
+    def prune_and_wait(model: nn.Module, sparsity: Mapping[str, float]) -> Masks:
+        masks = prune_(model, sparsity)
+        wait_for(setting.device)
+        return masks
+
+    masks = benchmark.pedantic(prune_and_wait, setup=fresh_copy, rounds=PRUNING_ROUNDS)
+    size = nominal_size_bits(copies[0])
+    benchmark.extra_info.update(size_bits=size, size_percent=100 * size / nominal_size_bits(setting.dense.model))
+    assert pruned.masks.digest == masks.digest, "pruning the same weights again gave other masks"
+
+
+def check_evaluation(
+    run: Run, setting: Setting, pruned: Pruned, benchmark: Any, *, sizes: bool, progress: Progress
+) -> Evaluation:
+    """The pruned model keeps the floors that need no fine-tuning; with `sizes`, those of sizes too."""
+    progress.stage(f"{run.name}: evaluation of the pruned model")
+    evaluation: Evaluation = benchmark.pedantic(
+        evaluate,
+        args=(pruned.model, setting.data.test),
+        kwargs={"task": setting.workload.task, "progress": progress.evaluated},
+    )
+    benchmark.extra_info.update(accuracy_before=evaluation.accuracy, correct=evaluation.correct_count)
+    measured = record(run, setting, pruned, evaluation)
+    pass_or_fail(check_record(measured) if sizes else check_floors(measured))
+    return evaluation
+
+
+def check_size(run: Run, setting: Setting, pruned: Pruned, before: Evaluation) -> None:
+    """Every layer keeps exactly what its sparsity leaves, and sizes keep their floors."""
+    measured = record(run, setting, pruned, before)
+    floors = [floor for floor in measured.floors if floor.figure.startswith("size")]
+    measured = measured.model_copy(update={"floors": floors})
+    pass_or_fail([*check_sizes(measured), *check_floors(measured)])
+
+
+def check_finetuning(
+    run: Run, setting: Setting, pruned: Pruned, before: Evaluation, benchmark: Any, gate: Gate, *, progress: Progress
+) -> RunRecord:
+    """The fine-tuned model keeps its masks, reaches its floors and is no worse than its baseline."""
+    progress.stage(f"{run.name}: fine-tuning")
+    training = benchmark.pedantic(fine_tune, args=(run, setting, pruned), kwargs={"progress": progress})
+    measured = record(run, setting, pruned, before, training)
+    assert measured.finetuning is not None, "a fine-tuned run records its fine-tuning"
+    benchmark.extra_info.update(
+        size_percent=measured.size_percent,
+        accuracy_dense=measured.dense_accuracy.percent,
+        accuracy_before=measured.pruned_accuracy.percent,
+        accuracy_by_epoch=measured.finetuning.selection_accuracies,
+        accuracy_best=measured.finetuning.best.percent,
+        accuracy_last=measured.finetuning.last.percent,
+        as_documented=measured.as_documented,
+        resumed_after=measured.finetuning.resumed_after,
+    )
+    gate(measured)
+    training.discard()
+    return measured
+
+
+def pass_or_fail(verdicts: Iterable[Verdict]) -> None:
+    """Fail the test for every verdict that does."""
+    failed = [str(verdict) for verdict in worst_first(verdicts) if verdict.status is Status.FAIL]
+    if failed:
+        pytest.fail("\n".join(failed), pytrace=False)
