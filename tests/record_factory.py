@@ -64,8 +64,9 @@ def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int =
         "run": "tiny",
         "run_digest": digest(f"tiny {sparsity}"),
         "model": "vgg",
+        "architecture": digest("vgg"),
         "workload": "digits",
-        "builtin": True,
+        "task": "classification",
         "recipe": "quick",
         "as_documented": False,
         "seed": 0,
@@ -74,6 +75,7 @@ def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int =
         "checkpoints": Checkpoints(
             origin="dense.safetensors",
             is_course_checkpoint=False,
+            is_own=True,
             dense=digest("dense"),
             pruned=digest(f"pruned {sparsity}"),
             best=None if is_oneshot else digest("tuned"),
@@ -83,6 +85,7 @@ def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int =
             Layer(name=name, shape=shape, sparsity=sparsity, nonzeros=kept[name], macs=9 * numels[name])
             for name, shape in SHAPES.items()
         ],
+        "floors": [],
         "masks_digest": digest(f"masks {sparsity}"),
         "elements": sum(dense.values()),
         "dense_nonzeros": dense,
@@ -94,7 +97,7 @@ def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int =
         "dense_accuracy": accuracy(4),
         "pruned_accuracy": accuracy(wrong),
         "finetuning": FineTuning(
-            recipe={"epochs": 2, "learning_rate": 0.01, "schedule": "cosine"},
+            settings={"epochs": 2, "learning_rate": 0.01, "learning_rate_schedule": "cosine"},
             selected_on="test",
             losses=[0.5, 0.25],
             selection_accuracies=[96.0, 97.0],

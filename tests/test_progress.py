@@ -18,7 +18,7 @@ EPOCH = Epoch(
     number=2,
     loss=0.5,
     evaluation=Evaluation(
-        predictions=torch.zeros(4, dtype=torch.int64), correct=torch.tensor([True, True, True, False]), seconds=1.0
+        answers=torch.zeros(4, dtype=torch.int64), correct=torch.tensor([True, True, True, False]), seconds=1.0
     ),
     seconds=12.3,
 )

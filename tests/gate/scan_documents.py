@@ -97,6 +97,7 @@ def make_scan(
         "elements": sum(numels.values()),
         "nonzeros": sum(numels.values()),
         "images": images,
+        "guessing": 10.0,
         "base_correct": int(base.sum()),
         "base_bits": packed(base),
         "layers": [

@@ -13,7 +13,6 @@ from record_factory import make_signature
 from scipy.stats import t
 
 from prunebench.baselines.comparison import worst_status
-from prunebench.documented.runs import RUNS, run_digest
 from prunebench.errors import ThresholdError
 from prunebench.gate import Status, Thresholds, Tier, compare_records, worst_first
 from prunebench.gate.consistency import contradictions
@@ -49,8 +48,9 @@ def accuracy(predictions):
     )
 
 
-RUN1 = {"run_digest": run_digest(RUNS["run1"]), "tuned": 100}
-"""A record of documented run 1 that keeps its floor on digits."""
+FLOOR = {"figure": "accuracy_best", "least": 96.4, "most": None, "rule": "a floor"}
+RUN1 = {"floors": [FLOOR], "tuned": 100}
+"""A record that keeps its floor after fine-tuning."""
 
 
 def record(*, name="run1", sparsity=SPARSITY, pruned=1500, tuned=800, seed=0, dense="dense", **changes):
@@ -64,8 +64,9 @@ def record(*, name="run1", sparsity=SPARSITY, pruned=1500, tuned=800, seed=0, de
         "run": name,
         "run_digest": digest(sparsity),
         "model": "tiny",
+        "architecture": digest("tiny"),
         "workload": "digits",
-        "builtin": True,
+        "task": "classification",
         "recipe": "quick",
         "as_documented": False,
         "seed": seed,
@@ -74,6 +75,7 @@ def record(*, name="run1", sparsity=SPARSITY, pruned=1500, tuned=800, seed=0, de
         "checkpoints": {
             "origin": "digits-0123456789abcdef.safetensors",
             "is_course_checkpoint": False,
+            "is_own": True,
             "dense": digest(dense),
             "pruned": digest(dense, sparsity),
             "best": digest("best", best.predictions_digest),
@@ -83,6 +85,7 @@ def record(*, name="run1", sparsity=SPARSITY, pruned=1500, tuned=800, seed=0, de
             {"name": layer, "shape": shape, "sparsity": sparsity[layer], "nonzeros": kept[layer], "macs": 100}
             for layer, shape in LAYERS.items()
         ],
+        "floors": [],
         "masks_digest": digest("masks", dense, sparsity),
         "elements": sum(numel.values()) + 10,
         "dense_nonzeros": {**numel, "fc.bias": 10},
@@ -94,7 +97,7 @@ def record(*, name="run1", sparsity=SPARSITY, pruned=1500, tuned=800, seed=0, de
         "dense_accuracy": accuracy(answers(700)).model_dump(),
         "pruned_accuracy": accuracy(pruned).model_dump(),
         "finetuning": {
-            "recipe": {"epochs": 2},
+            "settings": {"epochs": 2},
             "selected_on": "test",
             "losses": [0.2, 0.1],
             "selection_accuracies": [best.percent - 1, best.percent],
@@ -317,7 +320,8 @@ def test_a_changed_sparsity_is_named_and_red():
     [
         ({"workload": "cifar10"}, "workload digits -> cifar10"),
         ({"model": "vgg"}, "model tiny -> vgg"),
-        ({"builtin": False}, "workload of prunebench's own True -> False"),
+        ({"architecture": digest("wider")}, "architecture digest"),
+        ({"task": "detection"}, "task classification -> detection"),
         ({"recipe": "full"}, "recipe quick -> full"),
         (
             {"precision": "bf16", "finetuning__signature": make_signature(scores_dtype="bfloat16").model_dump()},
@@ -346,7 +350,7 @@ def test_two_points_lost_after_one_training_fail_where_seeds_do_less(conv, statu
     ("change", "named"),
     [
         ({"seed": 1}, "seed 0 -> 1"),
-        ({"finetuning__recipe": {"epochs": 3}}, "recipe epochs 2 -> 3"),
+        ({"finetuning__settings": {"epochs": 3}}, "recipe epochs 2 -> 3"),
         ({"finetuning__selected_on": "validation"}, "epoch chosen on test -> validation"),
         ({"finetuning": None, "checkpoints__best": None, "checkpoints__last": None}, "fine-tuned yes -> no"),
     ],
@@ -384,16 +388,19 @@ def test_one_recipe_trained_on_two_machines_is_advisory():
     assert "threads 2 -> 4" in verdict.measured
     assert "only a floor judges the accuracy" in verdict.measured
     assert worst_status(verdicts) is Status.PASS
-    by_hand = {"checkpoints__origin": "mine.safetensors"}
+    by_hand = {"checkpoints__is_own": False}
     other = record(**RUN1, **elsewhere, **by_hand)
     assert worst_status(compare(record(**RUN1, **by_hand), other)) is Status.INCOMPARABLE
+    recipe = record(**RUN1, **elsewhere, checkpoints__origin="digits-fedcba9876543210.safetensors")
+    assert worst_status(compare(record(**RUN1), recipe)) is Status.INCOMPARABLE, "of another recipe"
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"tuned": 9000}, "10.00, at least 96.40 by its floor"),  # as good as guessing
-        ({"run_digest": digest("another table")}, "no floor judges the accuracy"),
+        ({"floors": []}, "no floor judges the accuracy"),
+        ({"floors": [FLOOR | {"figure": "accuracy_dense"}]}, "no floor judges the accuracy"),
         ({"finetuning": None, "checkpoints__best": None, "checkpoints__last": None}, "no floor judges"),
     ],
 )

@@ -94,9 +94,9 @@ def test_approved_listed_shown_compared_and_removed_by_name() -> None:
     (classifier,) = (line.split() for line in shown.splitlines() if line.startswith("classifier"))
     assert ["92.38", "90.60", "86.44", "6.56"] == classifier[3:]
     assert 0 == call("compare", keep_scan(make_scan())).exit_code
-    assert 0 == call("baseline", "prune", "--yes").exit_code
+    assert 0 == call("baseline", "remove", "--yes").exit_code
     assert STANDING.is_file(), "only what is named"
-    call("baseline", "prune", "--yes", "--only", CASE)
+    call("baseline", "remove", "--yes", "--only", CASE)
     assert not STANDING.exists()
 
 

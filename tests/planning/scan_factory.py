@@ -67,6 +67,7 @@ def make_scan(
         elements=sum(layer.numel for layer in layers) + others,
         nonzeros=sum(layer.nonzeros for layer in layers) + others,
         images=IMAGES,
+        guessing=10.0,
         base_correct=right,
         base_bits=base64.b64encode(np.packbits(np.arange(IMAGES) < right).tobytes()).decode(),
         layers=layers,

@@ -124,7 +124,8 @@ def test_of_images_drawn_by_doubt_caution_takes_the_shares_of_all_and_the_error_
     assert pytest.approx(90.0 - 7.0 - error) == curve.cautious_at(0.5)
 
 
-def test_chance_is_that_of_the_classes_whatever_layer_comes_last() -> None:
-    scan = make_scan({"head": (10, 8), "body": (2, 8)}, {})
-    assert 50 == Curves.of_scan(scan).chance, "an older scan does not know"
-    assert 10 == Curves.of_scan(scan.model_copy(update={"classes": 10})).chance
+def test_chance_is_what_guessing_gets_right_unless_the_base_model_is_no_better() -> None:
+    scan = make_scan({"head": (10, 8), "body": (2, 8)}, {}, base=90.0)
+    assert 10 == Curves.of_scan(scan).chance, "whatever layer comes last"
+    assert 89.99 == Curves.of_scan(scan.model_copy(update={"guessing": 89.99})).chance
+    assert 0 == Curves.of_scan(scan.model_copy(update={"guessing": 90.0})).chance

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from record_factory import IMAGES, accuracy, digest, make_baseline, make_record
 
-from prunebench import approval
-from prunebench.baselines.approval import approve, chosen_records, remove, superseded
+from prunebench.baselines import approval
+from prunebench.baselines.approval import approve, chosen_records, remove_baselines, superseded
 from prunebench.baselines.collected import collect
 from prunebench.baselines.shelf import Baseline, list_baselines, read_baseline, write_baseline
 from prunebench.documented.runs import RUNS
@@ -130,7 +130,7 @@ def test_a_record_below_an_accuracy_floor_is_refused(repository: Path, monkeypat
         shortfall=4,
         rule="floor",
     )
-    monkeypatch.setattr(approval, "check_record", lambda record, run: [verdict])
+    monkeypatch.setattr(approval, "check_record", lambda record: [verdict])
     with pytest.raises(ApprovalError, match="below its floor: accuracy: 95, expected at least 99"):
         approve_one(repository, make_record())
 
@@ -204,7 +204,7 @@ def test_baselines_of_what_is_gone_are_superseded(repository: Path) -> None:
     found = superseded(list_baselines(folder))
     assert {"digits/run3-gone", "digits/run3-quick"} == found.keys()
     (folder / "digits" / ".tiny-quick.json.x.tmp").touch()
-    remove([list_baselines(folder)[case] for case in found], folder)
+    remove_baselines([list_baselines(folder)[case] for case in found], folder)
     assert ["digits/tiny-ci", "digits/tiny-quick", "own/tiny-quick"] == sorted(list_baselines(folder))
     assert ["tiny-ci.json", "tiny-quick.json"] == sorted(path.name for path in (folder / "digits").iterdir())
 

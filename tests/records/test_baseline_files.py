@@ -13,9 +13,7 @@ from prunebench.baselines.collected import collect
 from prunebench.baselines.shelf import family, list_baselines, read_baseline, write_baseline
 from prunebench.documented.runs import DocumentedRun, run_digest
 from prunebench.errors import RecordError
-from prunebench.records import baselines as baselines_module
 from prunebench.records import case_id, chosen_cases, in_family, name_case
-from prunebench.records import record as record_module
 from prunebench.storage.documents import render
 
 
@@ -62,29 +60,6 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path.write_text(render(content))
     with pytest.raises(RecordError, match="schema version 2, this prunebench reads up to 1"):
         read_baseline(path)
-
-
-def test_an_older_baseline_with_an_older_record_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    baseline = make_baseline()
-    content = baseline.model_dump(mode="json")
-    content["record"] = {**content["record"], "schema_version": 0, "seeds": [content["record"].pop("seed")]}
-    content["approved_by"] = content["approval"].pop("by")
-    path = tmp_path / "digits" / "tiny-quick.json"
-    path.parent.mkdir()
-    path.write_text(render({**content, "schema_version": 0}))
-
-    def migrate_record(old: dict) -> dict:
-        seeds = old.pop("seeds")
-        return {**old, "seed": seeds[0]}
-
-    def migrate_baseline(old: dict) -> dict:
-        by = old.pop("approved_by")
-        return {**old, "approval": {**old["approval"], "by": by}}
-
-    monkeypatch.setattr(record_module, "MIGRATIONS", {0: migrate_record})
-    monkeypatch.setattr(baselines_module, "MIGRATIONS", {0: migrate_baseline})
-    migrated = read_baseline(path)
-    assert (baseline.record, baseline.approval) == (migrated.record, migrated.approval)
 
 
 def test_the_case_names_what_departs_from_the_defaults() -> None:

@@ -1,4 +1,4 @@
-"""Record files: whole, sorted, recognised when edited, migrated, never overwritten."""
+"""Record files: whole, sorted, recognised when edited, never overwritten."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from record_factory import make_record
 from prunebench.baselines.collected import collect
 from prunebench.errors import RecordError
 from prunebench.records import failures_kept, keep_record, read_record, write_record
-from prunebench.records import record as record_module
-from prunebench.storage.documents import content_digest, render
+from prunebench.storage.documents import render
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -77,24 +76,10 @@ def test_an_edited_record_is_refused(tmp_path: Path) -> None:
         read_record(path)
 
 
-def test_an_older_version_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = make_record().model_dump(mode="json")
-    content["network"] = content.pop("model")
+def test_an_older_version_is_no_longer_read(tmp_path: Path) -> None:
     path = tmp_path / "old.json"
-    path.write_text(render({**content, "schema_version": 0}))
+    path.write_text(render({**make_record().model_dump(mode="json"), "schema_version": 0}))
     with pytest.raises(RecordError, match="schema version 0, which this prunebench no longer reads"):
-        read_record(path)
-    migrations = {0: lambda old: {**{k: v for k, v in old.items() if k != "network"}, "model": old["network"]}}
-    monkeypatch.setattr(record_module, "MIGRATIONS", migrations)
-    assert make_record() == read_record(path)
-
-
-def test_an_edited_older_version_is_not_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record_module, "MIGRATIONS", {0: lambda old: old})
-    content = {**make_record().model_dump(mode="json"), "schema_version": 0}
-    path = tmp_path / "old.json"
-    path.write_text(json.dumps({**content, "seed": 1, "digest": content_digest(content)}))
-    with pytest.raises(RecordError, match="was edited or damaged"):
         read_record(path)
 
 
