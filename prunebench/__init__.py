@@ -1,1 +1,204 @@
-"""A benchmark and regression suite for neural-network pruning, driven by pytest."""
+"""prunebench: a benchmark and regression suite for neural-network pruning.
+
+    import prunebench as pb
+
+    setting = pb.prepare(pb.find_workload("digits"))
+    record = pb.execute(pb.RUNS["run3"], setting)
+    failed = [verdict for verdict in pb.check_record(record) if verdict.status == pb.Status.FAIL]
+
+Each public name is imported when it is first used: `import prunebench` imports no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prunebench.baselines.approval import approve, approve_scan
+    from prunebench.baselines.shelf import Baseline, read_baseline
+    from prunebench.data import Augmentation, Dataset, Examples, Normalization, load_cifar10, load_digits, load_shapes
+    from prunebench.documented.floors import Floor
+    from prunebench.documented.runs import RUNS, DocumentedRun, Run
+    from prunebench.documented.tables import find_run
+    from prunebench.errors import PrunebenchError
+    from prunebench.experiments.flow import Progress, Setting, execute, prepare
+    from prunebench.experiments.inspection import inspect
+    from prunebench.experiments.requests import resolve
+    from prunebench.gate import Status, Thresholds, Verdict, check_record, compare_records, compare_scans
+    from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros
+    from prunebench.models import build_model, load_checkpoint_, prunable_parameters, save_state
+    from prunebench.planning import Allocation, Curves, Goal, Inventory, find_allocation, optimal_plan
+    from prunebench.pruning import Masks, SparsityPlan, prune_
+    from prunebench.records import RunRecord, keep_record, read_record, write_record
+    from prunebench.sensitivity import Scan, read_scan, sensitivity_scan, write_scan
+    from prunebench.tasks import CLASSIFICATION, Evaluation, Task, evaluate
+    from prunebench.training import Recipe, Training, train
+    from prunebench.workloads import (
+        ComposedWorkload,
+        Configuration,
+        InMemoryWorkload,
+        RequestedRun,
+        Workload,
+        dense_model,
+        find_workload,
+        read_configuration,
+        train_dense,
+    )
+
+_WHERE = {
+    "Allocation": "prunebench.planning",
+    "Augmentation": "prunebench.data",
+    "Baseline": "prunebench.baselines.shelf",
+    "CLASSIFICATION": "prunebench.tasks",
+    "ComposedWorkload": "prunebench.workloads",
+    "Configuration": "prunebench.workloads",
+    "Curves": "prunebench.planning",
+    "Dataset": "prunebench.data",
+    "DocumentedRun": "prunebench.documented.runs",
+    "Evaluation": "prunebench.tasks",
+    "Examples": "prunebench.data",
+    "Floor": "prunebench.documented.floors",
+    "Goal": "prunebench.planning",
+    "InMemoryWorkload": "prunebench.workloads",
+    "Inventory": "prunebench.planning",
+    "Masks": "prunebench.pruning",
+    "Normalization": "prunebench.data",
+    "Progress": "prunebench.experiments.flow",
+    "PrunebenchError": "prunebench.errors",
+    "RUNS": "prunebench.documented.runs",
+    "Recipe": "prunebench.training",
+    "RequestedRun": "prunebench.workloads",
+    "Run": "prunebench.documented.runs",
+    "RunRecord": "prunebench.records",
+    "Scan": "prunebench.sensitivity",
+    "Setting": "prunebench.experiments.flow",
+    "SparsityPlan": "prunebench.pruning",
+    "Status": "prunebench.gate",
+    "Task": "prunebench.tasks",
+    "Thresholds": "prunebench.gate",
+    "Training": "prunebench.training",
+    "Verdict": "prunebench.gate",
+    "Workload": "prunebench.workloads",
+    "approve": "prunebench.baselines.approval",
+    "approve_scan": "prunebench.baselines.approval",
+    "build_model": "prunebench.models",
+    "check_record": "prunebench.gate",
+    "compare_records": "prunebench.gate",
+    "compare_scans": "prunebench.gate",
+    "count_macs": "prunebench.measure",
+    "dense_model": "prunebench.workloads",
+    "evaluate": "prunebench.tasks",
+    "execute": "prunebench.experiments.flow",
+    "file_size_bytes": "prunebench.measure",
+    "find_allocation": "prunebench.planning",
+    "find_run": "prunebench.documented.tables",
+    "find_workload": "prunebench.workloads",
+    "inspect": "prunebench.experiments.inspection",
+    "keep_record": "prunebench.records",
+    "load_checkpoint_": "prunebench.models",
+    "load_cifar10": "prunebench.data",
+    "load_digits": "prunebench.data",
+    "load_shapes": "prunebench.data",
+    "nominal_size_bits": "prunebench.measure",
+    "nonzeros": "prunebench.measure",
+    "optimal_plan": "prunebench.planning",
+    "prepare": "prunebench.experiments.flow",
+    "prunable_parameters": "prunebench.models",
+    "prune_": "prunebench.pruning",
+    "read_baseline": "prunebench.baselines.shelf",
+    "read_configuration": "prunebench.workloads",
+    "read_record": "prunebench.records",
+    "read_scan": "prunebench.sensitivity",
+    "resolve": "prunebench.experiments.requests",
+    "save_state": "prunebench.models",
+    "sensitivity_scan": "prunebench.sensitivity",
+    "train": "prunebench.training",
+    "train_dense": "prunebench.workloads",
+    "write_record": "prunebench.records",
+    "write_scan": "prunebench.sensitivity",
+}
+"""Where each public name is defined."""
+
+__all__ = [
+    "CLASSIFICATION",
+    "RUNS",
+    "Allocation",
+    "Augmentation",
+    "Baseline",
+    "ComposedWorkload",
+    "Configuration",
+    "Curves",
+    "Dataset",
+    "DocumentedRun",
+    "Evaluation",
+    "Examples",
+    "Floor",
+    "Goal",
+    "InMemoryWorkload",
+    "Inventory",
+    "Masks",
+    "Normalization",
+    "Progress",
+    "PrunebenchError",
+    "Recipe",
+    "RequestedRun",
+    "Run",
+    "RunRecord",
+    "Scan",
+    "Setting",
+    "SparsityPlan",
+    "Status",
+    "Task",
+    "Thresholds",
+    "Training",
+    "Verdict",
+    "Workload",
+    "approve",
+    "approve_scan",
+    "build_model",
+    "check_record",
+    "compare_records",
+    "compare_scans",
+    "count_macs",
+    "dense_model",
+    "evaluate",
+    "execute",
+    "file_size_bytes",
+    "find_allocation",
+    "find_run",
+    "find_workload",
+    "inspect",
+    "keep_record",
+    "load_checkpoint_",
+    "load_cifar10",
+    "load_digits",
+    "load_shapes",
+    "nominal_size_bits",
+    "nonzeros",
+    "optimal_plan",
+    "prepare",
+    "prunable_parameters",
+    "prune_",
+    "read_baseline",
+    "read_configuration",
+    "read_record",
+    "read_scan",
+    "resolve",
+    "save_state",
+    "sensitivity_scan",
+    "train",
+    "train_dense",
+    "write_record",
+    "write_scan",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'prunebench' has no attribute {name!r}")
+    found = getattr(import_module(_WHERE[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""`pytest prunebench.toml`: each run of the file becomes three tests, `half::size`, `half::accuracy`, `half::finetuned`.
+"""`pytest prunebench.toml`: three tests a run, `half::size`, `half::accuracy` and `half::finetuned`.
 
 The three share what the earlier ones made; each also runs alone, and in a process of its own.
 """

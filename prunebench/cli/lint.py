@@ -11,6 +11,7 @@ from prunebench.cli.shell import perform
 
 @click.command()
 @click.argument("tables", nargs=-1)
+@click.option("--workload", help="What the tables are for. Default: the model that each names, else the VGG.")
 def lint(**options: Any) -> None:
     """Recompute what documents claim of sizes, layers and accuracies.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
 import torch
+from torch import nn
 
 from prunebench.documented.runs import DIFFERENCES, RUNS, Cited, DocumentedDifference, DocumentedRun
 from prunebench.measure import MIB
@@ -30,10 +31,10 @@ class Claim:
     source: str
 
 
-def planned_nonzeros(run: DocumentedRun) -> tuple[int, int]:
+def planned_nonzeros(run: DocumentedRun, build: Callable[[], nn.Module] | None = None) -> tuple[int, int]:
     """Nonzero elements of the run's pruned model over all parameters, and of the dense one, from shapes alone."""
     with torch.device("meta"):
-        model = build_model(run.model)
+        model = build() if build else build_model(run.model)
     plan = SparsityPlan(run.sparsity)
     plan.check_fits(model)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
@@ -41,13 +42,14 @@ def planned_nonzeros(run: DocumentedRun) -> tuple[int, int]:
     return sum(sizes.values()) - pruned, sum(sizes.values())
 
 
-def lint(run: DocumentedRun) -> list[Claim]:
-    """Every claim of one run that can be computed or contradicts itself.
+def lint(run: DocumentedRun, build: Callable[[], nn.Module] | None = None) -> list[Claim]:
+    """Every claim of one run that can be computed or contradicts itself; `build` gives its model, else its name does.
 
     Raises:
         PlanError, UnknownNameError: the table itself is not possible (a sparsity, a layer).
     """
-    return [*_layers(run), *_sizes(run), *_accuracies(run), *_epochs(run)]
+    kept, dense = planned_nonzeros(run, build)
+    return [_layers(run, kept, dense), *_sizes(run, kept, dense), *_accuracies(run), *_epochs(run)]
 
 
 def lint_documented() -> list[Claim]:
@@ -67,9 +69,8 @@ def _claim(run: DocumentedRun, what: str, documented: Cited, computed: str, *, a
     )
 
 
-def _layers(run: DocumentedRun) -> Iterator[Claim]:
-    kept, dense = planned_nonzeros(run)
-    yield Claim(
+def _layers(run: DocumentedRun, kept: int, dense: int) -> Claim:
+    return Claim(
         run=run.name,
         what="layers",
         documented=f"{len(run.sparsity)} listed",
@@ -79,8 +80,7 @@ def _layers(run: DocumentedRun) -> Iterator[Claim]:
     )
 
 
-def _sizes(run: DocumentedRun) -> Iterator[Claim]:
-    kept, dense = planned_nonzeros(run)
+def _sizes(run: DocumentedRun, kept: int, dense: int) -> Iterator[Claim]:
     for what, documented, value in (
         ("size, MiB", run.size_mib, Decimal(kept * BITS) / (8 * MIB)),
         ("size, % of dense", run.size_percent, 100 * Decimal(kept) / dense),

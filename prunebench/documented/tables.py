@@ -16,17 +16,19 @@ from __future__ import annotations
 import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from prunebench.documented.runs import RUNS, Cited, DocumentedRun, documented_run
 from prunebench.errors import PlanError, did_you_mean
 from prunebench.escaping import shown
-from prunebench.models import build_model, model_names
+from prunebench.models import build_model
 from prunebench.pruning import SparsityPlan, pruned_count
 
 FIGURES = ("size_mib", "size_percent", "accuracy_before", "accuracy_best", "dense_accuracy")
@@ -39,8 +41,16 @@ MOST_DECIMALS = 12
 """Of a figure: a document prints two or three."""
 
 
-def find_run(name: str) -> DocumentedRun:
-    """The documented run of that name, or the table in the TOML file at that path.
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What a table is for: the model's name, and what builds it."""
+
+    name: str
+    build: Callable[[], nn.Module]
+
+
+def find_run(name: str, architecture: Architecture | None = None) -> DocumentedRun:
+    """The documented run of that name, or the table in the TOML file at that path, for `architecture` if it is given.
 
     Raises:
         UnknownNameError: neither; also a layer or model in the table that does not exist.
@@ -49,7 +59,7 @@ def find_run(name: str) -> DocumentedRun:
     path = table_file(name)
     if path is None and name not in RUNS and _is_file(f"{name}.toml"):
         raise PlanError(f"unknown run {name!r}: did you mean the table '{name}.toml'?")
-    return documented_run(name) if path is None else read_table(path)
+    return documented_run(name) if path is None else read_table(path, architecture)
 
 
 def table_file(name: str) -> Path | None:
@@ -62,13 +72,14 @@ def _is_file(name: str) -> bool:
     return os.path.isfile(name)  # noqa: PTH113 - False, and no error, for a name that is too long
 
 
-def read_table(path: Path) -> DocumentedRun:
-    """A run from a TOML file; its sparsities are checked against its model.
+def read_table(path: Path, architecture: Architecture | None = None) -> DocumentedRun:
+    """A run from a TOML file; its sparsities are checked against `architecture`, or the model that it names itself.
 
     Raises:
         PlanError: unreadable, a key that is unknown or of the wrong type, a sparsity not in [0, 1], a layer left out,
-            or a model that prunebench does not build.
-        UnknownNameError: a layer that does not exist.
+            or a table that is for another model.
+        UnknownNameError: a layer that does not exist, or a model.
+        ModelError: its model cannot be built.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal)
@@ -82,14 +93,15 @@ def read_table(path: Path) -> DocumentedRun:
     sparsity = content.pop("sparsity", None)
     if not isinstance(sparsity, dict) or not sparsity:
         raise PlanError(f"the table '{path}' has no [sparsity] section: expected \"layer name\" = sparsity lines")
-    run = DocumentedRun(sparsity=_sparsities(path, sparsity), **_claims(path, content))
-    if run.model not in model_names():
+    claims = _claims(path, content)
+    if architecture and claims.setdefault("model", architecture.name) != architecture.name:
         raise PlanError(
-            f"the table '{path}' has an unknown model '{run.model}': expected one of {', '.join(model_names())} (for a "
-            "model of your own, read its [sparsity] in Python: docs/own-model.md)"
+            f"the table '{path}' is for model '{claims['model']}', the workload has '{architecture.name}': name the "
+            "workload it is for with --workload"
         )
+    run = DocumentedRun(sparsity=_sparsities(path, sparsity), **claims)
     with torch.device("meta"):  # names and shapes are enough
-        model = build_model(run.model)
+        model = architecture.build() if architecture else build_model(run.model)
     plan = SparsityPlan(run.sparsity)
     plan.check_fits(model)
     _check_is_no_other(run, path)

@@ -24,6 +24,9 @@ FIGURES: Mapping[Figure, str] = MappingProxyType(
 )
 """What floors limit, as verdicts call it."""
 
+SIZES = "look closer with 'prunebench lint {}' and 'prunebench run {} --no-finetune'"
+ACCURACIES = "look closer with 'prunebench run {}', which prints every epoch"
+
 
 def check_record(record: RunRecord) -> list[Verdict]:
     """Everything that can be checked without a baseline."""
@@ -32,7 +35,7 @@ def check_record(record: RunRecord) -> list[Verdict]:
 
 def check_sizes(record: RunRecord) -> Iterator[Verdict]:
     """Nonzeros of every layer and in total, exactly what its sparsities leave of the dense model."""
-    hint = _hint(record, "look closer with 'prunebench lint {}' and 'prunebench run {} --no-finetune'")
+    hint = _hint(record, SIZES)
     expected = dict(record.dense_nonzeros)
     for layer in record.layers:
         kept = layer.numel - pruned_count(layer.numel, layer.sparsity, name=layer.name)
@@ -70,7 +73,7 @@ def _floor(record: RunRecord, floor: Floor, measured: float) -> Verdict:
         measured=f"{measured:.{4 if size else 2}f}",
         shortfall=missed,
         rule=rule,
-        hint=_hint(record, "look closer with 'prunebench run {}', which prints every epoch"),
+        hint=_hint(record, SIZES if size else ACCURACIES),
         evidence={"least": floor.least, "most": floor.most, "measured": measured},
         smallest_effect="anything outside the limit",
     )

@@ -30,13 +30,9 @@ class ResNet(nn.Module):
             raise ValueError(f"shortcut must be 'projection' or 'padding', got {shortcut!r}")
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
-        channels = 16
-        for stage, width in enumerate((16, 32, 64), start=1):
-            layers = []
-            for block in range(blocks):
-                layers.append(Block(channels, width, stride=2 if stage > 1 and block == 0 else 1, shortcut=shortcut))
-                channels = width
-            setattr(self, f"layer{stage}", nn.Sequential(*layers))
+        self.layer1 = _stage(blocks, 16, 16, shortcut)
+        self.layer2 = _stage(blocks, 16, 32, shortcut)
+        self.layer3 = _stage(blocks, 32, 64, shortcut)
         self.linear = nn.Linear(64, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -47,6 +43,11 @@ class ResNet(nn.Module):
         features = relu(self.bn1(self.conv1(images)))
         features = self.layer3(self.layer2(self.layer1(features)))
         return cast(Tensor, self.linear(features.mean(dim=(2, 3))))
+
+
+def _stage(blocks: int, channels: int, width: int, shortcut: Shortcut) -> nn.Sequential:
+    first = Block(channels, width, stride=1 if channels == width else 2, shortcut=shortcut)
+    return nn.Sequential(first, *(Block(width, width, stride=1, shortcut=shortcut) for _ in range(blocks - 1)))
 
 
 class Block(nn.Module):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from prunebench.documented.runs import RUNS, Run
-from prunebench.documented.tables import find_run, table_file
+from prunebench.documented.tables import Architecture, find_run, table_file
 from prunebench.errors import UnknownNameError, WorkloadError
 from prunebench.storage.imports import entry_point_names, load_entry_point, load_object
 from prunebench.workloads.cifar10 import CIFAR10
 from prunebench.workloads.cifar10_resnets import RESNET20, RESNET20_PADDING, RESNET56, RESNET56_PADDING
 from prunebench.workloads.configuration import Configuration, RequestedRun, find_file, read_configuration
+from prunebench.workloads.dense import built
 from prunebench.workloads.digits import DIGITS
 from prunebench.workloads.digits_vit import DIGITS_VIT
 from prunebench.workloads.shapes import SHAPES
@@ -110,7 +111,13 @@ def find_requested_run(name: str, workload: str | None = None) -> tuple[Run | Re
         return run, own
     if here and name not in RUNS and table_file(name) is None:
         raise UnknownNameError("run", name, [*here.runs, *RUNS])
-    return find_run(name), find_workload(workload)
+    chosen = find_workload(workload)
+    return find_run(name, architecture_of(chosen)), chosen
+
+
+def architecture_of(workload: Workload) -> Architecture:
+    """What tables for a workload are for."""
+    return Architecture(name=workload.model or type(built(workload)).__name__, build=lambda: built(workload))
 
 
 def runs_of(workload: Workload, name: str | None = None) -> list[RequestedRun]:

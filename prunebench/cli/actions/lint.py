@@ -9,12 +9,16 @@ from prunebench.documented.claims import lint as lint_run
 from prunebench.documented.claims import lint_documented
 from prunebench.documented.tables import find_run
 from prunebench.report import claims_table
+from prunebench.workloads import find_workload
+from prunebench.workloads.registry import architecture_of
 
 
-def lint(tables: tuple[str, ...]) -> None:
+def lint(tables: tuple[str, ...], workload: str | None) -> None:
     """Recompute what documents claim of sizes, layers and accuracies."""
-
-    claims = [claim for table in tables for claim in lint_run(find_run(table))] if tables else lint_documented()
+    of = architecture_of(find_workload(workload)) if workload else None
+    build = of.build if of else None
+    found = [find_run(table, of) for table in tables]
+    claims = [claim for run in found for claim in lint_run(run, build)] if tables else lint_documented()
     show(claims_table(claims))
     differing = [claim for claim in claims if claim.status == "differs"]
     slips = [claim for claim in claims if claim.status == "known slip"]

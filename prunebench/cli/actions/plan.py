@@ -45,6 +45,8 @@ from prunebench.report.plans import cost_table, plan_accuracy_table, plan_table,
 from prunebench.report.progress import ProgressBar
 from prunebench.sensitivity import Scan
 from prunebench.storage.files import check_targets, data_source, write_text
+from prunebench.workloads import find_workload
+from prunebench.workloads.registry import architecture_of
 
 
 def plan(**options: Any) -> None:
@@ -218,8 +220,9 @@ def _sparsity(request: Request, inventory: Inventory, curves: Curves | None, bas
 
 
 def _previous(request: Request) -> dict[str, float] | None:
+    of = architecture_of(find_workload(request.workload))
 
-    return dict(find_run(request.previous).sparsity) if request.previous else None
+    return dict(find_run(request.previous, of).sparsity) if request.previous else None
 
 
 def _images(loaded: Loaded) -> str:
