@@ -21,13 +21,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from training_faults import TRAINING_FAULTS
+from training_faults import TRAINING_FAULTS, training
 
-from prunebench import pipeline, training
 from prunebench.data import Augmentation, Dataset, Examples, load_digits
 from prunebench.data.batches import augment, whole_batches
-from prunebench.documented.runs import DocumentedRun
+from prunebench.documented.runs import Run
 from prunebench.errors import PrunebenchError
+from prunebench.experiments import flow
 from prunebench.gate import Status, compare_records
 from prunebench.machine.devices import arithmetic
 from prunebench.models import state_digest
@@ -35,10 +35,10 @@ from prunebench.pruning import Masks, keep_mask, prune_
 from prunebench.records import RunRecord
 from prunebench.tasks.evaluation import Evaluation, evaluate
 from prunebench.training import Recipe, train
-from prunebench.workloads import DenseModel, Recipe, find_workload
+from prunebench.workloads import DenseModel, find_workload
 
 CPU = torch.device("cpu")
-RUN = DocumentedRun(
+RUN = Run(
     name="tiny",
     model="tiny",
     sparsity={"conv0.weight": 0.21, "conv1.weight": 0.55, "classifier.weight": 0.25},  # neither floor nor ceil is round
@@ -79,7 +79,7 @@ class Tiny(nn.Sequential):
 class Sound:
     """The pipeline as it should be, and what it recorded."""
 
-    setting: pipeline.Setting
+    setting: flow.Setting
     baseline: RunRecord
 
 
@@ -91,9 +91,10 @@ def sound():
     model = Tiny()
     train(model, data.train, DENSE, selection=data.test, seed=0)
     dense = DenseModel(model=model.eval(), origin="tiny", digest=state_digest(model.state_dict()))
-    setting = pipeline.Setting(
-        workload=replace(find_workload("shapes"), model="tiny"),
-        recipe=Recipe(name="quick", recipe=FINE, documented_epochs=False),
+    setting = flow.Setting(
+        workload=replace(find_workload("shapes"), builder="tiny"),
+        recipe_name="quick",
+        recipe=FINE,
         data=data,
         dense=dense,
         dense_evaluation=evaluate(model, data.test),
@@ -102,16 +103,16 @@ def sound():
         seed=0,
         select_on="test",
     )
-    return Sound(setting=setting, baseline=pipeline.execute(RUN, setting))
+    return Sound(setting=setting, baseline=flow.execute(RUN, setting))
 
 
 def executed(setting):
     """From the evaluation of the dense model on, as `prepare` and `execute` do."""
     model = copy.deepcopy(setting.dense.model)  # a fault may change it
-    answers = pipeline.evaluate(model, setting.data.test)
+    answers = flow.evaluate(model, setting.data.test)
     setting = replace(setting, dense=replace(setting.dense, model=model), dense_evaluation=answers)
     with tempfile.TemporaryDirectory() as folder:
-        return pipeline.execute(RUN, setting, save=Path(folder) / "kept.safetensors")
+        return flow.execute(RUN, setting, save=Path(folder) / "kept.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,12 +156,12 @@ def patched(name, *, caught_by, status=Status.FAIL):
 
 
 def patch_evaluate(patch, wrapped):
-    patch.setattr(pipeline, "evaluate", wrapped)
+    patch.setattr(flow, "evaluate", wrapped)
     patch.setattr(training, "evaluate", wrapped)
 
 
 def patch_plan(patch, changed):
-    patch.setattr(pipeline, "prune_", lambda model, plan: prune_(model, changed(dict(plan))))
+    patch.setattr(flow, "prune_", lambda model, plan: prune_(model, changed(dict(plan))))
 
 
 def patch_keep_mask(patch, wrapped):
@@ -188,9 +189,9 @@ def one_mask_not_reapplied(patch):
 def mask_before_the_step(patch):
     apply_, train_epoch = Masks.apply_, training._train_epoch
 
-    def epoch(state, data, recipe, number, seed, precision, masks, progress):
+    def epoch(state, data, task, recipe, number, seed, precision, masks, progress):
         state.optimizer.register_step_pre_hook(lambda *_: apply_(masks, state.model))
-        return train_epoch(state, data, recipe, number, seed, precision, None, progress)
+        return train_epoch(state, data, task, recipe, number, seed, precision, None, progress)
 
     patch.setattr(training, "_train_epoch", epoch)
 
@@ -266,8 +267,8 @@ def one_image_less(patch):
 def augmented_test(patch):
     def shifted(data, *, batch_size):
         generator = torch.Generator().manual_seed(0)
-        images = augment(data.images, Augmentation(crop_padding=4, flip=True), generator)
-        return whole_batches(Examples(images, data.labels), batch_size=batch_size)
+        images = augment(data.inputs, Augmentation(crop_padding=4, flip=True), generator)
+        return whole_batches(Examples(images, data.targets), batch_size=batch_size)
 
     patch.setattr("prunebench.tasks.evaluation.whole_batches", shifted)
 
@@ -275,7 +276,7 @@ def augmented_test(patch):
 @patched("labels off for one class", caught_by="accuracy of the dense model")
 def labels_off(patch):
     def with_other_labels(model, data, **options):
-        return evaluate(model, Examples(data.images, torch.where(data.labels == 3, 4, data.labels)), **options)
+        return evaluate(model, replace(data, targets=torch.where(data.targets == 3, 4, data.targets)), **options)
 
     patch_evaluate(patch, with_other_labels)
 
@@ -292,7 +293,7 @@ def half_precision_weights(patch):
         model.half().float()
         return masks
 
-    patch.setattr(pipeline, "prune_", rounded)
+    patch.setattr(flow, "prune_", rounded)
 
 
 @fault("data in another order", caught_by="same experiment", status=Status.INCOMPARABLE)

@@ -12,10 +12,10 @@ import pytest
 import torch
 from training_faults import TRAINING_FAULTS
 
-from prunebench import pipeline
 from prunebench.baselines.shelf import read_baseline
 from prunebench.documented.runs import documented_run
 from prunebench.errors import PrunebenchError
+from prunebench.experiments import flow
 from prunebench.gate import Status, compare_records
 from prunebench.workloads import find_workload
 
@@ -32,8 +32,7 @@ UNSEEN = {"momentum lost at each step"}
 def setting(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PRUNEBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        workload = find_workload("digits")
-        yield pipeline.prepare(workload, workload.recipe("quick"), device=torch.device("cpu"))
+        yield flow.prepare(find_workload("digits"), "quick", device=torch.device("cpu"))
 
 
 @pytest.fixture
@@ -55,11 +54,10 @@ def failures(setting, folder):
         "environment": baseline.environment | {"cpu": "another processor"},
         "checkpoints": baseline.checkpoints.model_copy(update={"dense": "0" * 64}),
     }
-    pipeline.evaluate(
-        setting.dense.model, setting.data.test.take(torch.arange(8))
-    )  # as `prepare` does: a fault keeps it
+    # As `prepare` does: a fault keeps it.
+    flow.evaluate(setting.dense.model, setting.data.test.take(torch.arange(8)))
     try:
-        record = pipeline.execute(documented_run("run3"), setting, save=folder / "kept.safetensors")
+        record = flow.execute(documented_run("run3"), setting, save=folder / "kept.safetensors")
     except PrunebenchError as error:
         return {type(error).__name__}
     verdicts = compare_records({CASE: baseline.model_copy(update=elsewhere)}, {CASE: record})

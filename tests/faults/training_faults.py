@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 import pytest
 import torch
 from torch import nn
 
-from prunebench import pipeline, training
+from prunebench.experiments import flow
 from prunebench.gate import Status
 from prunebench.models import save_state
 from prunebench.pruning import keep_mask
+from prunebench.tasks import CLASSIFICATION
 from prunebench.training import train
+
+training = import_module("prunebench.training.train")  # as an attribute of its package it is the function
 
 AS_DONE = "training as it was done"
 ITSELF = "record agrees with itself"
@@ -81,7 +85,7 @@ def patch_batches(patch, change, **options):
 
 
 def patch_trained(patch, change):
-    patch.setattr(pipeline, "train", lambda *arguments, **options: change(train(*arguments, **options)))
+    patch.setattr(flow, "train", lambda *arguments, **options: change(train(*arguments, **options)))
 
 
 @fault("the optimizer never steps", caught_by=DISTANCE)
@@ -93,13 +97,13 @@ def never_steps(patch):
 @fault("every epoch evaluated with the dense weights", caught_by="CheckpointError")
 def evaluated_dense(patch):
     """What the pruned model was before: the first model that the pipeline asks."""
-    asked, evaluate = [], pipeline.evaluate
+    asked, evaluate = [], flow.evaluate
 
     def remembering(model, data, **options):
         asked.append(model)
         return evaluate(model, data, **options)
 
-    patch.setattr(pipeline, "evaluate", remembering)
+    patch.setattr(flow, "evaluate", remembering)
     patch.setattr(training, "evaluate", lambda model, data, **options: evaluate(asked[0], data, **options))
 
 
@@ -169,7 +173,7 @@ def epoch_too_few(patch):
     def shorter(model, data, recipe, **options):
         return train(model, data, replace(recipe, epochs=recipe.epochs - 1), **options)
 
-    patch.setattr(pipeline, "train", shorter)
+    patch.setattr(flow, "train", shorter)
 
 
 @fault("the last, smaller batch dropped", caught_by=ITSELF)
@@ -199,7 +203,7 @@ def trained_on_test(patch):
         test_images = selection.take(torch.arange(len(data)) % len(selection))
         return train(model, test_images, recipe, selection=selection, **options)
 
-    patch.setattr(pipeline, "train", leaking)
+    patch.setattr(flow, "train", leaking)
 
 
 @fault("a tenth of the training labels wrong", caught_by=AS_DONE)
@@ -213,8 +217,8 @@ def wrong_labels(patch):
 
 @fault("labels smoothed that should not be", caught_by=LOSS)
 def smoothed(patch):
-    loss = training.cross_entropy
-    patch.setattr(training, "cross_entropy", lambda scores, labels, **_: loss(scores, labels, label_smoothing=0.3))
+    loss = CLASSIFICATION.loss
+    patch.setattr(CLASSIFICATION, "loss", lambda outputs, targets, **_: loss(outputs, targets, label_smoothing=0.3))
 
 
 @fault("one layer frozen", caught_by=DISTANCE)
@@ -235,8 +239,8 @@ def masks_recomputed(patch):
     """By undisturbed ones the VGG has the same masks again: in six steps no pruned weight outgrows a kept one."""
     train_epoch = training._train_epoch
 
-    def epoch(state, data, recipe, number, seed, precision, masks, progress):
-        done = train_epoch(state, data, recipe, number, seed, precision, None, progress)
+    def epoch(state, data, task, recipe, number, seed, precision, masks, progress):
+        done = train_epoch(state, data, task, recipe, number, seed, precision, None, progress)
         weights = dict(state.model.named_parameters())
         for name, mask in masks.items():
             scores = weights[name].detach().abs() * torch.rand(
@@ -293,7 +297,7 @@ def file_in_half_precision(patch):
     def rounded(state, path, **options):
         save_state({name: value.half().to(value.dtype) for name, value in state.items()}, path, **options)
 
-    patch.setattr(pipeline, "save_state", rounded)
+    patch.setattr(flow, "save_state", rounded)
 
 
 @fault("another epoch in the file that is kept", caught_by="CheckpointError")
@@ -303,4 +307,4 @@ def file_of_another_epoch(patch):
     def other(state, path, **options):
         save_state({name: value + (next(written) == 0) * 0.001 for name, value in state.items()}, path, **options)
 
-    patch.setattr(pipeline, "save_state", other)
+    patch.setattr(flow, "save_state", other)
