@@ -16,7 +16,9 @@ from comparisons import equal_answers, equal_masks, equal_sizes
 from report import BEGIN, END, Findings, text, write_section
 from sides import Comparison, Entry, Job, Measurement, measure
 
+from prunebench.data import Examples
 from prunebench.errors import RecordError
+from prunebench.models import build_model
 from prunebench.pruning import keep_mask
 
 
@@ -132,6 +134,25 @@ def test_bf16_may_be_a_tenth_of_a_point_away() -> None:
     assert equal_answers([(logits, 1000)], [(predictions, 998)], "bf16")
     with pytest.raises(AssertionError):
         equal_answers([(logits, 1000)], [(predictions, 997)], "bf16")
+
+
+ON_LITTLE = [
+    (jobs.prune_by_lab, jobs.prune_by_prunebench, {}, equal_masks),
+    (jobs.evaluate_by_lab, jobs.evaluate_by_prunebench, {"images": 24}, equal_answers),
+]
+
+
+@pytest.mark.parametrize(("lab_job", "own_job", "settings", "equal"), ON_LITTLE)
+def test_the_sides_of_a_comparison_do_the_same_on_little(
+    lab_job: Any, own_job: Any, settings: dict[str, int], equal: Any, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (24, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    few = jobs._enlarged(Examples(pixels, torch.arange(24) % 10), 48)
+    torch.manual_seed(0)
+    material = jobs.Material(name="random", test=few, train=few, state=build_model("vgg").state_dict())
+    monkeypatch.setattr(jobs, "material", lambda: material)
+    assert equal([lab_job(0, **settings)()], [own_job(0, **settings)()], "fp32")
 
 
 def test_the_section_takes_its_place_and_the_rest_of_the_document_stays(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import pytest
@@ -17,11 +17,11 @@ from torch import nn
 
 from prunebench.data import Augmentation, Dataset, Examples
 from prunebench.documented.runs import DocumentedRun
-from prunebench.models import registry, save_state
+from prunebench.models import save_state
 from prunebench.records import keep_record
 from prunebench.sensitivity import sensitivity_scan, write_scan
 from prunebench.training import Recipe
-from prunebench.workloads import Recipe, Workload
+from prunebench.workloads import DENSE, Workload
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "benchmarks" / "studies"
@@ -42,32 +42,29 @@ def images(count: int) -> Examples:
 
 
 DATA = Dataset(name="small", train=images(60), test=images(50), classes=tuple("abcdefghij"), origin="made here")
-PROTOCOL = Recipe(epochs=1, batch_size=20, learning_rate=0.05, augmentation=Augmentation(crop_padding=1))
+RECIPE = Recipe(epochs=1, batch_size=20, learning_rate=0.05, augmentation=Augmentation(crop_padding=1))
 
 
-def load(path: Path | None, progress: Any) -> Dataset:
-    """As of a data set that has to be decoded."""
-    if progress is not None:
-        progress(10)
-    return DATA
+class Small(Workload):
+    name = "small"
+    model = "small"
+    recipes = MappingProxyType({"quick": RECIPE, DENSE: RECIPE})
+    trains_itself = True
 
+    def build(self) -> nn.Module:
+        return small()
 
-WORKLOAD = Workload(
-    name="small",
-    model="small",
-    load=load,
-    dense_recipe=PROTOCOL,
-    trains_itself=True,
-    recipes={"quick": Recipe(name="quick", recipe=PROTOCOL, documented_epochs=False)},
-    image_shape=(3, 8, 8),
-)
+    def data(self, source: Path | None = None, progress: Any = None) -> Dataset:
+        """As of a data set that has to be decoded."""
+        if progress is not None:
+            progress(10)
+        return DATA
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[Path]:
     """A folder with a scan and a checkpoint; records are kept in it."""
     monkeypatch.syspath_prepend(STUDIES)
-    monkeypatch.setitem(registry._BUILDERS, "small", small)
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     model = small()
@@ -87,7 +84,7 @@ def said(name: str, *arguments: str, capsys: pytest.CaptureFixture[str], monkeyp
 
 def on_little(study: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """The small workload and run in the place of those that the study names."""
-    monkeypatch.setattr(study, "find_workload", lambda name: WORKLOAD)
+    monkeypatch.setattr(study, "find_workload", lambda name: Small())
     for attribute, value in (("find_run", lambda name: RUN), ("RUNS", {"run3": RUN})):
         if hasattr(study, attribute):
             monkeypatch.setattr(study, attribute, value)
