@@ -22,6 +22,7 @@ from prunebench.machine.memory import keep_freed_memory
 from prunebench.tasks import Evaluation, evaluate
 from prunebench.timed_runs import check_evaluation, check_finetuning, check_size
 from prunebench.workloads import RequestedRun, Workload, read_configuration
+from prunebench.workloads.registry import workload_of
 
 TESTS = ("size", "accuracy", "finetuned")
 
@@ -120,21 +121,26 @@ def _or_fail(work: Any, *arguments: Any, **options: Any) -> Any:
         pytest.fail(f"error: {error}", pytrace=False)
 
 
+def _or_collect_error(collector: pytest.Collector, work: Any, *arguments: Any) -> Any:
+    """As `_or_fail`, where tests are collected."""
+    try:
+        return work(*arguments)
+    except PrunebenchError as error:
+        raise collector.CollectError(f"error: {error}") from None
+
+
 class TomlFile(pytest.Module):
     """A `prunebench.toml`, or a `pyproject.toml` with a table of prunebench's."""
 
     def _getobj(self) -> ModuleType:
         """A module with a class of tests a run."""
-        try:
-            described = read_configuration(self.path)
-        except PrunebenchError as error:
-            raise self.CollectError(f"error: {error}") from None
+        described = _or_collect_error(self, read_configuration, self.path)
         module = ModuleType(self.path.stem)
         for name, requested in described.runs.items():
             attributes = {
                 "path": self.path,
                 "requested": requested,
-                "workload": described.workloads[requested.workload],
+                "workload": _or_collect_error(self, workload_of, requested, described),
                 "__doc__": requested.source,
             }
             setattr(module, name, type(name, (RunTests,), attributes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -398,7 +399,7 @@ def _fine_tuning(run: Run, setting: Setting, pruned: Pruned, training: Training)
             for state in (training.best_state, training.last_state)
         )
     return FineTuning(
-        settings=asdict(setting.recipe_for(run)),
+        settings=json.loads(json.dumps(asdict(setting.recipe_for(run)))),  # as it reads back: JSON has no tuples
         selected_on=setting.select_on,
         losses=[epoch.loss for epoch in training.epochs],
         selection_accuracies=[epoch.evaluation.accuracy for epoch in training.epochs],

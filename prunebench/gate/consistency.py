@@ -107,9 +107,13 @@ def _signature(record: RunRecord, tuned: FineTuning) -> Iterator[str]:
     expected = {"fp32": "float32", "bf16": "bfloat16"}[record.precision]
     if done.scores_dtype != expected:
         yield f"training is called {record.precision}, its scores were {done.scores_dtype}"
+    betas = recipe.get("betas", ())
+    asked = recipe | {f"beta{number}": beta for number, beta in enumerate(betas if isinstance(betas, list) else (), 1)}
+    if "epsilon" in recipe:
+        asked["eps"] = recipe["epsilon"]
     for name, value in done.optimizer.items():
-        if name in recipe and recipe[name] != value:
-            yield f"{name} of the recipe is {recipe[name]}, the optimizer's was {value:g}"
+        if name in asked and asked[name] != value:
+            yield f"{name} of the recipe is {asked[name]}, the optimizer's was {value:g}"
     epochs, size, limit = (recipe.get(name) for name in ("epochs", "batch_size", "images_per_epoch"))
     if tuned.selected_on == "test" and isinstance(epochs, int) and isinstance(size, int):
         images = min(record.data.train_images, limit if isinstance(limit, int) else record.data.train_images)

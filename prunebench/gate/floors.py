@@ -80,9 +80,10 @@ def _floor(record: RunRecord, floor: Floor, measured: float) -> Verdict:
 
 
 def _hint(record: RunRecord, text: str) -> str:
-    """What the command line takes: a documented run's name; any other is named as the user did, wherever it is."""
-    documented = is_documented_run(record.run, record.run_digest)
-    return text.replace("{}", record.run if documented else "RUN")
+    """With the name of the run; of one that a file describes `check` says more than `lint`."""
+    if not is_documented_run(record.run, record.run_digest):
+        text = text.replace("prunebench lint {}", "prunebench check")
+    return text.replace("{}", record.run)
 
 
 def _exact(record: RunRecord, check: str, expected: int, measured: int, hint: str) -> Verdict:

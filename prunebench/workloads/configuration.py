@@ -191,7 +191,7 @@ def read_configuration(path: Path) -> Configuration:
 
     Raises:
         WorkloadError: it cannot be read; a key that is unknown, missing or out of range, which is named; a run of a
-            workload or recipe that does not exist.
+            recipe that does not exist.
     """
     content = _table(path)
     if content is None:
@@ -200,8 +200,8 @@ def read_configuration(path: Path) -> Configuration:
         sections = Sections.model_validate(content)
     except ValidationError as error:
         raise WorkloadError(f"'{path}': {_said(error)}") from error
-    if not sections.workload:
-        raise WorkloadError(f"'{path}' describes no workload: expected [workload.NAME] with model and data")
+    if not sections.workload and not sections.run:
+        raise WorkloadError(f"'{path}' describes nothing: expected [workload.NAME] with model and data, or [run.NAME]")
     folder = path.resolve().parent
     workloads = {name: _workload(name, section, folder, path) for name, section in sections.workload.items()}
     runs = {name: _run(name, section, workloads, path) for name, section in sections.run.items()}
@@ -297,12 +297,10 @@ def _workload(name: str, section: WorkloadSection, folder: Path, path: Path) -> 
 
 def _run(name: str, section: RunSection, workloads: Mapping[str, Workload], path: Path) -> RequestedRun:
     where = f"'{path}': run '{name}'"
-    if section.workload not in workloads:
-        unknown = UnknownNameError("workload", section.workload, workloads)
-        raise WorkloadError(f"{where}: {unknown}")
-    recipes = [each for each in workloads[section.workload].recipes if each != DENSE]
-    if section.recipe is not None and section.recipe not in recipes:
-        raise WorkloadError(f"{where}: {UnknownNameError('recipe', section.recipe, recipes)}")
+    if (described := workloads.get(section.workload)) is not None and section.recipe is not None:
+        recipes = [each for each in described.recipes if each != DENSE]
+        if section.recipe not in recipes:
+            raise WorkloadError(f"{where}: {UnknownNameError('recipe', section.recipe, recipes)}")
     if (section.sparsity is None) == (section.allocation is None and section.total is None):
         raise WorkloadError(f"{where} needs either sparsity, or total with an allocation")
     if section.sparsity is None and section.total is None:

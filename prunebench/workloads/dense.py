@@ -23,6 +23,7 @@ from prunebench.models import (
     read_metadata,
     save_state,
     state_digest,
+    unwrapped,
 )
 from prunebench.storage.files import cache_folder, printable
 from prunebench.storage.locks import alone
@@ -108,7 +109,7 @@ def dense_model(
     device = device or torch.device("cpu")
     path = checkpoint or find_checkpoint(workload, data, device)
     if path is None and workload.pretrained:
-        model, note = in_float32(check_model(copied(built(workload))))
+        model, note = in_float32(copied(check_model(built(workload))))  # a copy hides shared memory
         return _laid_out(workload, model.to(device), data, origin="; ".join(filter(None, (workload.origin, note))))
     if path is None:
         if not workload.trains_itself:
@@ -166,8 +167,10 @@ def built(workload: Workload) -> nn.Module:
         raise ModelError(
             f"workload '{workload.name}' cannot build its model: {type(error).__name__}: {error}"
         ) from error
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"workload '{workload.name}' builds a {type(model).__name__}: expected a torch.nn.Module")
+    try:
+        unwrapped(model)
+    except ModelError as error:
+        raise ModelError(f"workload '{workload.name}': {error}") from None
     return model
 
 

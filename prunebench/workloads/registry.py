@@ -55,7 +55,7 @@ def find_workload(name: str | None = None) -> Workload:
     """
     if name is None:
         here = _here()
-        return _only(here, None) if here else BUILT_IN[DEFAULT_WORKLOAD]
+        return _only(here, None) if here and here.workloads else BUILT_IN[DEFAULT_WORKLOAD]
     file, colon, inside = name.partition(".toml")
     if colon and (not inside or inside.startswith(":")):
         return _only(read_configuration(Path(file + colon)), inside[1:] or None)
@@ -69,6 +69,15 @@ def find_workload(name: str | None = None) -> Workload:
     if ":" in name:
         return check_workload(load_object(name, kind="workload"), called=name)
     raise UnknownNameError("workload", name, workload_names())
+
+
+def workload_of(run: RequestedRun, described: Configuration) -> Workload:
+    """The workload of a run: one of its file's, or any other by its name.
+
+    Raises:
+        UnknownNameError, WorkloadError, ImportedNameError: as `find_workload`.
+    """
+    return described.workloads[run.workload] if run.workload in described.workloads else find_workload(run.workload)
 
 
 def _here() -> Configuration | None:
@@ -104,8 +113,7 @@ def find_requested_run(name: str, workload: str | None = None) -> tuple[Run | Re
     path = Path(file + colon) if colon and (not inside or inside.startswith(":")) else find_file()
     here = read_configuration(path) if path else None
     if here and name in here.runs:
-        run = here.runs[name]
-        own = here.workloads[run.workload]
+        run, own = here.runs[name], workload_of(here.runs[name], here)
         if workload is not None and find_workload(workload).name != own.name:
             raise WorkloadError(f"run '{name}' of '{here.path}' is of workload '{own.name}', got '{workload}'")
         return run, own
@@ -125,6 +133,4 @@ def runs_of(workload: Workload, name: str | None = None) -> list[RequestedRun]:
     file, colon, inside = (name or "").partition(".toml")
     path = Path(file + colon) if colon and (not inside or inside.startswith(":")) else find_file()
     described = read_configuration(path) if path else None
-    if described is None or workload.name not in described.workloads:
-        return []
-    return [run for run in described.runs.values() if run.workload == workload.name]
+    return [run for run in described.runs.values() if workload_of(run, described).name == workload.name] if described else []
