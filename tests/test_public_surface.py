@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import prunebench
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(prunebench.__path__, "prunebench."))
-PACKAGES = [name for name in MODULES if hasattr(importlib.import_module(name), "__path__")]
+PACKAGES = ["prunebench"] + [name for name in MODULES if hasattr(importlib.import_module(name), "__path__")]
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -27,6 +29,21 @@ def test_a_package_lists_what_it_offers_sorted_and_existing(name: str) -> None:
         if not entry.startswith("_") and getattr(value, "__module__", "").startswith("prunebench")
     }
     assert set() == public - set(listed)
+
+
+def test_public_names_are_found_where_type_checkers_are_told_they_are() -> None:
+    tree = ast.parse(Path(str(prunebench.__file__)).read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module != "importlib"]
+    told = {alias.name: node.module for node in imports for alias in node.names if node.module != "typing"}
+    assert told == prunebench._WHERE
+    assert set(told) == set(prunebench.__all__) <= set(dir(prunebench))
+    with pytest.raises(AttributeError, match="'prunebench' has no attribute 'prepair'"):
+        _ = prunebench.prepair
+
+
+def test_importing_prunebench_imports_nothing_heavy() -> None:
+    code = "import sys, prunebench; sys.exit(bool({'torch', 'numpy', 'pydantic', 'pytest'} & set(sys.modules)))"
+    assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode
 
 
 @pytest.mark.parametrize("name", MODULES)

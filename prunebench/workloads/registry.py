@@ -133,4 +133,6 @@ def runs_of(workload: Workload, name: str | None = None) -> list[RequestedRun]:
     file, colon, inside = (name or "").partition(".toml")
     path = Path(file + colon) if colon and (not inside or inside.startswith(":")) else find_file()
     described = read_configuration(path) if path else None
-    return [run for run in described.runs.values() if workload_of(run, described).name == workload.name] if described else []
+    if described is None:
+        return []
+    return [run for run in described.runs.values() if workload_of(run, described).name == workload.name]
