@@ -457,7 +457,8 @@ def _failure(judged: Judged, settings: Settings) -> list[str]:
     meant = f"if this is meant, commit, run again, and: {shlex.join(command)} --reason '...'"
     if any(verdict["tier"] == "floor" for verdict in failed):
         meant = (
-            "a floor is no baseline that could be approved: it is what a document or a measurement says (docs/gate.md)"
+            "a floor is a promise and no baseline that could be approved: mend what fell, or change the promise where it "
+            "stands, in prunebench.toml or in prunebench's source (docs/gate.md)"
         )
     return [
         f"prunebench gate: {len(failed)} of {len(judged.verdicts)} checks of {judged.case} failed",

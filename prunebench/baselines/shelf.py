@@ -78,13 +78,14 @@ def write_baseline(baseline: Baseline, folder: Path = BASELINES) -> Path:
     return path
 
 
-def read_baseline(path: Path) -> Baseline:
+def read_baseline(path: str | Path) -> Baseline:
     """Read what `write_baseline` wrote.
 
     Raises:
         RecordError: absent, not JSON, edited since it was approved, of a newer schema, damaged, or in the place of
             another case.
     """
+    path = Path(path)
     return parse_baseline(read_document(path), path=path)
 
 

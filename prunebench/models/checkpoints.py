@@ -45,7 +45,7 @@ def load_state(path: Path) -> State:
     return states[entry]
 
 
-def load_checkpoint_(model: nn.Module, path: Path) -> tuple[str, ...]:
+def load_checkpoint_(model: nn.Module, path: str | Path) -> tuple[str, ...]:
     """Load a file into `model`, in place. Returns what was done to make it fit, in words; nothing for a plain one.
 
     Of several sets of weights in the file the first that fits is taken, the averaged ones after the others.
@@ -53,6 +53,7 @@ def load_checkpoint_(model: nn.Module, path: Path) -> tuple[str, ...]:
     Raises:
         CheckpointError: as `load_state` and `load_state_`. The model is then unchanged.
     """
+    path = Path(path)
     states = _states_of(path)
     own = model.state_dict()
     fitting = [entry for entry, state in states.items() if not differences(fitted(state, own)[0], own)]
@@ -88,8 +89,9 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], *, origin: str) -
     return tuple(notes)
 
 
-def save_state(state: Mapping[str, Tensor], path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
+def save_state(state: Mapping[str, Tensor], path: str | Path, *, metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors by name as safetensors, whole or not at all."""
+    path = Path(path)
     tensors = storable(state)
     with replacing(path) as temporary:
         try:

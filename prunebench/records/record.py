@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from prunebench.documented.floors import Figure, Floor
 from prunebench.errors import RecordError
@@ -114,11 +115,12 @@ class Signature(Part):
 class FineTuning(Part):
     """Fine-tuning under masks.
 
+    `settings` are the recipe's, in JSON's types (a list for a tuple), as they are once read from a file.
     `selection_accuracies` are percent on the images that choose the epoch, one an epoch; `selected_on` says which. With
     "test" the choice is optimistic, as documented; `last` is free of it.
     """
 
-    settings: dict[str, object]
+    settings: Annotated[dict[str, object], AfterValidator(lambda settings: json.loads(json.dumps(settings)))]
     selected_on: Literal["test", "validation"]
     losses: list[float]
     selection_accuracies: list[float]
@@ -195,7 +197,7 @@ class RunRecord(Part):
             "accuracy_dense": self.dense_accuracy.percent,
             "accuracy_before": self.pruned_accuracy.percent,
             "accuracy_best": best,
-            "change": None if best is None else best - self.dense_accuracy.percent,
+            "change": self.change_after_finetuning,
             "size_percent": self.size_percent,
             "size_mib": self.pruned_size_bits / 8 / 2**20,
         }[name]
@@ -203,7 +205,10 @@ class RunRecord(Part):
     @property
     def change_after_finetuning(self) -> float | None:
         """Best accuracy less dense accuracy, in points."""
-        return self.finetuning.best.percent - self.dense_accuracy.percent if self.finetuning else None
+        if self.finetuning is None:
+            return None
+        # From the counts: a difference of two percentages is rounded thrice, and may miss a limit that it is at.
+        return 100 * (self.finetuning.best.correct - self.dense_accuracy.correct) / self.dense_accuracy.images
 
 
 class FailedRun(Part):
@@ -219,8 +224,9 @@ class FailedRun(Part):
     prunebench_revision: str | None = None
 
 
-def write_record(record: RunRecord | FailedRun, path: Path) -> None:
+def write_record(record: RunRecord | FailedRun, path: str | Path) -> None:
     """Write as JSON with sorted keys and a digest of the content; whole or not at all."""
+    path = Path(path)
     write_text(path, record_text(record))
 
 
@@ -229,13 +235,14 @@ def record_text(record: RunRecord | FailedRun) -> str:
     return render(record.model_dump(mode="json"))
 
 
-def read_record(path: Path) -> RunRecord:
+def read_record(path: str | Path) -> RunRecord:
     """Read what `write_record` wrote.
 
     Raises:
         RecordError: absent, not JSON, no record, edited since it was written, of a newer schema, a field that is
             missing or of the wrong type, or the record of a run that failed.
     """
+    path = Path(path)
     content = read_document(path)
     check_kind(content, "a record", path=path)
     return parse_record(verified(content, path=path, newest=SCHEMA_VERSION), path=path)

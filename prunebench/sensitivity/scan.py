@@ -180,17 +180,19 @@ class Scan(Part):
         return sorted((point for point in self.points if point.layer == name), key=lambda point: point.sparsity)
 
 
-def write_scan(scan: Scan, path: Path) -> None:
+def write_scan(scan: Scan, path: str | Path) -> None:
     """Write as JSON with sorted keys and a digest of the content; whole or not at all."""
+    path = Path(path)
     write_text(path, render(scan.model_dump(mode="json")))
 
 
-def read_scan(path: Path) -> Scan:
+def read_scan(path: str | Path) -> Scan:
     """Read what `write_scan` wrote.
 
     Raises:
         RecordError: absent, not JSON, no scan, edited since it was written, of a newer schema, or damaged.
     """
+    path = Path(path)
     content = read_document(path)
     check_kind(content, "a sensitivity scan", path=path)
     return parse_scan(verified(content, path=path, newest=SCHEMA_VERSION), path=path)

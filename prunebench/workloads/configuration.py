@@ -186,13 +186,14 @@ def find_file(folder: Path | None = None) -> Path | None:
     return path if path.is_file() and _table(path) is not None else None
 
 
-def read_configuration(path: Path) -> Configuration:
+def read_configuration(path: str | Path) -> Configuration:
     """What a file describes; models and data are looked for when they are used.
 
     Raises:
         WorkloadError: it cannot be read; a key that is unknown, missing or out of range, which is named; a run of a
             recipe that does not exist.
     """
+    path = Path(path)
     content = _table(path)
     if content is None:
         raise WorkloadError(f"'{path}' has no [tool.prunebench] table")
@@ -290,7 +291,7 @@ def _workload(name: str, section: WorkloadSection, folder: Path, path: Path) -> 
         weights=weights,
         task=task,
         keep_dense=section.keep_dense,
-        trains_itself=DENSE in recipes and weights is None if trains_itself is None else trains_itself,
+        trains_itself=DENSE in recipes if trains_itself is None else trains_itself,
         recipes=recipes,
     )
 

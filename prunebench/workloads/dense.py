@@ -80,12 +80,12 @@ def own_checkpoint(workload: Workload, data: Dataset, *, seed: int = 0) -> Path:
 def find_checkpoint(workload: Workload, data: Dataset, device: torch.device) -> Path | None:
     """The workload's checkpoint: the file it names, else its own in the cache, else None.
 
-    Its own is left out where it would be made anew: by other code, or on another processor, device or number of
+    A file that it names, that is not there, and that it can train, is None too. Its own is left out where it would be made anew: by other code, or on another processor, device or number of
     threads: what a first run finds, with an empty cache, is what every run finds. Only another torch goes on from the
     same weights, so that what it changes in pruning and fine-tuning is seen alone.
     """
     if (named := workload.checkpoint()) is not None:
-        return named
+        return None if workload.trains_itself and not named.exists() else named
     if DENSE not in workload.recipes:
         return None
     own = own_checkpoint(workload, data)
@@ -114,9 +114,10 @@ def dense_model(
     if path is None:
         if not workload.trains_itself:
             raise CheckpointError(_no_checkpoint(workload))
-        path = own_checkpoint(workload, data)
+        named = workload.checkpoint()
+        path = _writable(named) if named else own_checkpoint(workload, data)
         with alone(cache_folder() / "training" / f"{path.stem}.lock"):  # of several processes one trains for all
-            if not is_current(path, device):
+            if not (path.exists() if named else is_current(path, device)):
                 train_dense(workload, data, output=path, device=device, progress=progress)
     model = built(workload)
     notes = load_checkpoint_(model, path)
@@ -141,6 +142,15 @@ def _laid_out(workload: Workload, model: nn.Module, data: Dataset, *, origin: st
     check_answers(model, data.test, task=workload.task)
     digest = state_digest(model.state_dict())
     return DenseModel(model=lay_out_(model, data.test.fed(data.test.inputs[:1])), origin=origin, digest=digest)
+
+
+def _writable(named: Path) -> Path:
+    """A checkpoint that a workload names and that has to be made first."""
+    if named.suffix != ".safetensors":
+        raise CheckpointError(
+            f"'{named}' is not there, and would be trained: name it .safetensors, the format that is written"
+        )
+    return named
 
 
 def _no_checkpoint(workload: Workload) -> str:

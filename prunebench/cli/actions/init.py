@@ -62,6 +62,8 @@ def init(model: str | None, data: str | None, checkpoint: str | None, name: str,
         raise WorkloadError(f"--{'data' if model else 'model'} is missing: give both, or neither for an example")
     if not name.isidentifier() and not name.replace("-", "_").isidentifier():
         raise WorkloadError(f"--name must be of letters, digits, '-' and '_', got {name!r}")
+    if checkpoint and not Path(checkpoint).exists() and Path(checkpoint).suffix != ".safetensors":
+        raise WorkloadError(f"'{checkpoint}' is not there; to train one, name it .safetensors")
     if name in BUILT_IN:
         raise WorkloadError(f"'{name}' is a workload of prunebench's own: choose another --name")
     model, data = model or EXAMPLE["model"], data or EXAMPLE["data"]
@@ -74,7 +76,7 @@ def init(model: str | None, data: str | None, checkpoint: str | None, name: str,
         if checkpoint
         else '# checkpoint = "dense.pth"                               # a state_dict or .safetensors',
         keep_dense=json.dumps(keep),
-        dense="" if checkpoint else DENSE.format(name=name),
+        dense="" if checkpoint and Path(checkpoint).exists() else DENSE.format(name=name),
         layers="".join(f", {json.dumps(layer)} = 0.5" for layer in layers),
     )
     write_text(output, text)
