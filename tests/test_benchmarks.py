@@ -15,7 +15,9 @@ import pytest
 
 from prunebench.baselines.scans import approved_scan, write_scan_baseline
 from prunebench.baselines.shelf import Approval
+from prunebench.models import save_state
 from prunebench.sensitivity import read_scan
+from prunebench.workloads import BUILT_IN
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -151,6 +153,16 @@ def test_bad_options_are_one_line_and_not_a_traceback(arguments: list[str], mess
     assert done.returncode in {2, 4}, done.stdout
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_run_of_another_model_is_one_line_and_not_a_traceback(tmp_path: Path) -> None:
+    workload = BUILT_IN["digits-vit"]
+    save_state(workload.build().state_dict(), tmp_path / "vit.safetensors")
+    options = ["--workload", workload.name, "--checkpoint", "vit.safetensors"]
+    done = run_benchmarks(tmp_path, *options, "-k", "test_pruning and run1")
+    assert 1 == done.returncode, done.stdout
+    assert "\nerror: unknown layer 'backbone.conv0.weight'" in done.stdout
+    assert "During handling" not in done.stdout
 
 
 @pytest.mark.parametrize(
