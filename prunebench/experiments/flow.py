@@ -382,9 +382,9 @@ def _documented_sizes(run: Run) -> Iterator[Floor]:
     )
     for figure, cited in documented:
         if cited is not None:
-            value, within = float(cited.value), float(cited.tolerance)
+            least, most = (float(cited.value + side * cited.tolerance) for side in (-1, 1))
             rule = f"documented {cited.value}, within {cited.tolerance} (half of the last printed digit)"
-            yield Floor(figure=figure, least=value - within, most=value + within, rule=rule)
+            yield Floor(figure=figure, least=least, most=most, rule=rule)
 
 
 def _fine_tuning(run: Run, setting: Setting, pruned: Pruned, training: Training) -> FineTuning:

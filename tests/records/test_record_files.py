@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,15 +11,28 @@ import pytest
 from record_factory import make_record
 
 from prunebench.baselines.collected import collect
+from prunebench.data import Augmentation
 from prunebench.errors import RecordError
-from prunebench.records import failures_kept, keep_record, read_record, write_record
+from prunebench.gate.comparability import training_differences
+from prunebench.records import FineTuning, failures_kept, keep_record, read_record, write_record
 from prunebench.storage.documents import render
+from prunebench.training import Recipe
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     record = make_record()
     write_record(record, tmp_path / "a.json")
     assert record == read_record(tmp_path / "a.json")
+
+
+def test_a_recipes_settings_are_equal_in_memory_and_in_the_file(tmp_path: Path) -> None:
+    """Else every run would differ from its baseline, for a tuple is read as a list."""
+    tuned = make_record().finetuning
+    assert tuned is not None
+    settings = asdict(Recipe(epochs=2, batch_size=8, learning_rate=0.1, augmentation=Augmentation()))
+    record = make_record(finetuning=FineTuning(**{**dict(tuned), "settings": settings}))
+    write_record(record, tmp_path / "a.json")
+    assert [] == training_differences(read_record(tmp_path / "a.json"), record)
 
 
 def test_keys_are_sorted_and_lines_are_short(tmp_path: Path) -> None:

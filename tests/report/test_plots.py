@@ -88,6 +88,7 @@ def make_scan(
         elements=80 * len(layers) + 10,
         nonzeros=(80 - round(80 * sparsity)) * len(layers) + 10,
         images=IMAGES,
+        guessing=10.0,
         base_correct=correct,
         base_bits=base64.b64encode(np.packbits(np.arange(IMAGES) < correct).tobytes()).decode(),
         layers=[
@@ -575,7 +576,7 @@ def test_the_same_case_in_two_folders_is_two_series(tmp_path: Path, monkeypatch:
         drawn[:] = points
         return frontier_figure(points)
 
-    monkeypatch.setattr("prunebench.report.plots.frontier_figure", keep)
+    monkeypatch.setattr("prunebench.cli.actions.plot.frontier_figure", keep)
     record = make_record()
     other = record.checkpoints.model_copy(update={"dense": digest("other")})
     write_record(record, tmp_path / "old" / "record.json")
@@ -629,7 +630,7 @@ def test_a_plot_does_not_overwrite_what_it_shows(command: str, tmp_path: Path) -
         (["parameters", "failed.json", "-o", "plot.png"], ["failed.json", "ValueError: no"]),
         (["parameters", "absent.pth", "-o", "plot.png"], ["absent.pth", "no checkpoint"]),
         (["weights", "dense.json", "-o", "plot.png"], ["dense.json"]),
-        (["weights", "dense.json", "--model", "lenet", "-o", "plot.png"], ["unknown model 'lenet'", "vgg"]),
+        (["weights", "dense.json", "--workload", "lenet", "-o", "plot.png"], ["unknown workload 'lenet'", "shapes"]),
         (["weights", "a.pth", "--near-zero", "0", "-o", "plot.png"], ["--near-zero"]),
         (["frontier", "-o", "plot.png"], ["nothing to draw"]),
         (["frontier", "absent", "-o", "plot.png"], ["absent", "No such file"]),
