@@ -31,7 +31,16 @@ def _one_or_more(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def _for_all(value: object) -> object:
+    return {"*": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _with_path(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
+Sparsities = Annotated[dict[str, Fraction], BeforeValidator(_for_all)]
 
 
 class _Section(BaseModel):
@@ -95,7 +104,7 @@ class WorkloadSection(_Section):
     model: str
     model_arguments: dict[str, Any] = Field(default_factory=dict)
     data: str
-    checkpoint: str | CheckpointSection | None = None
+    checkpoint: Annotated[CheckpointSection, BeforeValidator(_with_path)] | None = None
     task: str = "classification"
     normalize: NormalizeSection | None = None
     keep_dense: Patterns = ()
@@ -128,7 +137,7 @@ class RunSection(_Section):
 
     workload: str
     recipe: str | None = None
-    sparsity: Fraction | dict[str, Fraction] | None = None
+    sparsity: Sparsities | None = None
     allocation: str | None = None
     total: Fraction | None = None
     floor: FloorSection = FloorSection()
@@ -226,10 +235,9 @@ def _table(path: Path) -> dict[str, Any] | None:
 
 def _said(error: ValidationError) -> str:
     """The first problem in words: the key, what it got, what it would take."""
-    first = error.errors()[0]
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")  # a misspelt key is also missing
     where = [str(step) for step in first["loc"]]
-    kinds = {"str", "CheckpointSection", "dict[str,constrained-float]", "constrained-float", "float"}
-    key = ".".join(step for step in where if step not in kinds)
+    key = ".".join(where)
     if first["type"] == "extra_forbidden":
         known = sorted(_keys(where[:-1]))
         return f"unknown key '{key}': expected one of {', '.join(known)}{did_you_mean(where[-1], known)}"
@@ -270,10 +278,8 @@ def _workload(name: str, section: WorkloadSection, folder: Path, path: Path) -> 
         if type(error).__module__.startswith("prunebench."):
             raise WorkloadError(f"{where}: {error}") from error
         raise
-    checkpoint = section.checkpoint
     weights = None
-    if checkpoint is not None:
-        given = CheckpointSection(path=checkpoint) if isinstance(checkpoint, str) else checkpoint
+    if (given := section.checkpoint) is not None:
         weights = Weights(path=folder / Path(given.path).expanduser(), source=given.source, licence=given.licence)
     trains_itself = section.trains_itself
     if trains_itself and DENSE not in recipes:
@@ -306,14 +312,11 @@ def _run(name: str, section: RunSection, workloads: Mapping[str, Workload], path
         raise WorkloadError(f"{where} needs either sparsity, or total with an allocation")
     if section.sparsity is None and section.total is None:
         raise WorkloadError(f"{where}: allocation '{section.allocation}' needs total, the share to prune in [0, 1]")
-    sparsity = section.sparsity
-    if isinstance(sparsity, float | int):
-        sparsity = {"*": float(sparsity)}
     return RequestedRun(
         name=name,
         workload=section.workload,
         recipe=section.recipe,
-        sparsity=sparsity,
+        sparsity=section.sparsity,
         allocation=section.allocation or ("uniform" if section.total is not None else None),
         total=section.total,
         floors=section.floor.floors(),
