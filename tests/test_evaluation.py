@@ -22,7 +22,8 @@ from torchvision.models import GoogLeNetOutputs
 
 from prunebench.data.examples import Examples
 from prunebench.errors import ModelError
-from prunebench.tasks.evaluation import Evaluation, evaluate, margins, scores_of
+from prunebench.tasks import CLASSIFICATION, output_of
+from prunebench.tasks.evaluation import Evaluation, evaluate
 
 CLASSES = 5
 
@@ -62,8 +63,8 @@ def random_images(n: int) -> Examples:
     return Examples(images, images[:, 0, 0, 0].long() % CLASSES)
 
 
-def evaluation(predictions: Tensor, correct: Tensor, seconds: float = 1.0) -> Evaluation:
-    return Evaluation(predictions=predictions, correct=correct, seconds=seconds)
+def evaluation(answers: Tensor, correct: Tensor, seconds: float = 1.0) -> Evaluation:
+    return Evaluation(answers=answers, correct=correct, seconds=seconds)
 
 
 @pytest.mark.parametrize("n", [1, 9, 10, 11, 25])
@@ -72,7 +73,7 @@ def test_every_image_counts_also_those_of_a_smaller_last_batch(n: int) -> None:
     result = evaluate(ByFirstPixel(), data, batch_size=10)
     assert n == result.count
     assert n == result.correct_count
-    assert torch.equal(data.labels, result.predictions)
+    assert torch.equal(data.targets, result.answers)
 
 
 @pytest.mark.parametrize("batch_size", [7, 25])
@@ -81,7 +82,7 @@ def test_smooth_accuracy_is_that_of_the_right_class_against_its_strongest_rival(
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, CLASSES))
     shares = []
-    for scores, label in zip((model(data.images.float() / 255)).tolist(), data.labels.tolist(), strict=True):
+    for scores, label in zip((model(data.inputs.float() / 255)).tolist(), data.targets.tolist(), strict=True):
         right, rival = math.exp(scores[label]), math.exp(max(scores[:label] + scores[label + 1 :]))
         shares.append(right / (right + rival))
     expected = 100 * sum(shares) / 25
@@ -113,29 +114,31 @@ Answer = make_dataclass("Answer", ["logits", "loss"])
 )
 def test_scores_are_found_in_what_models_answer(answer: Callable[[Tensor], object]) -> None:
     scores = torch.randn(4, 3)
-    assert scores is scores_of(answer(scores))
+    assert scores is output_of(answer(scores))
 
 
 @pytest.mark.parametrize("shape", [(4, 1), (4,)])
 def test_one_logit_is_the_score_of_class_1_of_two(shape: tuple[int, ...]) -> None:
     logits, labels = torch.tensor([-2.0, 0.5, 3.0, -0.1]), torch.tensor([0, 0, 1, 1])
-    scores = scores_of(logits.reshape(shape))
-    assert [0, 1, 1, 0] == scores.argmax(dim=1).tolist()
-    assert torch.equal(torch.tensor([2.0, -0.5, 3.0, -0.1]), margins(scores, labels))
+    outputs = logits.reshape(shape)
+    assert [0, 1, 1, 0] == CLASSIFICATION.answers(outputs).tolist()
+    assert [1, 0, 1, 0] == CLASSIFICATION.scores(outputs, labels).tolist()
+    margins = torch.tensor([2.0, -0.5, 3.0, -0.1])
+    torch.testing.assert_close(CLASSIFICATION.graded(outputs, labels), margins.sigmoid())
     expected = functional.binary_cross_entropy_with_logits(logits, labels.float())
-    torch.testing.assert_close(functional.cross_entropy(scores, labels), expected)
+    torch.testing.assert_close(CLASSIFICATION.loss(outputs, labels), expected)
 
 
 @pytest.mark.parametrize("answer", [None, {}, {"scores": torch.ones(2, 3)}, (), "cat", Answer(None, None)])
 def test_an_answer_without_scores_is_refused(answer: object) -> None:
     with pytest.raises(ModelError, match=f"answers with {type(answer).__name__}: expected scores"):
-        scores_of(answer)
+        output_of(answer)
 
 
 @pytest.mark.parametrize("wrong", [0, 9, 10, 24])
 def test_one_wrong_image_is_found_wherever_it_stands(wrong: int) -> None:
     data = random_images(25)
-    data.labels[wrong] = (data.labels[wrong] + 1) % CLASSES
+    data.targets[wrong] = (data.targets[wrong] + 1) % CLASSES
     result = evaluate(ByFirstPixel(), data, batch_size=10)
     assert [wrong] == (~result.correct).nonzero().flatten().tolist()
     assert 24 == result.correct_count
@@ -151,17 +154,17 @@ def test_accuracy_is_in_percent() -> None:
 @given(batch_size=st.integers(1, 40))
 def test_the_answer_does_not_depend_on_the_batch_size_where_arithmetic_is_exact(batch_size: int) -> None:
     data = random_images(30)
-    data.labels[::3] = 0
+    data.targets[::3] = 0
     whole = evaluate(ByFirstPixel(), data, batch_size=30)
     parts = evaluate(ByFirstPixel(), data, batch_size=batch_size)
-    assert torch.equal(whole.predictions, parts.predictions)
+    assert torch.equal(whole.answers, parts.answers)
     assert whole.correct_bits == parts.correct_bits
     assert whole.digest == parts.digest
 
 
 def test_the_answer_does_not_depend_on_the_memory_format_of_the_images() -> None:
     data = random_images(30)
-    laid_out_otherwise = Examples(data.images.contiguous(memory_format=torch.channels_last), data.labels)
+    laid_out_otherwise = Examples(data.inputs.contiguous(memory_format=torch.channels_last), data.targets)
     assert evaluate(ByFirstPixel(), data).digest == evaluate(ByFirstPixel(), laid_out_otherwise).digest
 
 
@@ -182,7 +185,7 @@ def test_the_mode_of_each_part_is_put_back() -> None:
 
 def test_the_mode_is_put_back_when_the_model_fails() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(7, CLASSES)).train()
-    with pytest.raises(ModelError, match=r"the model fails on images of shape \(10, 3, 4, 4\): RuntimeError: mat1"):
+    with pytest.raises(ModelError, match=r"the model fails on inputs of shape \(10, 3, 4, 4\): RuntimeError: mat1"):
         evaluate(model, random_images(10))
     assert [True] * 3 == [module.training for module in model.modules()]
 
@@ -198,13 +201,13 @@ def test_evaluation_changes_no_parameter_buffer_or_gradient() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_an_image_whose_logits_are_not_all_finite_is_wrong_whatever_is_predicted(value: float) -> None:
+def test_an_image_whose_logits_are_not_all_finite_is_wrong_whatever_is_answered(value: float) -> None:
     data = random_images(12)
-    data.images[[2, 11], 2, -1, -1] = 255
-    predicted = evaluate(NotFinite(value), data, batch_size=5).predictions
-    agreeing = Examples(data.images, predicted)
+    data.inputs[[2, 11], 2, -1, -1] = 255
+    answered = evaluate(NotFinite(value), data, batch_size=5).answers
+    agreeing = Examples(data.inputs, answered)
     result = evaluate(NotFinite(value), agreeing, batch_size=5)
-    assert torch.equal(agreeing.labels, result.predictions)
+    assert torch.equal(agreeing.targets, result.answers)
     assert [2, 11] == (~result.correct).nonzero().flatten().tolist()
 
 
@@ -225,16 +228,16 @@ def test_the_first_image_is_the_highest_bit_of_the_first_byte() -> None:
 @settings(deadline=None)
 @given(place=st.integers(0, 19), change=st.integers(1, 999))
 @example(place=0, change=256)  # a class beyond one byte
-def test_the_digest_changes_with_any_one_prediction_and_with_nothing_else(place: int, change: int) -> None:
-    predictions, correct = torch.arange(20), torch.ones(20, dtype=torch.bool)
-    result = evaluation(predictions, correct)
+def test_the_digest_changes_with_any_one_answer_and_with_nothing_else(place: int, change: int) -> None:
+    answers, correct = torch.arange(20), torch.ones(20, dtype=torch.bool)
+    result = evaluation(answers, correct)
     assert result.digest == replace(result, correct=~correct, seconds=2.0).digest
-    changed = predictions.clone()
+    changed = answers.clone()
     changed[place] = (changed[place] + change) % 1000
     assert result.digest != evaluation(changed, correct).digest
 
 
-def test_the_digest_changes_with_the_order_of_the_predictions() -> None:
+def test_the_digest_changes_with_the_order_of_the_answers() -> None:
     correct = torch.ones(20, dtype=torch.bool)
     assert evaluation(torch.arange(20), correct).digest != evaluation(torch.arange(20).flip(0), correct).digest
 
@@ -247,9 +250,9 @@ def test_progress_counts_images_up_to_their_number() -> None:
 
 def test_the_answer_is_on_the_cpu_and_takes_a_time() -> None:
     result = evaluate(ByFirstPixel(), random_images(3))
-    assert torch.int64 == result.predictions.dtype
+    assert torch.int64 == result.answers.dtype
     assert torch.bool == result.correct.dtype
-    assert {"cpu"} == {result.predictions.device.type, result.correct.device.type}
+    assert {"cpu"} == {result.answers.device.type, result.correct.device.type}
     assert result.seconds > 0
 
 
@@ -259,9 +262,9 @@ def test_bf16_answers_as_fp32_where_the_arithmetic_is_exact() -> None:
     for layer in layers:
         nn.init.eye_(layer.weight)
     model = nn.Sequential(nn.Flatten(), *layers)  # class: the brightest of five pixels
-    exact = Examples(torch.where(data.images > 128, 255, 0).to(torch.uint8), data.labels)
+    exact = Examples(torch.where(data.inputs > 128, 255, 0).to(torch.uint8), data.targets)
     expected = evaluate(model, exact)
-    assert torch.equal(expected.predictions, evaluate(model, exact, precision="bf16").predictions)
+    assert torch.equal(expected.answers, evaluate(model, exact, precision="bf16").answers)
 
 
 class ByWeight(nn.Module):

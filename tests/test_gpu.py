@@ -12,17 +12,18 @@ from tiny_networks import CLASSES, Plain, built, images
 
 from prunebench.data import Dataset, to_float
 from prunebench.documented.runs import DocumentedRun
-from prunebench.experiments.flow import execute, own_setting
+from prunebench.experiments.flow import Setting, execute, prepare
 from prunebench.models import prunable_parameters, state_digest
 from prunebench.planning import lamp_scores
 from prunebench.pruning import prune_
 from prunebench.sensitivity import sensitivity_scan
 from prunebench.tasks.evaluation import evaluate
 from prunebench.training import Recipe, TrainingProgress, train
+from prunebench.workloads import InMemoryWorkload
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
-PROTOCOL = Recipe(epochs=3, batch_size=16, learning_rate=0.05)
+RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=0.05)
 DATA = Dataset(
     name="made up", train=images(96), test=images(90, seed=1), classes=tuple("abcd"[:CLASSES]), origin="here"
 )
@@ -77,7 +78,7 @@ def test_a_stopped_training_goes_on_from_its_last_whole_epoch(tmp_path: Path) ->
         return train(
             built(Plain).cuda(),
             DATA.train,
-            replace(PROTOCOL, averaging=0.9),
+            replace(RECIPE, averaging=0.9),
             selection=DATA.test,
             seed=0,
             state_folder=tmp_path,
@@ -91,8 +92,13 @@ def test_a_stopped_training_goes_on_from_its_last_whole_epoch(tmp_path: Path) ->
 
 def test_a_run_from_model_to_record() -> None:
     run = DocumentedRun(name="pruned", model="plain", sparsity=SPARSITY, source="here")
-    record = execute(run, own_setting(built(Plain).cuda(), DATA, PROTOCOL))
+
+    def setting(device: str) -> Setting:
+        workload = InMemoryWorkload(name="mine", recipes={"ci": RECIPE}, module=built(Plain), dataset=DATA)
+        return prepare(workload, device=torch.device(device))
+
+    record = execute(run, setting("cuda"))
     assert record.finetuning is not None
     assert torch.cuda.get_device_name() == record.environment["device"]
-    on_cpu = execute(run, own_setting(built(Plain), DATA, PROTOCOL), finetune=False)
+    on_cpu = execute(run, setting("cpu"), finetune=False)
     assert (on_cpu.nonzeros, on_cpu.masks_digest) == (record.nonzeros, record.masks_digest)

@@ -7,9 +7,9 @@ import copy
 import pytest
 import torch
 from tiny_networks import Plain, Residual, built, images
-from torch import nn
+from torch import Tensor, nn
 
-from prunebench.data import Examples, to_float
+from prunebench.data import Examples
 from prunebench.machine.devices import Precision, arithmetic
 from prunebench.machine.layout import lay_out_
 from prunebench.models import build_model, state_digest
@@ -25,13 +25,17 @@ def images_of(side: int, *, count: int = 2) -> Examples:
     return Examples(pixels.contiguous(memory_format=torch.channels_last), torch.zeros(count, dtype=torch.int64))
 
 
+def fed(examples: Examples) -> Tensor:
+    return examples.fed(examples.inputs)
+
+
 def contiguous_convolutions(model: nn.Module) -> list[str]:
     return [name for name, part in model.named_modules() if isinstance(part, nn.Conv2d) and part.weight.is_contiguous()]
 
 
 @pytest.mark.parametrize(("side", "first"), [(16, 2), (32, 4), (64, 6), (128, 8)])
 def test_convolutions_over_at_most_8x8_positions_stay_contiguous(side: int, first: int) -> None:
-    model = lay_out_(build_model("vgg"), images_of(side, count=1))
+    model = lay_out_(build_model("vgg"), fed(images_of(side, count=1)))
 
     assert contiguous_convolutions(model) == [f"backbone.conv{index}" for index in range(first, 8)]
     for index in range(first):
@@ -45,16 +49,16 @@ def test_kernels_of_one_and_groups_stay_channels_last() -> None:
     )
 
     # A weight of 8x1x3x3 or 8x8x1x1 is contiguous either way: what tells them apart is the hook.
-    lay_out_(model, images_of(8))
+    lay_out_(model, fed(images_of(8)))
     assert [bool(part._forward_pre_hooks) for part in model] == [True, False, False, False, False]
 
 
 def test_a_contiguous_convolution_is_given_contiguous_images() -> None:
-    model, seen = lay_out_(built(Plain), images(2)), []
+    model, seen = lay_out_(built(Plain), fed(images(2))), []
     for part in model.modules():
         if isinstance(part, nn.Conv2d):
             part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].is_contiguous()))
-    model.eval()(to_float(images(4).images))
+    model.eval()(fed(images(4)))
 
     assert seen == [True, True]
 
@@ -62,11 +66,11 @@ def test_a_contiguous_convolution_is_given_contiguous_images() -> None:
 @pytest.mark.parametrize(("precision", "expected"), [("fp32", [False, True, True]), ("bf16", [False, False, True])])
 def test_in_bf16_only_convolutions_over_at_most_4x4_positions_are(precision: Precision, expected: list[bool]) -> None:
     convolutions = [nn.Conv2d(3, 3, 3, stride=stride, padding=1) for stride in (2, 2, 1)]  # of 16x16, 8x8 and 4x4
-    model, seen = lay_out_(nn.Sequential(*convolutions, nn.Flatten()), images_of(16)), []
+    model, seen = lay_out_(nn.Sequential(*convolutions, nn.Flatten()), fed(images_of(16))), []
     for part in convolutions:
         part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].is_contiguous()))
     with arithmetic(torch.device("cpu"), precision):
-        model(to_float(images_of(16).images))
+        model(fed(images_of(16)))
 
     assert seen == expected
 
@@ -74,10 +78,10 @@ def test_in_bf16_only_convolutions_over_at_most_4x4_positions_are(precision: Pre
 def test_answers_change_by_rounding_alone() -> None:
     torch.manual_seed(0)
     model, data = build_model("vgg").eval(), images_of(16, count=3)
-    batch = to_float(data.images)
+    batch = fed(data)
     with torch.inference_mode():
         before = model(batch.contiguous())
-        after = lay_out_(model, data)(batch)
+        after = lay_out_(model, batch)(batch)
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
 
 
@@ -86,26 +90,26 @@ def test_the_model_stays_as_it_was() -> None:
     model.second.eval()
     before = (state_digest(model.state_dict()), [part.training for part in model.modules()])
 
-    assert lay_out_(model, images(2)) is model
+    assert lay_out_(model, fed(images(2))) is model
     assert (state_digest(model.state_dict()), [part.training for part in model.modules()]) == before
 
 
 def test_a_copy_computes_the_same_bits() -> None:
-    model = lay_out_(built(Plain), images(2)).eval()
-    batch = to_float(images(5).images)
+    model = lay_out_(built(Plain), fed(images(2))).eval()
+    batch = fed(images(5))
 
     assert torch.equal(model(batch), copy.deepcopy(model)(batch))
 
 
 def test_a_scan_recomputes_only_what_follows() -> None:
-    model = lay_out_(built(Plain), images(2)).eval()
+    model = lay_out_(built(Plain), fed(images(2))).eval()
     with torch.inference_mode():
-        assert isinstance(recomputation(model, to_float(images(2).images)), Suffixes)
+        assert isinstance(recomputation(model, fed(images(2))), Suffixes)
 
 
 def test_a_model_that_fails_on_the_images_is_left_without_notes() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(7, 2))
     with pytest.raises(RuntimeError):
-        lay_out_(model, images_of(8))
+        lay_out_(model, fed(images_of(8)))
 
     assert not model[0]._forward_pre_hooks

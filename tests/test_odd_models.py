@@ -10,6 +10,7 @@ from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from prunebench.errors import (
     TrainingError,
     UnknownNameError,
 )
-from prunebench.experiments.flow import Setting, execute, own_setting
+from prunebench.experiments.flow import Setting, execute, prepare
 from prunebench.gate import Status, check_record
 from prunebench.measure import count_macs, nonzeros
 from prunebench.models import load_state, prunable_parameters, save_state, state_digest
@@ -39,6 +40,7 @@ from prunebench.records import RunRecord
 from prunebench.sensitivity import sensitivity_scan
 from prunebench.tasks.evaluation import evaluate
 from prunebench.training import Recipe
+from prunebench.workloads import InMemoryWorkload
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread", "own_cache"),
@@ -46,7 +48,7 @@ pytestmark = [
 ]
 
 DATA = Dataset(name="signs", train=images(60, seed=1), test=images(40), classes=("a", "b", "c", "d"), origin="random")
-PROTOCOL = Recipe(epochs=1, batch_size=20, learning_rate=0.01)
+RECIPE = Recipe(epochs=1, batch_size=20, learning_rate=0.01)
 
 
 class Odd(nn.Module):
@@ -71,8 +73,20 @@ def odd() -> nn.Module:
     return Odd()
 
 
-def setting(model: nn.Module, data: Dataset = DATA) -> Setting:
-    return own_setting(model, data, PROTOCOL)
+def setting(
+    module: nn.Module,
+    data: Dataset = DATA,
+    recipe: Recipe = RECIPE,
+    *,
+    model: str = "",
+    origin: str = "",
+    **choices: Any,
+) -> Setting:
+    """Of a model in memory."""
+    workload = InMemoryWorkload(
+        name="mine", recipes={"ci": recipe}, module=module, dataset=data, model=model, origin=origin
+    )
+    return prepare(workload, **choices)
 
 
 def halved(model: nn.Module) -> DocumentedRun:
@@ -204,7 +218,7 @@ def test_what_is_unusual_is_pruned_exactly_and_scanned_as_the_plain_loop_does(bu
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_weights_of_another_type_are_made_float32_on_a_copy_and_the_origin_says_so(dtype: torch.dtype) -> None:
     model = plain().to(dtype)
-    record = execute(halved(model), own_setting(model, DATA, PROTOCOL, origin="plain.pth"), finetune=False)
+    record = execute(halved(model), setting(model, origin="plain.pth"), finetune=False)
     scan = sensitivity_scan(model, DATA.test, sparsities=[0.5], origin="plain.pth")
     assert [f"plain.pth; weights were {dtype}"] * 2 == [record.checkpoints.origin, scan.origin]
     assert state_digest(copy.deepcopy(model).float().state_dict()) == record.checkpoints.dense == scan.model_digest
@@ -221,7 +235,7 @@ def test_weights_beyond_float32_are_refused() -> None:
 def test_a_record_and_a_scan_name_the_users_model() -> None:
     run = halved(plain())
     assert "Sequential" == execute(run, setting(plain()), finetune=False).model
-    named = own_setting(compiled(plain()), DATA, PROTOCOL, model_name="signnet")
+    named = setting(compiled(plain()), model="signnet")
     assert "signnet" == execute(run, named, finetune=False).model
     assert "Sequential" == execute(run, setting(compiled(plain())), finetune=False).model
 
@@ -242,7 +256,7 @@ def test_a_run_takes_sparsities_of_any_real_kind() -> None:
     run = DocumentedRun(name="some", sparsity=sparsity, source="this test")
     record = execute(run, setting(plain()), finetune=False)
     assert [(0.3, 113), (1 / 3, 128), (0.5, 16)] == [(layer.sparsity, layer.nonzeros) for layer in record.layers]
-    assert {Status.PASS} == {verdict.status for verdict in check_record(record, run)}
+    assert {Status.PASS} == {verdict.status for verdict in check_record(record)}
 
 
 ANSWERS = {
@@ -278,7 +292,7 @@ def test_one_logit_trains_and_answers_as_two_scores_of_which_one_is_zero(shape: 
             return torch.cat([torch.zeros_like(logit), logit], dim=1)
 
     binary = {
-        part: Examples(data.images, data.labels % 2) for part, data in (("train", DATA.train), ("test", DATA.test))
+        part: Examples(data.inputs, data.targets % 2) for part, data in (("train", DATA.train), ("test", DATA.test))
     }
     one, two = (
         execute(halved(plain()), setting(kind(*plain()), replace(DATA, **binary, classes=("no", "yes"))))
@@ -430,7 +444,7 @@ def test_a_computed_weight_that_was_made_final_is_pruned_as_it_computes(make: Ca
 def remembering() -> nn.Module:
     """It keeps what a layer gave, and so a graph, in an attribute."""
     model = plain()
-    model[2].kept = model[:3](DATA.test.images[:1].float())
+    model[2].kept = model[:3](DATA.test.inputs[:1].float())
     return model
 
 
@@ -467,9 +481,9 @@ class Remembering(Odd):
 @pytest.mark.parametrize(
     ("model", "error", "said"),
     [
-        (Planes, ModelError, r"answers 2 images with a tensor \(2, 3, 8, 8\) of torch.float32: expected float scores"),
-        (Failing, ModelError, r"fails on images of shape \(2, 3, 8, 8\): ValueError: expected 224 rows$"),
-        (FailingInTraining, ModelError, r"fails in training on images of shape \(20, 3, 8, 8\): RuntimeError: output"),
+        (Planes, ModelError, r"answers with a tensor \(2, 3, 8, 8\) of torch.float32: expected float scores"),
+        (Failing, ModelError, r"fails on inputs of shape \(2, 3, 8, 8\): ValueError: expected 224 rows$"),
+        (FailingInTraining, ModelError, r"fails in training on inputs of shape \(20, 3, 8, 8\): RuntimeError: output"),
         (remembering, ModelError, "cannot be copied: '2.kept' was computed from weights in an earlier pass"),
         (locked, ModelError, r"cannot be copied: TypeError: cannot pickle '_thread.lock' object"),
         (Remembering, CheckpointError, r"'_extra_state' of the model's state is dict: expected a tensor"),
@@ -485,9 +499,9 @@ def test_what_does_not_work_is_said_in_one_sentence(model, error: type[Prunebenc
 @pytest.mark.parametrize(
     ("train", "said"),
     [
-        (Examples(images(40).images, images(40).labels - 100), "labels begin at -100: expected 0 and up"),
-        (Examples(images(40).images, images(40).labels + 1), "labels go up to 4, the model has 4 scores"),
-        (Examples(images(40).images[..., :6], images(40).labels), r"have shape \(3, 8, 6\), test images \(3, 8, 8\)"),
+        (Examples(images(40).inputs, images(40).targets - 100), "labels begin at -100: expected 0 and up"),
+        (Examples(images(40).inputs, images(40).targets + 1), "labels go up to 4, the model has 4 scores"),
+        (Examples(images(40).inputs[..., :6], images(40).targets), r"have shape \(3, 8, 6\), test inputs \(3, 8, 8\)"),
     ],
 )
 def test_training_data_that_does_not_fit_is_refused_before_the_work(train: Examples, said: str) -> None:
@@ -514,21 +528,21 @@ def test_training_data_that_does_not_fit_is_refused_before_the_work(train: Examp
 )
 def test_a_recipe_that_cannot_be_is_refused_before_the_work(change: dict[str, object], said: str) -> None:
     with pytest.raises(TrainingError, match=said):
-        own_setting(odd(), DATA, replace(PROTOCOL, **change))
+        setting(odd(), recipe=replace(RECIPE, **change))
 
 
 @pytest.mark.parametrize(("name", "value"), [("precision", "fp16"), ("select_on", "valid")])
 def test_an_unknown_choice_is_refused_before_the_work(name: str, value: str) -> None:
     with pytest.raises(UnknownNameError, match=f"{name}.*{value}"):
-        own_setting(odd(), DATA, PROTOCOL, **{name: value})
+        setting(odd(), **{name: value})
 
 
 @pytest.mark.parametrize(
     ("test", "said"),
     [
         (images(40).take(torch.arange(0)), "no images to evaluate"),
-        (Examples(images(40).images, images(40).labels + 1), "labels go up to 4, the model has 4 scores"),
-        (Examples(images(40).images, images(40).labels - 1), "labels begin at -1: expected 0 and up"),
+        (Examples(images(40).inputs, images(40).targets + 1), "labels go up to 4, the model has 4 scores"),
+        (Examples(images(40).inputs, images(40).targets - 1), "labels begin at -1: expected 0 and up"),
     ],
 )
 def test_data_that_does_not_fit_is_refused_by_runs_and_by_scans(test: Examples, said: str) -> None:

@@ -38,7 +38,7 @@ def plain() -> ModuleType:
 def _ours(weights: Path, test: Examples) -> nn.Module:
     model = build_model("vgg")
     load_state_(model, load_state(weights), origin=str(weights))
-    return lay_out_(model, test)
+    return lay_out_(model, test.fed(test.inputs[:1]))
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +67,10 @@ def test_counts_equal_those_of_plain_pytorch(
         weights = plain.prune(weights, plain.RUN3)
         prune_(model, documented_run("run3").sparsity)
     assert torch.equal(inputs, torch.cat([images for images, _ in whole_batches(test, batch_size=500)]))
-    assert torch.equal(labels, test.labels)
+    assert torch.equal(labels, test.targets)
     theirs = plain.logits(plain.vgg(weights), inputs)
     ours = evaluate(model, test)
-    differing = theirs.argmax(1) != ours.predictions
+    differing = theirs.argmax(1) != ours.answers
     best_two = theirs.topk(2, dim=1).values
     assert (best_two[differing, 0] - best_two[differing, 1] < ROUNDING).all(), "an answer differs that is no tie"
     if not differing.any():

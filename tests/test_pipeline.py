@@ -13,19 +13,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prunebench import pipeline
 from prunebench.data import Augmentation, Dataset, Examples
 from prunebench.documented.runs import DocumentedRun
 from prunebench.errors import CheckpointError, MaskError, StorageError
+from prunebench.experiments import flow
 from prunebench.experiments.flow import PRUNING_SAMPLES, Progress, Setting, execute, fine_tune, prepare, prune
 from prunebench.gate import Status, check_record
 from prunebench.machine.environment import exact_fingerprint
-from prunebench.models import build_model, load_state, registry, save_state, state_digest
+from prunebench.models import load_state, save_state, state_digest
 from prunebench.pruning import prune_
 from prunebench.records import RunRecord, read_record, write_record
 from prunebench.tasks.evaluation import evaluate
 from prunebench.training import Epoch, Recipe
-from prunebench.workloads import Recipe, Workload
+from prunebench.workloads import DENSE, Workload
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -61,31 +61,35 @@ def _images(count: int, seed: int) -> Examples:
 
 
 DATA = Dataset(name="small", train=_images(120, 1), test=_images(50, 2), classes=("a", "b", "c"), origin="made here")
-PROTOCOL = Recipe(
+RECIPE = Recipe(
     epochs=3,
     batch_size=32,
     learning_rate=0.05,
     augmentation=Augmentation(crop_padding=1),
     learning_rate_schedule="cosine",
 )
-WORKLOAD = Workload(
-    name="small",
-    model="small",
-    load=lambda _path, _progress: DATA,
-    dense_recipe=PROTOCOL,
-    trains_itself=True,
-    recipes={"full": Recipe(name="full", recipe=PROTOCOL, documented_epochs=True)},
-)
 
 
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._BUILDERS, "small", _small)  # and not for other tests
+class Small(Workload):
+    """A class of a user's own."""
+
+    name = "small"
+    recipes: Mapping[str, Recipe] = {"full": RECIPE, DENSE: RECIPE}
+    trains_itself = True
+
+    def build(self) -> nn.Module:
+        return _small()
+
+    def data(self, source: Path | None = None, progress: object = None) -> Dataset:
+        return DATA
+
+
+WORKLOAD = Small()
 
 
 @pytest.fixture
 def setting(own_cache: Path) -> Setting:
-    return prepare(WORKLOAD, WORKLOAD.recipe("full"), device=torch.device("cpu"))
+    return prepare(WORKLOAD, "full", device=torch.device("cpu"))
 
 
 def test_the_record_says_what_the_models_are(setting: Setting) -> None:
@@ -155,7 +159,7 @@ def test_a_file_that_holds_other_weights_than_were_judged_is_refused(
     def rounded(state: Mapping[str, Tensor], path: Path) -> None:
         save_state({name: value.half().to(value.dtype) for name, value in state.items()}, path)
 
-    monkeypatch.setattr(pipeline, "save_state", rounded)
+    monkeypatch.setattr(flow, "save_state", rounded)
     for finetune in (True, False):
         with pytest.raises(CheckpointError, match="does not hold the weights that were written to it"):
             execute(RUN, setting, finetune=finetune, save=tmp_path / "kept.safetensors")
@@ -165,10 +169,10 @@ def test_kept_elements_that_became_zero_are_no_masks(setting: Setting) -> None:
     pruned = prune(RUN, setting)
     training = fine_tune(RUN, setting, pruned)
     state = dict(training.best_state)
-    pipeline.check_kept(state, training.best.evaluation, pruned=pruned, selection=DATA.test)
+    flow.check_kept(state, training.best.evaluation, pruned=pruned, selection=DATA.test)
     state["linear.weight"] = torch.zeros_like(state["linear.weight"])
     with pytest.raises(MaskError, match=r"fine-tuning made 48 of 48 kept elements of 'linear\.weight' zero"):
-        pipeline.check_kept(state, training.best.evaluation, pruned=pruned, selection=DATA.test)
+        flow.check_kept(state, training.best.evaluation, pruned=pruned, selection=DATA.test)
 
 
 def test_correctness_bits_are_one_an_image_in_order(setting: Setting) -> None:
@@ -185,13 +189,13 @@ def test_pruning_is_timed_before_everything_else_and_after_it(
     done: list[str] = []
 
     def told(name: str) -> None:
-        function = getattr(pipeline, name)
+        function = getattr(flow, name)
 
         def wrapped(*arguments: object, **options: object) -> object:
             done.append(name)
             return function(*arguments, **options)
 
-        monkeypatch.setattr(pipeline, name, wrapped)
+        monkeypatch.setattr(flow, name, wrapped)
 
     for name in ("prune_", "evaluate", "train"):
         told(name)
@@ -203,7 +207,7 @@ def test_pruning_is_timed_before_everything_else_and_after_it(
 
 def test_every_evaluation_of_all_test_images_by_this_process_is_timed(setting: Setting) -> None:
     assert len(execute(RUN, setting, finetune=False).timings.evaluate) == 2
-    assert len(execute(RUN, setting).timings.evaluate) == 2 + PROTOCOL.epochs
+    assert len(execute(RUN, setting).timings.evaluate) == 2 + RECIPE.epochs
     assert len(execute(RUN, replace(setting, select_on="validation")).timings.evaluate) == 2
 
 
@@ -233,7 +237,7 @@ def test_choosing_on_a_validation_split_never_looks_at_the_test_images(setting: 
     assert "validation" == record.finetuning.selected_on
     training = fine_tune(RUN, held_out, prune(RUN, held_out))
     assert 12 == training.best.evaluation.count
-    other_labels = replace(DATA, test=Examples(DATA.test.images, (DATA.test.labels + 1) % CLASSES))
+    other_labels = replace(DATA, test=Examples(DATA.test.inputs, (DATA.test.targets + 1) % CLASSES))
     relabelled = execute(RUN, replace(held_out, data=other_labels))
     assert record.checkpoints.best == relabelled.checkpoints.best
 
@@ -266,7 +270,7 @@ def test_no_epoch_is_lost_where_the_record_cannot_be_kept(setting: Setting) -> N
     again = execute(RUN, setting, keep=kept.append)
     assert [again] == kept
     assert again.finetuning is not None
-    assert PROTOCOL.epochs == again.finetuning.resumed_after
+    assert RECIPE.epochs == again.finetuning.resumed_after
 
 
 def test_a_record_reads_back_as_it_was_written(setting: Setting, tmp_path: Path) -> None:
@@ -278,16 +282,16 @@ def test_a_record_reads_back_as_it_was_written(setting: Setting, tmp_path: Path)
 
 def test_a_size_that_is_off_by_one_weight_fails_and_names_the_layer(setting: Setting) -> None:
     record = execute(RUN, setting, finetune=False)
-    assert {Status.PASS} == {verdict.status for verdict in check_record(record, RUN)}
+    assert {Status.PASS} == {verdict.status for verdict in check_record(record)}
     layer = record.layers[0].model_copy(update={"nonzeros": record.layers[0].nonzeros + 1})
     wrong = record.model_copy(update={"layers": [layer, *record.layers[1:]]})
-    failed = [verdict for verdict in check_record(wrong, RUN) if verdict.status is Status.FAIL]
+    failed = [verdict for verdict in check_record(wrong) if verdict.status is Status.FAIL]
     assert ["nonzeros of conv.weight"] == [verdict.check for verdict in failed]
     assert "163, expected 162 (exact, off by +1)" in str(failed[0])
 
 
 def test_a_checkpoint_given_by_path_is_used(setting: Setting, tmp_path: Path) -> None:
-    model = build_model("small")
+    model = _small()
     save_state(model.state_dict(), tmp_path / "given.safetensors")
-    given = prepare(WORKLOAD, setting.recipe, checkpoint=tmp_path / "given.safetensors", device=torch.device("cpu"))
+    given = prepare(WORKLOAD, checkpoint=tmp_path / "given.safetensors", device=torch.device("cpu"))
     assert state_digest(model.state_dict()) == given.dense.digest

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
 
-from prunebench.data.batches import Augmentation, augment, to_float, training_batches, whole_batches
-from prunebench.data.examples import Examples
+from prunebench.data.batches import Augmentation, augment, training_batches, whole_batches
+from prunebench.data.examples import Examples, to_float
 
 ALPHA = 1e-6
 """A fair sample fails a test this rarely; the seeds are fixed, so it fails always or never."""
@@ -52,7 +52,7 @@ def drawn_outcomes(image: Tensor, augmentation: Augmentation, draws: int) -> Ten
 
 
 def test_every_crop_and_flip_is_one_of_torchvisions_and_each_is_as_likely() -> None:
-    counts = drawn_outcomes(numbered(1).images[0], Augmentation(), draws=162 * 50)
+    counts = drawn_outcomes(numbered(1).inputs[0], Augmentation(), draws=162 * 50)
     assert (9, 9, 2) == tuple(counts.shape)
     for axes in ((1, 2), (0, 2), (0, 1)):
         assert chisquare(counts.sum(axes).numpy()).pvalue > ALPHA
@@ -62,7 +62,7 @@ def test_every_crop_and_flip_is_one_of_torchvisions_and_each_is_as_likely() -> N
 @pytest.mark.parametrize("padding", [0, 1, 2])
 @pytest.mark.parametrize("flip", [False, True])
 def test_padding_and_flip_are_what_the_augmentation_says(padding: int, flip: bool) -> None:
-    counts = drawn_outcomes(numbered(1).images[0], Augmentation(crop_padding=padding, flip=flip), draws=1000)
+    counts = drawn_outcomes(numbered(1).inputs[0], Augmentation(crop_padding=padding, flip=flip), draws=1000)
     used = counts if flip else counts[..., :1]
     assert 1000 == int(used.sum())
     assert used.min() > 0
@@ -71,7 +71,7 @@ def test_padding_and_flip_are_what_the_augmentation_says(padding: int, flip: boo
 def test_each_image_of_a_batch_is_cropped_and_flipped_on_its_own() -> None:
     data = numbered(60)
     choices = set()
-    for original, one in zip(data.images, augment(data.images, Augmentation(), seeded(1)), strict=True):
+    for original, one in zip(data.inputs, augment(data.inputs, Augmentation(), seeded(1)), strict=True):
         equal = (torchvision_outcomes(original, 4) == one).flatten(3).all(dim=-1)
         assert 1 == int(equal.sum())
         choices.add(tuple(equal.nonzero()[0].tolist()))
@@ -85,7 +85,7 @@ def test_images_that_are_not_square_keep_their_shape() -> None:
 
 
 def test_augmented_images_stay_uint8_and_are_channels_last() -> None:
-    augmented = augment(numbered(5).images, Augmentation(), seeded(0))
+    augmented = augment(numbered(5).inputs, Augmentation(), seeded(0))
     assert torch.uint8 == augmented.dtype
     assert augmented.is_contiguous(memory_format=torch.channels_last)
 
@@ -93,7 +93,7 @@ def test_augmented_images_stay_uint8_and_are_channels_last() -> None:
 def test_augmenting_leaves_the_originals_as_they_were() -> None:
     data = numbered(20)
     list(training_batches(data, batch_size=7, augmentation=Augmentation(), generator=seeded(0)))
-    assert torch.equal(numbered(20).images, data.images)
+    assert torch.equal(numbered(20).inputs, data.inputs)
 
 
 def test_to_float_gives_the_bits_of_torchvisions_to_tensor() -> None:
@@ -115,14 +115,14 @@ def test_an_epoch_is_a_permutation_and_keeps_the_last_smaller_batch(n: int, batc
     assert [batch_size] * full + [rest] * bool(rest) == [len(labels) for _, labels in batches]
     assert list(range(n)) == sorted(label for _, labels in batches for label in labels.tolist())
     for images, labels in batches:
-        assert torch.equal(to_float(data.images[labels]), images)
+        assert torch.equal(to_float(data.inputs[labels]), images)
 
 
 def test_batches_are_augmented_images_with_their_own_labels() -> None:
     data = numbered(6)
     for images, labels in training_batches(data, batch_size=4, augmentation=Augmentation(), generator=seeded(0)):
         for image, label in zip(images, labels.tolist(), strict=True):
-            possible = to_float(torchvision_outcomes(data.images[label], 4))
+            possible = to_float(torchvision_outcomes(data.inputs[label], 4))
             assert (possible == image).flatten(3).all(dim=-1).any()
 
 
@@ -161,5 +161,5 @@ def test_whole_batches_hold_every_image_once_in_order(batch_size: int) -> None:
     data = numbered(10)
     batches = list(whole_batches(data, batch_size=batch_size))
     assert -(-10 // batch_size) == len(batches)
-    assert torch.equal(data.labels, torch.cat([labels for _, labels in batches]))
-    assert torch.equal(to_float(data.images), torch.cat([images for images, _ in batches]))
+    assert torch.equal(data.targets, torch.cat([labels for _, labels in batches]))
+    assert torch.equal(to_float(data.inputs), torch.cat([images for images, _ in batches]))

@@ -134,8 +134,8 @@ def test_a_folder_and_an_archive_of_it_are_the_same_data_set(tmp_path: Path) -> 
     archive = load_cifar10(write_archive(tmp_path / "cifar.tar.xz", tree()))
     assert folder.digest == archive.digest
     assert CIFAR10_CLASSES == archive.classes
-    assert sorted(range(10)) == archive.test.labels.tolist()
-    assert [label for label in range(10) for _ in range(2)] == archive.train.labels.tolist()
+    assert sorted(range(10)) == archive.test.targets.tolist()
+    assert [label for label in range(10) for _ in range(2)] == archive.train.targets.tolist()
 
 
 @pytest.mark.usefixtures("few_images")
@@ -309,5 +309,5 @@ def test_the_real_archive_holds_cifar10_and_its_images_are_those_that_pillow_dec
         for index in random.Random(0).sample(range(len(images)), 10):
             label, name = names[split][index]
             picture = Image.open(io.BytesIO(content[split, CIFAR10_CLASSES[label], name])).convert("RGB")
-            assert label == int(images.labels[index])
-            assert np.array_equal(np.asarray(picture).transpose(2, 0, 1), images.images[index].numpy())
+            assert label == int(images.targets[index])
+            assert np.array_equal(np.asarray(picture).transpose(2, 0, 1), images.inputs[index].numpy())

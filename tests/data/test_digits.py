@@ -17,7 +17,7 @@ def digits() -> Dataset:
 
 
 def contents(images: Examples) -> set[bytes]:
-    return {image.numpy().tobytes() for image in images.images}
+    return {image.numpy().tobytes() for image in images.inputs}
 
 
 def test_there_are_1197_training_and_600_test_images_of_16x16_rgb(digits: Dataset) -> None:
@@ -34,7 +34,7 @@ def test_the_three_channels_are_alike_and_use_the_whole_range(digits: Dataset) -
 def test_the_classes_are_the_ten_digits_and_both_sets_hold_all_of_them(digits: Dataset) -> None:
     assert tuple("0123456789") == digits.classes
     for part in (digits.train, digits.test):
-        assert set(range(10)) == set(part.labels.tolist())
+        assert set(range(10)) == set(part.targets.tolist())
 
 
 def test_the_split_is_disjoint_and_complete(digits: Dataset) -> None:

@@ -123,8 +123,8 @@ def test_a_folder_and_an_archive_of_it_are_the_same_data_set(tmp_path: Path, suf
     folder = read(write_folder(tmp_path / "pets", tree()))
     archive = read(write_archive(tmp_path / f"pets{suffix}", tree()))
     assert folder.digest == archive.digest
-    assert torch.equal(folder.train.images, archive.train.images)
-    assert torch.equal(folder.test.labels, archive.test.labels)
+    assert torch.equal(folder.train.inputs, archive.train.inputs)
+    assert torch.equal(folder.test.targets, archive.test.targets)
     assert folder.classes == archive.classes
 
 
@@ -132,10 +132,10 @@ def test_pixels_and_labels_are_those_of_the_files(tmp_path: Path) -> None:
     content = tree()
     dataset = read(write_archive(tmp_path / "pets.tar.xz", content))
     for split, images in (("train", dataset.train), ("test", dataset.test)):
-        assert [0, 0, 0, 1, 1, 1] == images.labels.tolist()
+        assert [0, 0, 0, 1, 1, 1] == images.targets.tolist()
         for index, name in enumerate(f"{split}/{label}/{n}.png" for label in CLASSES for n in range(3)):
             expected = np.asarray(Image.open(io.BytesIO(content[name]))).transpose(2, 0, 1)
-            assert np.array_equal(expected, images.images[index].numpy())
+            assert np.array_equal(expected, images.inputs[index].numpy())
 
 
 def test_order_is_by_class_then_file_name_whatever_the_order_in_the_archive(tmp_path: Path) -> None:
@@ -151,8 +151,8 @@ def test_order_is_by_class_then_file_name_whatever_the_order_in_the_archive(tmp_
 def test_classes_are_numbered_in_the_order_they_are_given_in(tmp_path: Path) -> None:
     path = write_archive(tmp_path / "pets.tar", tree())
     forward, backward = read(path, classes=("cat", "dog")), read(path, classes=("dog", "cat"))
-    assert torch.equal(forward.train.images.roll(3, 0), backward.train.images)
-    assert [0, 0, 0, 1, 1, 1] == backward.train.labels.tolist()
+    assert torch.equal(forward.train.inputs.roll(3, 0), backward.train.inputs)
+    assert [0, 0, 0, 1, 1, 1] == backward.train.targets.tolist()
 
 
 def test_folders_above_the_splits_and_files_that_are_no_images_do_not_matter(tmp_path: Path) -> None:

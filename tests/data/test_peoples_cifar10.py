@@ -54,12 +54,12 @@ def batches() -> dict[str, Examples]:
 
 
 def rows(batch: Examples) -> Any:
-    return batch.images.contiguous().flatten(1).numpy()
+    return batch.inputs.contiguous().flatten(1).numpy()
 
 
-def python_version(recipe: int = 2) -> Content:
+def python_version(protocol: int = 2) -> Content:
     return {
-        name: pickle.dumps({"data": rows(batch), "labels": batch.labels.tolist()}, recipe)
+        name: pickle.dumps({"data": rows(batch), "labels": batch.targets.tolist()}, protocol)
         for name, batch in batches().items()
     }
 
@@ -72,7 +72,7 @@ def matlab_version() -> Content:
     content = {}
     for name, batch in batches().items():
         buffer = io.BytesIO()
-        labels = batch.labels.numpy().astype(np.uint8)[:, None]
+        labels = batch.targets.numpy().astype(np.uint8)[:, None]
         savemat(buffer, {"data": rows(batch), "labels": labels, "batch_label": name})
         content[f"{name}.mat"] = buffer.getvalue()
     return content
@@ -81,9 +81,9 @@ def matlab_version() -> Content:
 def arrays(*, channels_first: bool = False, flat: bool = True) -> dict[str, Any]:
     made = {}
     for split, half in (("train", expected().train), ("test", expected().test)):
-        images = half.images if channels_first else half.images.permute(0, 2, 3, 1)
+        images = half.inputs if channels_first else half.inputs.permute(0, 2, 3, 1)
         made[f"x_{split}"] = images.contiguous().numpy()
-        made[f"y_{split}"] = half.labels.numpy().astype(np.uint8) if flat else half.labels.numpy()[:, None]
+        made[f"y_{split}"] = half.targets.numpy().astype(np.uint8) if flat else half.targets.numpy()[:, None]
     return made
 
 
@@ -108,10 +108,10 @@ def png(image: torch.Tensor) -> bytes:
 def parquet(half: Examples, *, image: str = "img", label: str = "label", bare: bool = False) -> bytes:
     pyarrow: Any = pytest.importorskip("pyarrow", reason="Parquet is read with pyarrow, which is not installed")
     writer: Any = pytest.importorskip("pyarrow.parquet")
-    encoded = [png(picture) for picture in half.images]
+    encoded = [png(picture) for picture in half.inputs]
     pictures = encoded if bare else [{"bytes": content, "path": None} for content in encoded]
     buffer = io.BytesIO()
-    writer.write_table(pyarrow.table({image: pictures, label: half.labels.tolist()}), buffer)
+    writer.write_table(pyarrow.table({image: pictures, label: half.targets.tolist()}), buffer)
     return buffer.getvalue()
 
 
@@ -247,7 +247,7 @@ def class_folders() -> Content:
     return {
         f"{split}/{CIFAR10_CLASSES[label]}/{number:04}.png": png(image)
         for split, half in (("train", expected().train), ("test", expected().test))
-        for number, (image, label) in enumerate(zip(half.images, half.labels.tolist(), strict=True))
+        for number, (image, label) in enumerate(zip(half.inputs, half.targets.tolist(), strict=True))
     }
 
 
@@ -273,7 +273,7 @@ def test_class_folders_have_the_images_by_class_and_are_not_the_original_order(
     path.write_bytes(packed(content)) if packed else written(path, content)
     dataset = load_cifar10(path)
     for half, given in ((expected().train, dataset.train), (expected().test, dataset.test)):
-        order = half.labels.argsort(stable=True)
+        order = half.targets.argsort(stable=True)
         assert half.take(order).digest == given.digest
     assert not dataset.is_original
 
@@ -293,8 +293,8 @@ def test_one_changed_pixel_or_label_is_not_the_original(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = expected().digest
-    for part in ("images", "labels"):
-        changed = Examples(expected().test.images.clone(), expected().test.labels.clone())
+    for part in ("inputs", "targets"):
+        changed = Examples(expected().test.inputs.clone(), expected().test.targets.clone())
         value = getattr(changed, part).view(-1)[-1:]
         value.copy_((value + 1) % 10)
         with monkeypatch.context() as patch:
@@ -325,7 +325,7 @@ def without(content: Content, *names: str) -> Content:
 
 
 def kaggle() -> Content:
-    content = {f"{split}/{n}.png": png(expected().train.images[n]) for split in ("train", "test") for n in range(3)}
+    content = {f"{split}/{n}.png": png(expected().train.inputs[n]) for split in ("train", "test") for n in range(3)}
     return content | {"trainLabels.csv": b"id,label\n0,frog\n", "sampleSubmission.csv": b"id,label\n"}
 
 

@@ -23,7 +23,7 @@ def test_the_bytes_are_the_same_on_every_platform_and_version(shapes: Dataset) -
 def test_kinds_are_balanced_and_images_many_enough_to_tell_models_apart(shapes: Dataset) -> None:
     assert (4000, 4000, 10) == (len(shapes.train), len(shapes.test), len(shapes.classes))
     for images in (shapes.train, shapes.test):
-        assert [len(images) // 10] * 10 == torch.bincount(images.labels).tolist()
+        assert [len(images) // 10] * 10 == torch.bincount(images.targets).tolist()
 
 
 def test_no_test_image_is_a_training_image_or_there_twice(shapes: Dataset) -> None:

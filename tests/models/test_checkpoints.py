@@ -113,7 +113,7 @@ class RunsCommand:
 
 
 HOSTILE: dict[str, Callable[[object], bytes]] = {
-    "bare pickle": lambda content: pickle.dumps(content, recipe=2),
+    "bare pickle": lambda content: pickle.dumps(content, protocol=2),
     "torch file": torch_bytes,
     "legacy torch file": lambda content: torch_bytes(content, legacy=True),
     "under a key": lambda content: torch_bytes({"state_dict": {"weight": content}}),
@@ -158,7 +158,7 @@ def test_a_checkpoint_cut_anywhere_is_refused(
 
 
 @unhurried
-@pytest.mark.filterwarnings("ignore:Detected pickle recipe:UserWarning", "ignore:Defining your `__torch_function__`")
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning", "ignore:Defining your `__torch_function__`")
 @given(form=st.sampled_from(sorted(WRITERS)), where=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
 def test_a_damaged_byte_gives_tensors_or_a_checkpoint_error_and_nothing_else(
     form: str, where: float, byte: int, checkpoint_bytes: dict[str, bytes], scratch: Path

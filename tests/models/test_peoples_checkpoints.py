@@ -34,7 +34,7 @@ from torch.optim.swa_utils import AveragedModel
 from prunebench.data import load_digits
 from prunebench.errors import CheckpointError
 from prunebench.models import load_checkpoint_, load_state, state_digest
-from prunebench.workloads import find_workload
+from prunebench.workloads import dense_model, find_workload
 
 State = dict[str, Tensor]
 
@@ -291,16 +291,16 @@ def test_the_dense_models_origin_says_what_was_done(untrained_checkpoint: Path, 
     path = tmp_path / "mine.pth"
     torch.save({"model": named("module.", state), "args": Namespace(lr=0.1)}, path)
     digits = find_workload("digits")
-    dense = digits.dense_model(load_digits(), checkpoint=path)
+    dense = dense_model(digits, load_digits(), checkpoint=path)
     expected = "mine.pth (from entry 'model'; 'module.' removed from names; float16 weights made float32)"
     assert expected == dense.origin
-    assert "untrained.safetensors" == digits.dense_model(load_digits(), checkpoint=untrained_checkpoint).origin
+    assert "untrained.safetensors" == dense_model(digits, load_digits(), checkpoint=untrained_checkpoint).origin
 
 
 def test_a_file_name_that_is_no_utf_8_loads_and_can_be_printed(untrained_checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.safetensors")
     path.write_bytes(untrained_checkpoint.read_bytes())
-    assert "caf\\xe9.safetensors" == find_workload("digits").dense_model(load_digits(), checkpoint=path).origin
+    assert "caf\\xe9.safetensors" == dense_model(find_workload("digits"), load_digits(), checkpoint=path).origin
     assert load_state(untrained_checkpoint).keys() == load_state(path).keys()
 
 
@@ -429,14 +429,14 @@ OTHER_FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
         "holds a whole pickled model, ",
         lambda: saved(lambda buffer: torch.save(Net(), buffer, _use_new_zipfile_serialization=False)),
     ),
-    "pickle": ("is a pickle that torch.save did not write", lambda: pickle.dumps({"weight": np.ones(3)}, recipe=2)),
+    "pickle": ("is a pickle that torch.save did not write", lambda: pickle.dumps({"weight": np.ones(3)}, protocol=2)),
     "pickled state_dict": (
         "is a pickle that torch.save did not write",
-        lambda: pickle.dumps(dict(Net().state_dict()), recipe=4),
+        lambda: pickle.dumps(dict(Net().state_dict()), protocol=4),
     ),
-    "newer pickle recipe": (
-        "is pickled by recipe 4: save it again with torch.save's own",
-        lambda: saved(lambda buffer: torch.save(Net().state_dict(), buffer, pickle_recipe=4)),
+    "newer pickle protocol": (
+        "is pickled by protocol 4: save it again with torch.save's own",
+        lambda: saved(lambda buffer: torch.save(Net().state_dict(), buffer, pickle_protocol=4)),
     ),
     "JSON": ("is a text file", lambda: json.dumps({"error": "rate limit exceeded"}, indent=1).encode()),
     "text": ("is a text file", lambda: b"Access denied\n"),

@@ -1,64 +1,124 @@
-"""Names for model builders: what is known, what is refused, and which parameters of a model pruning may touch."""
+"""Models by name: prunebench's own, others' and builders of one's own; what is refused, and what pruning may touch."""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from prunebench.errors import UnknownNameError
-from prunebench.models import VGG, build_model, model_names, prunable_parameters, register_model, registry
+from prunebench.errors import ImportedNameError, ModelError, UnknownNameError
+from prunebench.models import VGG, architecture_digest, build_model, model_label, model_names, prunable_parameters
+
+MODULE = """
+from torch import nn
+
+class Net(nn.Linear):
+    def __init__(self, width=4):
+        super().__init__(width, 2)
+
+def number():
+    return 3
+
+def failing():
+    raise RuntimeError("no weights\\nanywhere")
+
+constant = 3
+"""
 
 
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is forgotten after it."""
-    monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where `my_nets.py` is; what a test imports is forgotten after it."""
+    (tmp_path / "my_nets.py").write_text(MODULE)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    return tmp_path
 
 
-def tiny() -> nn.Module:
-    return nn.Linear(4, 2)
-
-
-def test_every_registered_name_builds_a_model_that_can_be_pruned() -> None:
+def test_every_name_builds_a_model_that_can_be_pruned() -> None:
+    assert ("resnet20", "resnet56", "vgg", "vit") == model_names()
     for name in model_names():
         with torch.device("meta"):
             assert prunable_parameters(build_model(name))
 
 
-def test_names_are_sorted_and_begin_with_what_is_built_in() -> None:
-    register_model("zeta", tiny)
-    register_model("alpha", tiny)
-    assert ("alpha", "vgg", "zeta") == model_names()
-
-
 def test_each_call_builds_a_model_of_its_own() -> None:
-    register_model("tiny", tiny)
-    assert build_model("tiny") is not build_model("tiny")
+    assert build_model("resnet20") is not build_model("resnet20")
 
 
-def test_vgg_is_the_documented_class() -> None:
+@pytest.mark.parametrize("name", ["vgg", "prunebench:vgg"])
+def test_vgg_is_the_documented_class(name: str) -> None:
     with torch.device("meta"):
-        assert VGG is type(build_model("vgg"))
+        assert VGG is type(build_model(name))
 
 
-def test_an_unknown_model_is_refused_with_the_known_names_and_a_hint() -> None:
-    with pytest.raises(UnknownNameError) as caught:
-        build_model("vg")
-    assert "unknown model 'vg': expected one of vgg; did you mean 'vgg'?" == str(caught.value)
-
-
-def test_a_taken_name_is_refused_for_another_builder_and_keeps_its_own() -> None:
-    with pytest.raises(ValueError, match="model 'vgg' is already registered"):
-        register_model("vgg", tiny)
+def test_arguments_reach_the_builder(folder: Path) -> None:
     with torch.device("meta"):
-        assert VGG is type(build_model("vgg"))
+        assert 100 == build_model("resnet20", {"classes": 100}).linear.out_features
+    assert 7 == build_model("my_nets:Net", {"width": 7}, folder=folder).in_features
 
 
-def test_the_same_builder_may_register_twice() -> None:
-    register_model("tiny", tiny)
-    register_model("tiny", tiny)
-    assert "tiny" in model_names()
+def test_models_of_torchvision_are_built_without_pretrained_weights() -> None:
+    torch.manual_seed(0)
+    model = build_model("torchvision:squeezenet1_1", {"num_classes": 3})
+    torch.manual_seed(0)
+    assert ("SqueezeNet", 3) == (type(model).__name__, model.classifier[1].out_channels)
+    assert torch.equal(
+        model.features[0].weight, build_model("torchvision:squeezenet1_1", {"num_classes": 3}).features[0].weight
+    )
+
+
+def test_models_of_timm_are_built_by_name() -> None:
+    pytest.importorskip("timm")
+    with torch.device("meta"):
+        assert 5 == build_model("timm:resnet18", {"num_classes": 5}).fc.out_features
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [
+        ("vg", UnknownNameError, "unknown model 'vg': expected one of resnet20, .*vgg.*; did you mean 'vgg'?"),
+        ("torchvision:resnet19", UnknownNameError, "unknown model of torchvision 'resnet19'.*did you mean 'resnet1"),
+        ("my_nets:Nett", ImportedNameError, "module 'my_nets' has no 'Nett'; did you mean 'Net'?"),
+        ("no_nets:Net", ImportedNameError, "no module 'no_nets'"),
+        ("my_nets:constant", ModelError, "is a int: expected a class or function that builds one"),
+        ("my_nets:number", ModelError, "is built as a int: expected a torch.nn.Module"),
+        ("my_nets:failing", ModelError, "model 'my_nets:failing' cannot be built: RuntimeError: no weights$"),
+    ],
+)
+def test_what_builds_no_model_is_refused_in_one_line(
+    folder: Path, name: str, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said) as caught:
+        build_model(name, folder=folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_model_of_timm_is_refused_with_a_hint() -> None:
+    pytest.importorskip("timm")
+    with pytest.raises(ModelError, match=r"unknown model of timm 'resnet188': see .*did you mean 'resnet18"):
+        build_model("timm:resnet188")
+
+
+def test_an_argument_that_a_builder_does_not_take_is_named() -> None:
+    with pytest.raises(ModelError, match=r"model 'vgg' cannot be built: TypeError: .*'depth'"):
+        build_model("vgg", {"depth": 3})
+    with pytest.raises(ModelError, match=r"model 'resnet20' cannot be built: ValueError: shortcut must be .*'none'"):
+        build_model("resnet20", {"shortcut": "none"})
+
+
+def test_a_label_names_the_builder_and_its_arguments_in_one_order() -> None:
+    assert "vgg" == model_label("prunebench:vgg")
+    assert "resnet20(classes=3, shortcut='padding')" == model_label("resnet20", {"shortcut": "padding", "classes": 3})
+
+
+def test_the_architecture_digest_tells_architectures_apart_and_not_their_weights() -> None:
+    same = {architecture_digest(build_model("resnet20")) for _ in range(2)}
+    others = {architecture_digest(build_model("resnet20", {"shortcut": "padding"})), architecture_digest(nn.ReLU())}
+    assert (1, 3) == (len(same), len(same | others))
 
 
 def test_weights_are_prunable_and_biases_and_batch_norms_are_not() -> None:

@@ -5,6 +5,7 @@ Run as a script, this file is the process that one test kills: it trains, says s
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import time
@@ -21,15 +22,17 @@ from torch import Tensor, nn
 
 from prunebench.data import Augmentation, Examples
 from prunebench.errors import CheckpointError, MaskError, StorageError, TrainingError
+from prunebench.machine.environment import ARITHMETIC
 from prunebench.models import state_digest
 from prunebench.pruning import Masks
 from prunebench.tasks.evaluation import Evaluation, evaluate
-from prunebench.training import Epoch, Recipe, Schedule, Training, TrainingProgress, train
+from prunebench.training import Epoch, LearningRateSchedule, Recipe, Training, TrainingProgress, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-PROTOCOL = Recipe(epochs=4, batch_size=16, learning_rate=0.05, weight_decay=1e-2, augmentation=Augmentation())
+RECIPE = Recipe(epochs=4, batch_size=16, learning_rate=0.05, weight_decay=1e-2, augmentation=Augmentation())
+LOOP = importlib.import_module("prunebench.training.train")  # its name in the package is the function's
 STEPS = 3
 """Batches in an epoch of `DATA`, the last one smaller."""
 
@@ -97,7 +100,7 @@ class StopAfter(TrainingProgress):
         self.epoch, self.batches = epoch, step
 
     def step(self, epoch: int, epochs: int, images: int, total: int) -> None:
-        if epoch == self.epoch + 1 and images >= self.batches * PROTOCOL.batch_size > 0:
+        if epoch == self.epoch + 1 and images >= self.batches * RECIPE.batch_size > 0:
             raise KeyboardInterrupt
 
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
@@ -112,7 +115,7 @@ def stop(recipe: Recipe, folder: Path, *, after: int, step: int = 0) -> None:
 
 def stopped_state(folder: Path) -> Path:
     """The file of a training stopped after its second epoch."""
-    stop(PROTOCOL, folder, after=2)
+    stop(RECIPE, folder, after=2)
     (path,) = folder.iterdir()
     return path
 
@@ -148,9 +151,9 @@ def test_pruned_weights_are_zero_after_every_step_and_every_epoch(averaging: flo
             masks.check(model)
             seen.append("epoch")
 
-    training = fine_tune(replace(PROTOCOL, averaging=averaging), progress=Check(), model=model)
+    training = fine_tune(replace(RECIPE, averaging=averaging), progress=Check(), model=model)
     assert ["step"] * STEPS + ["epoch"] == seen[: STEPS + 1]
-    assert PROTOCOL.epochs == seen.count("epoch")
+    assert RECIPE.epochs == seen.count("epoch")
     for state in (training.best_state, training.last_state, model.state_dict()):
         for name, mask in masks.items():
             assert 0 == int(state[name][~mask].count_nonzero()), name
@@ -160,23 +163,23 @@ def test_pruned_weights_are_zero_after_every_step_and_every_epoch(averaging: flo
 def test_masks_zero_a_model_that_was_not_pruned_before() -> None:
     model = conv_model()
     masks = half_masks(model)
-    train(model, DATA, PROTOCOL, selection=SELECTION, seed=0, masks=masks)
+    train(model, DATA, RECIPE, selection=SELECTION, seed=0, masks=masks)
     masks.check(model)
 
 
 def test_masks_of_another_model_are_refused() -> None:
     model = conv_model()
     with pytest.raises(MaskError, match=r"no parameter '99\.weight'"):
-        train(model, DATA, PROTOCOL, selection=SELECTION, seed=0, masks=Masks({"99.weight": torch.ones(1).bool()}))
+        train(model, DATA, RECIPE, selection=SELECTION, seed=0, masks=Masks({"99.weight": torch.ones(1).bool()}))
 
 
 def scripted(counts: list[int]) -> Callable[..., Evaluation]:
     """An `evaluate` that gets so many images right, one call after another."""
     left = iter(counts)
 
-    def answer(model: nn.Module, data: Examples) -> Evaluation:
+    def answer(model: nn.Module, data: Examples, **_: object) -> Evaluation:
         correct = torch.arange(len(data)) < next(left)
-        return Evaluation(predictions=torch.zeros(len(data)).long(), correct=correct, seconds=0.0)
+        return Evaluation(answers=torch.zeros(len(data)).long(), correct=correct, seconds=0.0)
 
     return answer
 
@@ -187,14 +190,14 @@ def scripted(counts: list[int]) -> Callable[..., Evaluation]:
 def test_the_best_epoch_is_the_earliest_of_those_with_most_right_and_its_state_is_kept_with_buffers(
     monkeypatch: pytest.MonkeyPatch, counts: list[int], best: int
 ) -> None:
-    monkeypatch.setattr("prunebench.training.evaluate", scripted(counts))
+    monkeypatch.setattr(LOOP, "evaluate", scripted(counts))
     model, states = conv_model(), list[dict[str, Tensor]]()
 
     class Watch(TrainingProgress):
         def epoch_done(self, epoch: Epoch, epochs: int) -> None:
             states.append(copy_of(model.state_dict()))
 
-    training = fine_tune(PROTOCOL, progress=Watch(), model=model)
+    training = fine_tune(RECIPE, progress=Watch(), model=model)
     assert (best, 4) == (training.best.number, training.last.number)
     assert {"1.running_mean", "1.running_var", "1.num_batches_tracked"} <= set(training.best_state)
     assert 4 == len({state_digest(state) for state in states})
@@ -206,7 +209,7 @@ def test_the_best_epoch_is_the_earliest_of_those_with_most_right_and_its_state_i
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 def test_the_model_is_left_with_the_best_weights_and_answers_as_its_best_epoch_did(averaging: float) -> None:
     model = conv_model()
-    training = fine_tune(replace(PROTOCOL, averaging=averaging), model=model)
+    training = fine_tune(replace(RECIPE, averaging=averaging), model=model)
     assert max(epoch.evaluation.accuracy for epoch in training.epochs) == training.best.evaluation.accuracy
     assert training.best.evaluation.digest == evaluate(model, SELECTION).digest
     other = conv_model(seed=5)
@@ -229,11 +232,11 @@ def test_training_lowers_the_loss_and_learns_what_can_be_learned() -> None:
 def test_every_step_of_bf16_sees_the_weights_of_the_step_before() -> None:
     """Autocast would keep its copies of the weights from the first step to the end of the epoch."""
     model = conv_model()
-    same = Examples(DATA.images[:1].expand(64, -1, -1, -1), DATA.labels[:1].expand(64).clone())
-    recipe = replace(PROTOCOL, epochs=1, batch_size=4, learning_rate_schedule="cosine", augmentation=None)
+    same = Examples(DATA.inputs[:1].expand(64, -1, -1, -1), DATA.targets[:1].expand(64).clone())
+    recipe = replace(RECIPE, epochs=1, batch_size=4, learning_rate_schedule="cosine", augmentation=None)
     losses: list[Tensor] = []
     model.register_forward_hook(
-        lambda _module, _inputs, logits: losses.append(logits.detach()[0, same.labels[0]]) if model.training else None
+        lambda _module, _inputs, logits: losses.append(logits.detach()[0, same.targets[0]]) if model.training else None
     )
     model[8].p = 0.0  # dropout, which would make the losses noisy
     train(model, same, recipe, selection=same, seed=0, precision="bf16")
@@ -251,7 +254,7 @@ def test_the_host_waits_for_a_gpu_at_the_end_of_an_epoch_and_not_at_each_step() 
                 train(
                     conv_model().cuda(),
                     DATA,
-                    replace(PROTOCOL, epochs=1, images_per_epoch=epoch_images),
+                    replace(RECIPE, epochs=1, images_per_epoch=epoch_images),
                     selection=SELECTION,
                     seed=0,
                 )
@@ -264,16 +267,16 @@ def test_the_host_waits_for_a_gpu_at_the_end_of_an_epoch_and_not_at_each_step() 
 
 
 def test_the_same_seed_trains_to_the_same_bytes_and_another_seed_does_not() -> None:
-    first = fine_tune(PROTOCOL)
+    first = fine_tune(RECIPE)
     torch.manual_seed(123)  # what the caller drew before does not matter
-    assert_same_to_the_byte(first, fine_tune(PROTOCOL))
-    assert state_digest(first.last_state) != state_digest(fine_tune(PROTOCOL, seed=8).last_state)
+    assert_same_to_the_byte(first, fine_tune(RECIPE))
+    assert state_digest(first.last_state) != state_digest(fine_tune(RECIPE, seed=8).last_state)
 
 
 def test_training_leaves_the_callers_random_numbers_alone() -> None:
     torch.manual_seed(11)
     before = torch.get_rng_state()
-    fine_tune(PROTOCOL)
+    fine_tune(RECIPE)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -285,7 +288,7 @@ def test_training_on_the_cpu_leaves_gpus_alone(monkeypatch: pytest.MonkeyPatch) 
 
     model = conv_model()
     monkeypatch.setattr(torch.cuda, "device_count", asked)
-    fine_tune(replace(PROTOCOL, epochs=1), model=model)
+    fine_tune(replace(RECIPE, epochs=1), model=model)
 
 
 def test_progress_hears_of_every_step_and_every_epoch() -> None:
@@ -301,7 +304,7 @@ def test_progress_hears_of_every_step_and_every_epoch() -> None:
         def epoch_done(self, epoch: Epoch, epochs: int) -> None:
             heard.append((epoch.number, epochs, epoch.evaluation.count))
 
-    training = fine_tune(PROTOCOL.shortened(epochs=2, images_per_epoch=20), progress=Listen())
+    training = fine_tune(RECIPE.shortened(epochs=2, images_per_epoch=20), progress=Listen())
     one, two = ([(n, 2, 16, 20), (n, 2, 20, 20), (n, 2, len(SELECTION))] for n in (1, 2))
     assert one + two == heard
     assert 0 == training.resumed_after
@@ -314,9 +317,9 @@ STOPS = [(1, 0), (2, 0), (3, 0), (4, 0), (0, 1), (1, 2), (2, 1), (3, STEPS - 1)]
 @pytest.mark.parametrize("averaging", [0.0, 0.9], ids=["plain", "averaged"])
 @pytest.mark.parametrize("schedule", ["cosine_per_iteration", "cosine", "one_cycle"])
 def test_a_training_stopped_anywhere_and_taken_up_ends_in_the_same_bytes(
-    tmp_path: Path, schedule: Schedule, averaging: float
+    tmp_path: Path, schedule: LearningRateSchedule, averaging: float
 ) -> None:
-    recipe = replace(PROTOCOL, schedule=schedule, averaging=averaging)
+    recipe = replace(RECIPE, learning_rate_schedule=schedule, averaging=averaging)
     uninterrupted = fine_tune(recipe)
     for epochs, step in STOPS:
         folder = tmp_path / f"{epochs}-{step}"
@@ -331,17 +334,17 @@ def test_a_training_stopped_anywhere_and_taken_up_ends_in_the_same_bytes(
 
 def test_a_training_stopped_after_every_epoch_ends_in_the_same_bytes(tmp_path: Path) -> None:
     for epoch in (1, 2, 3):
-        stop(PROTOCOL, tmp_path, after=epoch)
-    assert_same_to_the_byte(fine_tune(PROTOCOL), fine_tune(PROTOCOL, tmp_path))
+        stop(RECIPE, tmp_path, after=epoch)
+    assert_same_to_the_byte(fine_tune(RECIPE), fine_tune(RECIPE, tmp_path))
 
 
 def test_the_best_epoch_before_a_stop_stays_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prunebench.training.evaluate", scripted([3, 9, 1, 9]))
-    uninterrupted = fine_tune(PROTOCOL)
-    monkeypatch.setattr("prunebench.training.evaluate", scripted([3, 9, 1]))
-    stop(PROTOCOL, tmp_path, after=3)
-    monkeypatch.setattr("prunebench.training.evaluate", scripted([9]))
-    resumed = fine_tune(PROTOCOL, tmp_path)
+    monkeypatch.setattr(LOOP, "evaluate", scripted([3, 9, 1, 9]))
+    uninterrupted = fine_tune(RECIPE)
+    monkeypatch.setattr(LOOP, "evaluate", scripted([3, 9, 1]))
+    stop(RECIPE, tmp_path, after=3)
+    monkeypatch.setattr(LOOP, "evaluate", scripted([9]))
+    resumed = fine_tune(RECIPE, tmp_path)
     assert 2 == resumed.best.number
     assert_same_to_the_byte(uninterrupted, resumed)
 
@@ -357,14 +360,16 @@ def test_progress_hears_that_a_training_is_taken_up(tmp_path: Path) -> None:
         def epoch_done(self, epoch: Epoch, epochs: int) -> None:
             heard.append((epoch.number,))
 
-    fine_tune(PROTOCOL, tmp_path, Listen())
+    fine_tune(RECIPE, tmp_path, Listen())
     assert [(2, 4), (3,), (4,)] == heard
 
 
-def test_what_other_code_began_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stop(PROTOCOL, tmp_path, after=2)
-    monkeypatch.setattr("prunebench.training.source_digest", lambda *sources: "of other code")
-    assert 0 == fine_tune(PROTOCOL, tmp_path).resumed_after
+def test_what_another_version_of_the_arithmetic_began_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop(RECIPE, tmp_path, after=2)
+    monkeypatch.setattr(LOOP, "ARITHMETIC", ARITHMETIC + 1)
+    assert 0 == fine_tune(RECIPE, tmp_path).resumed_after
 
 
 def test_a_finished_training_is_not_lost_before_its_results_are_kept(tmp_path: Path) -> None:
@@ -372,11 +377,11 @@ def test_a_finished_training_is_not_lost_before_its_results_are_kept(tmp_path: P
     masks = half_masks(model)
     masks.apply_(model)
     settings = {"selection": SELECTION, "seed": 7, "masks": masks, "state_folder": tmp_path}
-    first = train(model, DATA, PROTOCOL, **settings)
+    first = train(model, DATA, RECIPE, **settings)
     again = conv_model()
     masks.apply_(again)
-    second = train(again, DATA, PROTOCOL, **settings)
-    assert (0, PROTOCOL.epochs) == (first.resumed_after, second.resumed_after)
+    second = train(again, DATA, RECIPE, **settings)
+    assert (0, RECIPE.epochs) == (first.resumed_after, second.resumed_after)
     assert_same_to_the_byte(first, second)
     second.discard()
     assert [] == list(tmp_path.iterdir())
@@ -389,8 +394,8 @@ def test_the_state_is_one_file_while_training_and_none_at_the_end(tmp_path: Path
         def epoch_done(self, epoch: Epoch, epochs: int) -> None:
             files.append(len(list(tmp_path.iterdir())))
 
-    fine_tune(PROTOCOL, tmp_path, Count())
-    assert [1] * PROTOCOL.epochs == files
+    fine_tune(RECIPE, tmp_path, Count())
+    assert [1] * RECIPE.epochs == files
     assert [] == list(tmp_path.iterdir())
 
 
@@ -401,17 +406,17 @@ def frozen(model: nn.Sequential) -> nn.Sequential:
 
 
 def relabelled(data: Examples) -> Examples:
-    return Examples(data.images, data.labels.roll(1))
+    return Examples(data.inputs, data.targets.roll(1))
 
 
 OTHERS: dict[str, Callable[[Path | None], Training]] = {
-    "seed": lambda folder: fine_tune(PROTOCOL, folder, seed=8),
-    "learning rate": lambda folder: fine_tune(replace(PROTOCOL, learning_rate=0.06), folder),
-    "epochs": lambda folder: fine_tune(replace(PROTOCOL, epochs=5), folder),
-    "augmentation": lambda folder: fine_tune(replace(PROTOCOL, augmentation=None), folder),
-    "data": lambda folder: fine_tune(PROTOCOL, folder, data=relabelled(DATA)),
-    "weights": lambda folder: fine_tune(PROTOCOL, folder, model=conv_model(seed=1)),
-    "frozen": lambda folder: fine_tune(PROTOCOL, folder, model=frozen(conv_model())),
+    "seed": lambda folder: fine_tune(RECIPE, folder, seed=8),
+    "learning rate": lambda folder: fine_tune(replace(RECIPE, learning_rate=0.06), folder),
+    "epochs": lambda folder: fine_tune(replace(RECIPE, epochs=5), folder),
+    "augmentation": lambda folder: fine_tune(replace(RECIPE, augmentation=None), folder),
+    "data": lambda folder: fine_tune(RECIPE, folder, data=relabelled(DATA)),
+    "weights": lambda folder: fine_tune(RECIPE, folder, model=conv_model(seed=1)),
+    "frozen": lambda folder: fine_tune(RECIPE, folder, model=frozen(conv_model())),
 }
 
 
@@ -435,7 +440,7 @@ def test_a_state_is_bound_to_its_selection_masks_and_precision(tmp_path: Path, c
     training = train(
         model,
         DATA,
-        PROTOCOL,
+        RECIPE,
         selection=relabelled(SELECTION) if change == "selection" else SELECTION,
         seed=7,
         masks=None if change == "masks" else masks,
@@ -483,7 +488,7 @@ def test_a_damaged_state_is_one_clear_error_that_says_what_to_delete(
     path = stopped_state(tmp_path)
     path.write_bytes(DAMAGES[damage](path.read_bytes(), tmp_path / "other.pt"))
     with pytest.raises(CheckpointError) as caught:
-        fine_tune(PROTOCOL, tmp_path)
+        fine_tune(RECIPE, tmp_path)
     message = str(caught.value)
     assert "\n" not in message
     assert f"cannot read the unfinished training '{path}'" in message
@@ -494,24 +499,24 @@ def test_a_damaged_state_is_one_clear_error_that_says_what_to_delete(
 def test_a_state_folder_that_cannot_be_written_is_a_storage_error_naming_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError) as caught:
-        fine_tune(PROTOCOL, tmp_path / "file" / "states")
+        fine_tune(RECIPE, tmp_path / "file" / "states")
     assert str(tmp_path / "file" / "states") in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_training_that_diverges_is_refused_with_the_epoch_and_the_learning_rate(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="diverged: the loss of epoch 1 is nan") as caught:
-        fine_tune(replace(PROTOCOL, learning_rate=1e9, batch_size=2), tmp_path)
+        fine_tune(replace(RECIPE, learning_rate=1e9, batch_size=2), tmp_path)
     assert "below 1000000000.0" in str(caught.value)
     assert [] == list(tmp_path.iterdir())
 
 
 def test_training_or_choosing_on_no_images_is_refused() -> None:
-    none = Examples(DATA.images[:0], DATA.labels[:0])
+    none = Examples(DATA.inputs[:0], DATA.targets[:0])
     with pytest.raises(TrainingError, match=r"^no training images: expected at least one$"):
-        train(conv_model(), none, PROTOCOL, selection=SELECTION, seed=0)
+        train(conv_model(), none, RECIPE, selection=SELECTION, seed=0)
     with pytest.raises(TrainingError, match=r"^no selection images: expected at least one$"):
-        train(conv_model(), DATA, PROTOCOL, selection=none, seed=0)
+        train(conv_model(), DATA, RECIPE, selection=none, seed=0)
 
 
 def test_a_process_killed_in_the_middle_of_an_epoch_is_taken_up_by_another_to_the_same_bytes(tmp_path: Path) -> None:
@@ -522,15 +527,15 @@ def test_a_process_killed_in_the_middle_of_an_epoch_is_taken_up_by_another_to_th
         process.kill()
     assert "in the middle of epoch 3\n" == said
     assert 1 == len([path for path in tmp_path.iterdir() if path.suffix == ".pt"])
-    resumed = fine_tune(PROTOCOL, tmp_path)
+    resumed = fine_tune(RECIPE, tmp_path)
     assert 2 == resumed.resumed_after
-    assert_same_to_the_byte(fine_tune(PROTOCOL), resumed)
+    assert_same_to_the_byte(fine_tune(RECIPE), resumed)
     assert [] == list(tmp_path.iterdir())
 
 
 class WaitToBeKilled(TrainingProgress):
     def step(self, epoch: int, epochs: int, images: int, total: int) -> None:
-        if (epoch, images) == (3, 2 * PROTOCOL.batch_size):
+        if (epoch, images) == (3, 2 * RECIPE.batch_size):
             sys.stdout.write(f"in the middle of epoch {epoch}\n")
             sys.stdout.flush()
             time.sleep(600)
@@ -538,4 +543,4 @@ class WaitToBeKilled(TrainingProgress):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    fine_tune(PROTOCOL, Path(sys.argv[1]), WaitToBeKilled())
+    fine_tune(RECIPE, Path(sys.argv[1]), WaitToBeKilled())

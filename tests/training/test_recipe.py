@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +20,8 @@ from prunebench.pruning import Masks
 from prunebench.training import Recipe, TrainingProgress, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+LOOP = importlib.import_module("prunebench.training.train")  # its name in the package is the function's
 
 
 DOCUMENTED = Recipe(
@@ -146,13 +149,13 @@ def recorded_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tens
             batches.append((images.clone(memory_format=torch.preserve_format), labels.clone()))
             yield images, labels
 
-    monkeypatch.setattr("prunebench.training.training_batches", recorded)
+    monkeypatch.setattr(LOOP, "training_batches", recorded)
     return batches
 
 
 def test_each_epoch_and_each_seed_has_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = recorded_batches(monkeypatch)
-    data = Examples(random_images(40).images, torch.arange(40))
+    data = Examples(random_images(40).inputs, torch.arange(40))
     for seed in (0, 1):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 40))
@@ -207,9 +210,9 @@ def test_nesterov_smoothing_and_decay_of_weights_alone_are_those_of_a_plain_loop
 
     def in_order(*_: Any, **__: Any) -> Iterator[tuple[Tensor, Tensor]]:
         for start in (0, 16):
-            yield data.images[start : start + 16].float() / 255, data.labels[start : start + 16]
+            yield data.inputs[start : start + 16].float() / 255, data.targets[start : start + 16]
 
-    monkeypatch.setattr("prunebench.training.training_batches", in_order)
+    monkeypatch.setattr(LOOP, "training_batches", in_order)
     recipe = Recipe(
         epochs=2,
         batch_size=16,
