@@ -316,9 +316,9 @@ def test_what_a_record_promises_is_checked_whatever_its_baseline_says(project: p
     result.stdout.fnmatch_lines(
         [
             "FAIL wrong: nonzeros of classifier.weight*",
-            "*a floor is no baseline*",
+            "*a floor is a promise and no baseline*",
             "FAIL tiny: change of accuracy, best epoch, points: -1.00, *at least -0.90*promised*",
-            "*a floor is no baseline*",
+            "*a floor is a promise and no baseline*",
         ]
     )
     result.stdout.no_fnmatch_line("*baseline approve*")  # which would refuse it
