@@ -94,7 +94,11 @@ def test_another_recipe_or_seed_is_another_experiment():
     ("recipe", "changes", "words"),
     [
         ({"weight_decay": 1e-3}, {}, "weight_decay of the recipe is 0.001, the optimizer's was 0.0001"),
-        ({"betas": [0.9, 0.99]}, {"optimizer": {"beta2": 0.999}}, "beta2 of the recipe is 0.99, the optimizer's was 0.999"),
+        (
+            {"betas": [0.9, 0.99]},
+            {"optimizer": {"beta2": 0.999}},
+            "beta2 of the recipe is 0.99, the optimizer's was 0.999",
+        ),
         ({"epsilon": 1e-6}, {"optimizer": {"eps": 1e-8}}, "eps of the recipe is 1e-06, the optimizer's was 1e-08"),
         ({}, {"scores_dtype": "bfloat16"}, "training is called fp32, its scores were bfloat16"),
         ({"batch_size": 64}, {"steps": 30}, "the recipe makes 32 steps, 30 were done"),

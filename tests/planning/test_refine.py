@@ -303,7 +303,7 @@ def test_fine_tuning_is_measured_beside_and_the_base_is_left_alone(tiny: tuple[n
     assert Measured(accuracy=100.0, smooth=base.smooth_accuracy) == measure({"1.weight": 0.0, "3.weight": 0.0})
     measured = measure({"1.weight": 0.5, "3.weight": 0.0})
     assert [96] == seen
-    assert pytest.approx(100 * float((images.labels == 0).float().mean())) == measured.finetuned
+    assert pytest.approx(100 * float((images.targets == 0).float().mean())) == measured.finetuned
     assert 50 == measured.smooth, "of the fine-tuned model, whose logits are all zero"
 
 

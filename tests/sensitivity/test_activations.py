@@ -44,7 +44,7 @@ def halves(model: nn.Module) -> dict[str, list[Tensor]]:
 
 @pytest.mark.parametrize("kind", [Plain, Residual, Branches, Direct, Sequence])
 def test_answers_from_kept_activations_are_those_of_the_whole_model(kind: type[nn.Module]) -> None:
-    model, batch = built(kind).eval(), to_float(images(12).images)
+    model, batch = built(kind).eval(), to_float(images(12).inputs)
     masks = halves(model)
     with torch.inference_mode():
         way = recomputation(model, batch[:2])
@@ -61,7 +61,7 @@ def test_answers_from_kept_activations_are_those_of_the_whole_model(kind: type[n
 
 
 def test_what_comes_before_what_is_kept_is_not_run() -> None:
-    model, batch = built(Plain).eval(), to_float(images(6).images)
+    model, batch = built(Plain).eval(), to_float(images(6).inputs)
     calls = calls_of(model)
     with torch.inference_mode():
         way, which = Remembering(Suffixes(model), model, batch[:2], ActivationCache(6)), torch.arange(6)
@@ -73,7 +73,7 @@ def test_what_comes_before_what_is_kept_is_not_run() -> None:
 
 
 def test_a_batch_with_an_image_that_was_not_kept_is_computed_again() -> None:
-    model, batch = built(Plain).eval(), to_float(images(6).images)
+    model, batch = built(Plain).eval(), to_float(images(6).inputs)
     calls = calls_of(model)
     suffixes, which = Suffixes(model), torch.arange(6)
     with torch.inference_mode():
@@ -89,7 +89,7 @@ def test_a_batch_with_an_image_that_was_not_kept_is_computed_again() -> None:
 
 @pytest.mark.parametrize("kind", [Stating, Normalising, Rereading])
 def test_nothing_is_kept_of_a_model_that_reads_what_it_changed_in_place(kind: type[nn.Module]) -> None:
-    model, probe = built(kind).eval(), to_float(images(2).images)
+    model, probe = built(kind).eval(), to_float(images(2).inputs)
     with torch.inference_mode():
         way = recomputation(model, probe)
         assert isinstance(way, Suffixes)
@@ -100,7 +100,7 @@ def coloured(count: int) -> Examples:
     """Images that a layer's mean tells apart."""
     noise = images(count)
     colours = torch.rand((count, 3, 1, 1), generator=torch.Generator().manual_seed(2))
-    return Examples((noise.images * colours).to(torch.uint8), noise.labels)
+    return Examples((noise.inputs * colours).to(torch.uint8), noise.targets)
 
 
 EVERY_IMAGE = HalfWidth(points=1e-6, relative=0)
@@ -113,7 +113,7 @@ def test_asked_in_another_order_until_all_are_answered_is_as_exact(
 ) -> None:
     model, data = built(kind).eval(), coloured(128)
     with torch.no_grad():  # so that no class is the answer to nearly all
-        model.classifier.bias -= model(to_float(data.images)).mean(dim=0)[:CLASSES]
+        model.classifier.bias -= model(to_float(data.inputs)).mean(dim=0)[:CLASSES]
     monkeypatch.setattr(
         "prunebench.sensitivity.scanning.ActivationCache", lambda n: ActivationCache(n, n * bytes_an_image)
     )

@@ -58,7 +58,7 @@ def from_scratch(model: nn.Module, batch: Tensor, masks: dict[str, list[Tensor]]
 
 @pytest.mark.parametrize("kind", [*TRACEABLE, *OTHERS])
 def test_answers_are_those_of_the_whole_model_bit_for_bit(kind: type[nn.Module]) -> None:
-    model, batch = built(kind).eval(), to_float(images(20).images)
+    model, batch = built(kind).eval(), to_float(images(20).inputs)
     masks = some_masks(model)
     with torch.inference_mode():
         expected = from_scratch(model, batch, masks)
@@ -71,13 +71,13 @@ def test_answers_are_those_of_the_whole_model_bit_for_bit(kind: type[nn.Module])
 @pytest.mark.parametrize("kind", TRACEABLE)
 def test_a_model_that_can_be_traced_is_recomputed_from_the_weight_on(kind: type[nn.Module]) -> None:
     with torch.inference_mode():
-        assert isinstance(recomputation(built(kind).eval(), to_float(images(2).images)), Suffixes)
+        assert isinstance(recomputation(built(kind).eval(), to_float(images(2).inputs)), Suffixes)
 
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_a_model_that_cannot_is_run_from_its_start(kind: type[nn.Module]) -> None:
     with torch.inference_mode():
-        assert isinstance(recomputation(built(kind).eval(), to_float(images(2).images)), Whole)
+        assert isinstance(recomputation(built(kind).eval(), to_float(images(2).inputs)), Whole)
 
 
 def test_two_black_images_do_not_hide_what_others_show() -> None:
@@ -94,8 +94,8 @@ def test_the_weights_end_as_they_were(kind: type[nn.Module]) -> None:
     model = built(kind).eval()
     before = state_digest(model.state_dict())
     with torch.inference_mode():
-        way = recomputation(model, to_float(images(2).images))
-        list(way.batch(to_float(images(5).images), some_masks(model)))
+        way = recomputation(model, to_float(images(2).inputs))
+        list(way.batch(to_float(images(5).inputs), some_masks(model)))
     assert before == state_digest(model.state_dict())
 
 
@@ -104,7 +104,7 @@ def test_the_weights_end_as_they_were_when_it_is_abandoned() -> None:
     before = state_digest(model.state_dict())
     with torch.inference_mode():
         for way in (Suffixes(model), Whole(model)):
-            answers = way.batch(to_float(images(5).images), some_masks(model))
+            answers = way.batch(to_float(images(5).inputs), some_masks(model))
             next(answers)
             assert before == state_digest(model.state_dict()), "a weight is changed while the caller has its answer"
             answers.close()
@@ -129,7 +129,7 @@ class Doubling(nn.Module):
 
 @pytest.mark.parametrize(("layers", "kind"), [(["1.weight", "3.weight"], Suffixes), (["2.inner.weight"], Whole)])
 def test_a_part_that_cannot_be_traced_matters_where_it_holds_a_layer_scanned(layers: list[str], kind: type) -> None:
-    model, batch = built(Mixed).eval(), to_float(images(20).images)
+    model, batch = built(Mixed).eval(), to_float(images(20).inputs)
     masks = {name: versions for name, versions in some_masks(model).items() if name in layers}
     with torch.inference_mode():
         expected = from_scratch(model, batch, masks)
@@ -145,7 +145,7 @@ def test_what_comes_before_a_weight_is_computed_once() -> None:
     calls = calls_of(model)
     with torch.inference_mode():
         way = Suffixes(model)
-        list(way.batch(to_float(images(5).images), {"classifier.weight": some_masks(model)["classifier.weight"]}))
+        list(way.batch(to_float(images(5).inputs), {"classifier.weight": some_masks(model)["classifier.weight"]}))
     assert 1 == calls.count("backbone.0")
     assert 3 == calls.count("classifier"), "two versions and the model as it is"
 
@@ -157,7 +157,7 @@ def test_the_documented_model_is_recomputed_from_the_weight_on() -> None:
 
 
 def test_bf16_sees_the_changed_weight_and_not_a_copy_of_the_old() -> None:
-    model, batch = built(Plain).eval(), to_float(images(20).images)
+    model, batch = built(Plain).eval(), to_float(images(20).inputs)
     masks = some_masks(model)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False):
         expected = from_scratch(model, batch, masks)
@@ -168,7 +168,7 @@ def test_bf16_sees_the_changed_weight_and_not_a_copy_of_the_old() -> None:
 @pytest.mark.parametrize("kind", [Plain, Residual, Branches, Direct, Branching])
 def test_without_the_base_model_the_same_answers_and_no_more_work_than_they_need(kind: type[nn.Module]) -> None:
     model = built(kind).eval()
-    batch = images(8).images.float() / 255
+    batch = images(8).inputs.float() / 255
     way = recomputation(model, batch[:2])
     masks = {name: [torch.rand(weight.shape) < 0.5] for name, weight in prunable_parameters(model).items()}
     with torch.inference_mode():
@@ -186,5 +186,5 @@ def test_what_comes_after_the_last_layer_asked_is_run_for_it_alone() -> None:
     first = next(iter(prunable_parameters(model)))
     mask = torch.ones_like(model.backbone[0].weight, dtype=torch.bool)
     with torch.inference_mode():
-        list(way.batch(images(4).images.float() / 255, {first: [mask]}, base=False))
+        list(way.batch(images(4).inputs.float() / 255, {first: [mask]}, base=False))
     assert 1 == len(calls)

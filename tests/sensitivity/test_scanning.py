@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import copy
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -117,7 +115,7 @@ def test_scores_are_found_in_whatever_the_model_answers_with(kind: str) -> None:
     model, data = built(Answering), images()
     model.kind = kind
     if kind == "one":
-        data = Examples(data.images, data.labels % 2)
+        data = Examples(data.inputs, data.targets % 2)
     scan = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=40)
     expected = naive(model, data, batch_size=40)
     assert expected == {(point.layer, point.sparsity): point.correct_bits for point in scan.points}
@@ -398,21 +396,12 @@ def test_another_forward_pass_of_the_same_weights_shares_nothing(tmp_path: Path)
     assert 3 == len(list(tmp_path.iterdir()))
 
 
-def test_answers_of_other_code_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_of_other_arithmetic_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, data = built(Plain), images()
     sensitivity_scan(model, data, sparsities=SPARSITIES, store=tmp_path)
-    monkeypatch.setattr(scanning, "source_digest", lambda *sources: "of other code")
+    monkeypatch.setattr(scanning, "ARITHMETIC", "another")
     sensitivity_scan(model, data, sparsities=SPARSITIES, store=tmp_path)
     assert 2 == len(list(tmp_path.iterdir()))
-
-
-def test_a_module_that_answering_comes_to_need_counts_as_its_code() -> None:
-    """What `prunebench.sensitivity` imports decides an answer, or stands here as not doing so."""
-    without_effect = {"documents", "environment", "errors", "escaping", "files", "formats", "measure", "revisions"}
-    script = "import sys, prunebench.sensitivity; print(*sys.modules)"
-    imported = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    needed = {name.split(".")[1] for name in imported if name.startswith("prunebench.")}
-    assert {source.removesuffix(".py") for source in scanning.ANSWERING_SOURCES} == needed - without_effect
 
 
 @pytest.mark.parametrize(
@@ -452,7 +441,7 @@ def test_a_scan_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
-    [('"images": 90', '"images": 91', "edited"), ('"schema_version": 3', '"schema_version": 4', "upgrade")],
+    [('"images": 90', '"images": 91', "edited"), ('"schema_version": 1', '"schema_version": 2', "upgrade")],
 )
 def test_a_scan_that_was_edited_or_is_newer_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
     path = tmp_path / "scan.json"
@@ -462,12 +451,12 @@ def test_a_scan_that_was_edited_or_is_newer_is_refused(tmp_path: Path, old: str,
         read_scan(path)
 
 
-def test_a_scan_of_the_first_version_is_read(tmp_path: Path) -> None:
+def test_a_scan_without_doubts_is_read(tmp_path: Path) -> None:
     scan = sensitivity_scan(built(Plain), images(), sparsities=SPARSITIES)
-    older = scan.model_dump(mode="json", exclude={"base_doubts"}) | {"schema_version": 1}
-    for point in older["points"]:
+    without = scan.model_dump(mode="json", exclude={"base_doubts"})
+    for point in without["points"]:
         del point["lost_share"], point["gained_share"], point["drawing_error"]
-    (tmp_path / "scan.json").write_text(render(older))
+    (tmp_path / "scan.json").write_text(render(without))
     assert scan.model_copy(update={"base_doubts": None}) == read_scan(tmp_path / "scan.json")
 
 
@@ -484,15 +473,22 @@ def test_doubts_are_what_the_two_likeliest_classes_are_apart() -> None:
     model, data = opinionated(), images()
     scan = sensitivity_scan(model, data, sparsities=(0.5,), batch_size=90)
     with torch.inference_mode():
-        likeliest = model.eval()(data.images.float() / 255).softmax(dim=1).sort(dim=1).values
+        likeliest = model.eval()(data.inputs.float() / 255).softmax(dim=1).sort(dim=1).values
     expected = (255 * (1 - (likeliest[:, -1] - likeliest[:, -2]))).round().to(torch.uint8)
     assert expected.tolist() == [*base64.b64decode(scan.base_doubts)]
     assert len(set(expected.tolist())) > 10, "not all alike"
 
 
-@pytest.mark.parametrize("logits", [[[1.0], [2.0]], [[float("nan"), 1.0, 2.0], [float("inf"), 0.0, 0.0]]])
-def test_logits_that_say_nothing_are_all_doubt_and_a_single_class_none(logits: list[list[float]]) -> None:
-    assert [0 if len(logits[0]) == 1 else 255] * 2 == doubts_of(torch.tensor(logits)).tolist()
+@pytest.mark.parametrize(
+    ("doubts", "logits"),
+    [
+        ([255, 255], [[float("nan"), 1.0, 2.0], [float("inf"), 0.0, 0.0]]),
+        ([255, 255, 0, 0], [[0.0], [float("nan")], [100.0], [-100.0]]),
+    ],
+    ids=["of three classes", "one for two classes"],
+)
+def test_logits_that_say_nothing_are_all_doubt_and_far_ones_none(doubts: list[int], logits: list[list[float]]) -> None:
+    assert doubts == doubts_of(torch.tensor(logits)).tolist()
 
 
 @pytest.mark.parametrize("mode", ["adaptive", "decision"])
