@@ -456,9 +456,11 @@ def _failure(judged: Judged, settings: Settings) -> list[str]:
         command += ["--incomparable", judged.case]
     meant = f"if this is meant, commit, run again, and: {shlex.join(command)} --reason '...'"
     if any(verdict["tier"] == "floor" for verdict in failed):
+        meant = "counts follow from the run's sparsities: look at what was pruned"
+    if any(verdict["tier"] == "floor" and not str(verdict["rule"]).startswith("exact") for verdict in failed):
         meant = (
-            "a floor is a promise and no baseline that could be approved: mend what fell, or change the promise where it "
-            "stands, in prunebench.toml or in prunebench's source (docs/gate.md)"
+            "a floor is a promise and no baseline that could be approved: mend what fell, or change the promise where "
+            "it stands, in prunebench.toml or in prunebench's source (docs/gate.md)"
         )
     return [
         f"prunebench gate: {len(failed)} of {len(judged.verdicts)} checks of {judged.case} failed",

@@ -235,10 +235,10 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path: Path
 
 
 def test_cifar10_without_a_checkpoint_says_the_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prunebench import workloads
     from prunebench.data import load_digits
+    from prunebench.workloads import cifar10
 
-    monkeypatch.setattr(workloads, "load_cifar10", lambda *_, **__: load_digits())
+    monkeypatch.setattr(cifar10, "load_cifar10", lambda *_, **__: load_digits())
     result = call("run", "run1", "--workload", "cifar10")
     assert_one_clear_line(result, "--checkpoint PATH", "vgg.cifar.pretrained.pth", "prunebench train")
 
@@ -450,12 +450,12 @@ def test_a_name_of_thousands_of_characters_in_a_table_is_cut(tmp_path: Path) -> 
 def test_allocation_by_weights_needs_the_weights_and_no_images(
     untrained_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prunebench import workloads
+    from prunebench.workloads import cifar10
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("reads CIFAR-10")
 
-    monkeypatch.setattr(workloads, "load_cifar10", refuse)
+    monkeypatch.setattr(cifar10, "load_cifar10", refuse)
     macs = sum(count_macs(build_model("vgg"), (3, 32, 32)).values()) / 1e6
     asked = ("--workload", "cifar10", "--checkpoint", untrained_checkpoint, "--size", 29.37)
     for rule in ("lamp", "magnitude", "erk", "uniform"):

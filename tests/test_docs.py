@@ -15,7 +15,6 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import click
@@ -27,20 +26,22 @@ from markdown_it import MarkdownIt
 from planning.scan_factory import vgg_scan
 from record_factory import SHAPES, make_baseline, make_record
 
-import prunebench.baselines.comparison  # before pytester, which forgets what was imported within a run: torch cannot come twice
+# Before pytester, which forgets what was imported within a run: torch cannot come twice.
+import prunebench.baselines.comparison
 import prunebench.tasks.evaluation
-from prunebench import pipeline, workloads
+import prunebench.workloads.registry
 from prunebench.baselines.shelf import write_baseline
 from prunebench.cli import main
-from prunebench.cli.plan_request import Request
-from prunebench.cli.planning import _check
+from prunebench.cli.actions.plan import _check
 from prunebench.data import CIFAR10_CLASSES, Dataset, Examples
 from prunebench.documented.runs import RUNS
 from prunebench.documented.tables import read_table
+from prunebench.experiments import flow
+from prunebench.experiments.plan_request import Request
 from prunebench.models import build_model, save_state
 from prunebench.records import keep_record
 from prunebench.sensitivity import write_scan
-from prunebench.workloads import BUILT_IN, find_workload
+from prunebench.workloads import BUILT_IN, cifar10, find_recipe, find_workload
 
 pytest_plugins = ["pytester"]
 
@@ -59,7 +60,7 @@ def blocks(kinds: tuple[str, ...]) -> Iterator[tuple[str, int, str, str]]:
     """(page, line, language, text) of the tokens of these kinds."""
     for page in PAGES:
         for token in MarkdownIt("commonmark").enable("table").parse((ROOT / page).read_text(encoding="utf-8")):
-            assert token.type != "fence" or token.info in LANGUAGES, f"{page}: {token.info}"
+            assert token.type != "fence" or token.info.partition(" ")[0] in LANGUAGES, f"{page}: {token.info}"
             for each in (token, *(token.children or ())):
                 if each.type in kinds:
                     yield page, (token.map or [0])[0] + 1, each.info, each.content
@@ -69,6 +70,8 @@ def commands(how: str) -> list[Any]:
     """(command, whether it stands in a block, whole) of those with which this is done; each once."""
     found: dict[tuple[str, bool], Any] = {}
     for page, line, language, text in blocks(("fence", "code_block", "code_inline")):
+        if page in RUN_ELSEWHERE and language:
+            continue
         whole = "\n" in text
         lines = [] if language in {"python", "toml"} else re.sub(r"\\\n\s*", " ", text).splitlines()
         for command in (each for one in lines for each in re.split(r" {3,}| # ", one.removeprefix("$ ").strip())[:1]):
@@ -114,6 +117,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, one_thre
     pytester.mkdir("tests").joinpath("test_pruned.py").write_text("def test_nothing(): pass")
     table = [f'"{name}" = {sparsity}' for name, sparsity in RUNS["run3"].sparsity.items()]
     Path("E.toml").write_text("\n".join(["[sparsity]", *table]))
+    Path("prunebench.toml").write_text('[run.half]\nworkload = "digits"\nsparsity = 0.5\n')
     return pytester
 
 
@@ -161,7 +165,7 @@ def parse_ours(arguments: list[str], *, whole: bool) -> None:
         assert not whole
         return
     if "workload" in given:
-        find_workload(given["workload"]).recipe(given.get("recipe") or "quick")
+        find_recipe(find_workload(given["workload"]), given.get("recipe"))
     if "rounds" in given and arguments:
         _check(Request(**given))
 
@@ -184,11 +188,14 @@ def parse_script(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def code(language: str) -> list[Any]:
-    found = [(page, text) for page, _, info, text in blocks(("fence",)) if info == language]
+    found = [(page, text) for page, _, info, text in blocks(("fence",)) if info.partition(" ")[0] == language]
     return [pytest.param(page, text, id=f"{page} {text.splitlines()[0][:40]}") for page, text in found]
 
 
-@pytest.mark.parametrize(("page", "table"), code("toml"))
+TABLES = [each for each in code("toml") if "[sparsity]" in each.values[1]]
+
+
+@pytest.mark.parametrize(("page", "table"), TABLES)
 def test_every_table_is_one_and_its_claims_hold(page: str, table: str, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(table)
     assert tomllib.loads(table)["sparsity"].keys() == read_table(tmp_path / "mine.toml").sparsity.keys()
@@ -228,14 +235,14 @@ def test_every_block_of_python_runs(
 def small_workloads(monkeypatch: pytest.MonkeyPatch) -> None:
     """A digits that is not trained and hardly fine-tuned; a CIFAR-10 that is decoded anew, and asked 8 images of."""
     torch.manual_seed(0)
-    save_state(build_model("vgg").state_dict(), Path("untrained.safetensors"))
+    untrained = build_model("vgg").state_dict()
+    untrained |= {name: value + 0.1 for name, value in untrained.items() if name.endswith(".bias")}  # zeros are no size
+    save_state(untrained, Path("untrained.safetensors"))
     digits = BUILT_IN["digits"]
-    recipe = digits.recipe("quick").recipe.shortened(epochs=1, images_per_epoch=32)
-    quick = replace(digits.recipe("quick"), recipe=recipe, documented_epochs=False)
-    small = replace(digits, recipes={"quick": quick})
-    monkeypatch.setattr(workloads, "BUILT_IN", MappingProxyType({**BUILT_IN, "digits": small}))
-    prepare, evaluate = pipeline.prepare, prunebench.tasks.evaluation.evaluate
-    monkeypatch.setattr(pipeline, "prepare", lambda *a, **k: prepare(*a, **k, checkpoint=Path("untrained.safetensors")))
+    quick = digits.recipes["quick"].for_epochs(1).shortened(epochs=1, images_per_epoch=32)
+    monkeypatch.setitem(BUILT_IN, "digits", replace(digits, recipes={"quick": quick}))
+    prepare, evaluate = flow.prepare, prunebench.tasks.evaluation.evaluate
+    monkeypatch.setattr(flow, "prepare", lambda *a, **k: prepare(*a, **k, checkpoint=Path("untrained.safetensors")))
 
     def load(path: Path | None, *, progress: Any) -> Dataset:
         if progress:
@@ -243,7 +250,7 @@ def small_workloads(monkeypatch: pytest.MonkeyPatch) -> None:
         images = Examples(torch.zeros(16_100, 3, 32, 32, dtype=torch.uint8), torch.arange(16_100) % 10)
         return Dataset(name="cifar10", train=images, test=images, classes=CIFAR10_CLASSES, origin="zeros")
 
-    monkeypatch.setattr(workloads, "load_cifar10", load)
+    monkeypatch.setattr(cifar10, "load_cifar10", load)
     few = torch.arange(8)
     monkeypatch.setattr(
         prunebench.tasks.evaluation, "evaluate", lambda m, images, **k: evaluate(m, images.take(few), **k)

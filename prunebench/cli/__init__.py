@@ -17,11 +17,11 @@ from prunebench.cli.plot import plot
 from prunebench.cli.run import run
 from prunebench.cli.runs import runs
 from prunebench.cli.scan import scan
-from prunebench.cli.shell import Group
+from prunebench.cli.shell import Group as _Group
 from prunebench.cli.train import train
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="prunebench")
 def main() -> None:
     """Prune a model, fine-tune it under masks, and check what came out: against claims, floors and baselines."""

@@ -13,7 +13,7 @@ from prunebench.cli.shell import FILE, perform
 @click.command()
 @click.option("--model", help="prunebench:NAME, torchvision:NAME, timm:NAME or package.module:builder.")
 @click.option("--data", help="prunebench:NAME, torchvision:NAME, folder:PATH, npz:PATH or package.module:function.")
-@click.option("--checkpoint", help="The dense model's weights; where the file is not there yet, the first run trains it.")
+@click.option("--checkpoint", help="The dense model's weights; a file that is not there is trained by the first run.")
 @click.option("--name", default="mine", show_default=True, help="What to call the workload.")
 @click.option("--output", type=FILE, default=Path("prunebench.toml"), show_default=True, help="Where to write it.")
 def init(**options: Any) -> None:

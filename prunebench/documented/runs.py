@@ -13,9 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from prunebench.documented.floors import Floor
 from prunebench.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from prunebench.documented.floors import Floor
 
 REPORT = "pruning report on MIT 6.5940 (EfficientML.ai) Lab 1"
 

@@ -19,7 +19,7 @@ from prunebench.data import Dataset, Examples, split_validation
 from prunebench.documented.floors import Figure, Floor
 from prunebench.documented.runs import Cited, DocumentedRun, Run, run_digest
 from prunebench.errors import CheckpointError, DataError, MaskError, UnknownNameError, WorkloadError
-from prunebench.machine.devices import PRECISIONS, Precision, wait_for
+from prunebench.machine.devices import PRECISIONS, Precision, model_device, wait_for
 from prunebench.machine.environment import environment
 from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros
 from prunebench.models import architecture_digest, prunable_parameters, save_state, state_digest
@@ -169,7 +169,7 @@ def prepare(
         data=data,
         dense=dense,
         dense_evaluation=evaluate(dense.model, data.test, task=workload.task, progress=progress.evaluated),
-        device=device or torch.device("cpu"),
+        device=model_device(dense.model),
         precision=precision,
         seed=seed,
         select_on=select_on,

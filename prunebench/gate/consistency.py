@@ -109,8 +109,6 @@ def _signature(record: RunRecord, tuned: FineTuning) -> Iterator[str]:
         yield f"training is called {record.precision}, its scores were {done.scores_dtype}"
     betas = recipe.get("betas", ())
     asked = recipe | {f"beta{number}": beta for number, beta in enumerate(betas if isinstance(betas, list) else (), 1)}
-    if "epsilon" in recipe:
-        asked["eps"] = recipe["epsilon"]
     for name, value in done.optimizer.items():
         if name in asked and asked[name] != value:
             yield f"{name} of the recipe is {asked[name]}, the optimizer's was {value:g}"

@@ -80,10 +80,10 @@ def _floor(record: RunRecord, floor: Floor, measured: float) -> Verdict:
 
 
 def _hint(record: RunRecord, text: str) -> str:
-    """With the name of the run; of one that a file describes `check` says more than `lint`."""
-    if not is_documented_run(record.run, record.run_digest):
-        text = text.replace("prunebench lint {}", "prunebench check")
-    return text.replace("{}", record.run)
+    """With the name of a documented run; any other is named as its user did, by a file or by its name in one."""
+    if is_documented_run(record.run, record.run_digest):
+        return text.replace("{}", record.run)
+    return text.replace("prunebench lint {}", "prunebench check").replace("{}", "RUN")
 
 
 def _exact(record: RunRecord, check: str, expected: int, measured: int, hint: str) -> Verdict:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-_SETTINGS = ("momentum", "weight_decay", "nesterov", "eps")
+_SETTINGS = {"momentum": "momentum", "weight_decay": "weight_decay", "nesterov": "nesterov", "eps": "epsilon"}
+"""What torch calls a setting, and what a recipe does."""
 
 _MODULUS = 65521
 """Largest prime below 2 to the 16th: what values are reduced by, so that sums stay exact in 64 bits."""
@@ -58,7 +59,7 @@ class Tallying:
         group = optimizer.param_groups[0]
         self.rates.append(float(group["lr"]))
         self.images += len(images)
-        self.settings = {name: float(group[name]) for name in _SETTINGS if group.get(name) is not None}
+        self.settings = {ours: float(group[name]) for name, ours in _SETTINGS.items() if group.get(name) is not None}
         for index, beta in enumerate(group.get("betas", ())):
             self.settings[f"beta{index + 1}"] = float(beta)
         self.dtypes.add(str(scores.dtype).removeprefix("torch."))

@@ -93,6 +93,7 @@ class Cifar10Workload(ComposedWorkload):
 CIFAR10 = Cifar10Workload(
     name="cifar10",
     builder="vgg",
+    input_shape=(3, 32, 32),
     load=lambda path, progress: load_cifar10(path, progress=progress),
     published=COURSE_CHECKPOINT,
     recipes={

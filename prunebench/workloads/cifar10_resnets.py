@@ -30,6 +30,7 @@ def _workload(depth: int, shortcut: str, *, published: str = "") -> Cifar10Workl
         name=f"cifar10-resnet{depth}" + ("" if shortcut == "projection" else f"-{shortcut}"),
         builder=f"resnet{depth}",
         arguments={"shortcut": shortcut},
+        input_shape=(3, 32, 32),
         load=lambda path, progress: load_cifar10(path, progress=progress).normalized(NORMALIZATION),
         published=published,
         recipes={

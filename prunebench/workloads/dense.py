@@ -12,7 +12,7 @@ from torch import nn
 
 from prunebench.data import Dataset
 from prunebench.errors import CheckpointError, ModelError, WorkloadError
-from prunebench.machine.devices import Precision, seeded
+from prunebench.machine.devices import Precision, model_device, seeded
 from prunebench.machine.environment import ARITHMETIC, exact_fingerprint
 from prunebench.machine.layout import lay_out_
 from prunebench.models import (
@@ -80,9 +80,10 @@ def own_checkpoint(workload: Workload, data: Dataset, *, seed: int = 0) -> Path:
 def find_checkpoint(workload: Workload, data: Dataset, device: torch.device) -> Path | None:
     """The workload's checkpoint: the file it names, else its own in the cache, else None.
 
-    A file that it names, that is not there, and that it can train, is None too. Its own is left out where it would be made anew: by other code, or on another processor, device or number of
-    threads: what a first run finds, with an empty cache, is what every run finds. Only another torch goes on from the
-    same weights, so that what it changes in pruning and fine-tuning is seen alone.
+    A file that it names, that is not there, and that it can train, is None too. Its own is left out where it would be
+    made anew: by other code, or on another processor, device or number of threads: what a first run finds, with an
+    empty cache, is what every run finds. Only another torch goes on from the same weights, so that what it changes in
+    pruning and fine-tuning is seen alone.
     """
     if (named := workload.checkpoint()) is not None:
         return None if workload.trains_itself and not named.exists() else named
@@ -106,11 +107,12 @@ def dense_model(
         CheckpointError: the file is unusable, or there is none and this workload does not train by itself.
         ModelError, DataError: the model cannot be built, pruned, or asked about these data.
     """
-    device = device or torch.device("cpu")
-    path = checkpoint or find_checkpoint(workload, data, device)
+    path = checkpoint or find_checkpoint(workload, data, device or torch.device("cpu"))
     if path is None and workload.pretrained:
         model, note = in_float32(copied(check_model(built(workload))))  # a copy hides shared memory
-        return _laid_out(workload, model.to(device), data, origin="; ".join(filter(None, (workload.origin, note))))
+        model = model.to(device or model_device(model))
+        return _laid_out(workload, model, data, origin="; ".join(filter(None, (workload.origin, note))))
+    device = device or torch.device("cpu")
     if path is None:
         if not workload.trains_itself:
             raise CheckpointError(_no_checkpoint(workload))

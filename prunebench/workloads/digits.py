@@ -18,6 +18,7 @@ QUICK = replace(DOCUMENTED_RECIPE, batch_size=64, augmentation=SHIFTED, images_p
 DIGITS = ComposedWorkload(
     name="digits",
     builder="vgg",
+    input_shape=(3, 16, 16),
     load=needs_no_data("digits", load_digits),
     trains_itself=True,
     recipes={

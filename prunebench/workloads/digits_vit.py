@@ -23,6 +23,7 @@ FULL = Recipe(
 DIGITS_VIT = ComposedWorkload(
     name="digits-vit",
     builder="vit",
+    input_shape=(3, 16, 16),
     load=needs_no_data("digits-vit", load_digits),
     trains_itself=True,
     keep_dense=("positions.weight",),

@@ -21,6 +21,7 @@ QUICK = Recipe(
 SHAPES = ComposedWorkload(
     name="shapes",
     builder="vgg",
+    input_shape=(3, 16, 16),
     load=needs_no_data("shapes", load_shapes),
     trains_itself=True,
     recipes={

@@ -43,11 +43,13 @@ class Workload(Protocol):
         pretrained: `build` gives a trained model, which needs no checkpoint; `origin` says of people where it is from.
         weights: what is known of the weights that `checkpoint` names.
         keep_dense: patterns of parameters that are never pruned, as `fnmatch` reads them.
+        input_shape: of one float input, where it is known before the data is loaded.
     """
 
     name: str
     recipes: Mapping[str, Recipe]
     model: str = ""
+    input_shape: tuple[int, ...] | None = None
     pretrained: bool = False
     origin: str = ""
     weights: Weights | None = None
@@ -88,6 +90,7 @@ class ComposedWorkload(Workload):
     recipes: Mapping[str, Recipe]
     builder: str
     load: Callable[[Path | None, LoadingProgress | None], Dataset]
+    input_shape: tuple[int, ...] | None = None
     arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     weights: Weights | None = None
     pretrained: bool = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,18 @@ from gate.scan_documents import CONTRADICTORY
 from planning.scan_factory import make_scan, vgg_scan
 from torch import nn
 
-from prunebench import workloads
 from prunebench.cli import main
 from prunebench.data import Dataset, Examples
 from prunebench.documented.tables import read_table
 from prunebench.measure import count_macs
-from prunebench.models import load_state, prunable_parameters, registry, save_state, state_digest
+from prunebench.models import load_state, prunable_parameters, save_state, state_digest
+from prunebench.models import registry as model_registry
 from prunebench.planning import measure_on, read_plan
 from prunebench.sensitivity import read_scan, write_scan
 from prunebench.storage.documents import render
 from prunebench.tasks.evaluation import evaluate
+from prunebench.training import Recipe
+from prunebench.workloads import BUILT_IN, ComposedWorkload
 
 TARGET_OPTIONS = "--size, --nonzeros, --file-size or --macs"
 
@@ -39,12 +40,6 @@ class Tiny(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.output(torch.relu(self.hidden(images.flatten(1) - 0.5)))
-
-
-@pytest.fixture(autouse=True)
-def known_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name for the model, forgotten after the test."""
-    monkeypatch.setitem(registry._BUILDERS, "tiny-plan", Tiny)
 
 
 def call(*arguments: object) -> Result:
@@ -77,17 +72,12 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_thread: None) -> C
         labels[: count // 20] = (labels[: count // 20] + 1) % 4
         sets.append(Examples(images, labels))
     data = Dataset(name="tiny", train=sets[0], test=sets[1], classes=tuple("abcd"), origin="made up")
-    digits = workloads.BUILT_IN["digits"]
-    quick = digits.recipes["quick"]
-    recipe = replace(quick.recipe, epochs=1, augmentation=None)
-    tiny_workload = replace(
-        digits,
-        name="tiny",
-        model="tiny-plan",
-        load=lambda _path, _progress: data,
-        recipes={"quick": replace(quick, recipe=recipe, documented_epochs=False)},
+    quick = Recipe(epochs=1, batch_size=64, learning_rate=0.01)
+    workload = ComposedWorkload(
+        name="tiny", builder="tiny-plan", load=lambda _path, _progress: data, recipes={"quick": quick}
     )
-    monkeypatch.setattr(workloads, "BUILT_IN", {"tiny": tiny_workload})
+    monkeypatch.setattr(model_registry, "OWN", {**model_registry.OWN, "tiny-plan": Tiny})
+    monkeypatch.setitem(BUILT_IN, "tiny", workload)
     save_state(model.state_dict(), tmp_path / "tiny.safetensors")
     weights = prunable_parameters(model)
     zeros = dict.fromkeys(weights, 0.0)

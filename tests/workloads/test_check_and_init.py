@@ -1,5 +1,7 @@
 """`prunebench init` writes a file that works, `check` says what was found and what will not work."""
 
+# ruff: noqa: E501 - a case a line
+
 from __future__ import annotations
 
 from pathlib import Path

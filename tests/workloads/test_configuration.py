@@ -1,5 +1,7 @@
 """prunebench.toml: what it means, and one sentence for everything it should not hold."""
 
+# ruff: noqa: E501 - a case a line
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -124,5 +126,5 @@ def test_what_should_not_be_there_is_said_in_a_sentence(file: Path, old: str, ne
 @pytest.mark.parametrize("text", ["", "[tool]\n"])
 def test_a_file_that_describes_nothing_is_refused(file: Path, text: str) -> None:
     file.write_text(text)
-    with pytest.raises(WorkloadError, match="describes nothing|unknown key 'tool'"):
+    with pytest.raises(WorkloadError, match=r"describes nothing|unknown key 'tool'"):
         read_configuration(file)

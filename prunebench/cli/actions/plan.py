@@ -108,8 +108,9 @@ def plan(**options: Any) -> None:
 
 
 def _inventory(base: Base | None) -> Inventory:
-
     assert base is not None, "without a scan the model is loaded"
+    if not isinstance(base, Loaded) and base.workload.input_shape:
+        return Inventory.of_model(base.model, base.workload.input_shape)
     data = base.data if isinstance(base, Loaded) else base.workload.data()
     return Inventory.of_model(base.model, data.test.fed(data.test.inputs[:1]))
 
