@@ -120,7 +120,7 @@ def test_every_command_says_in_a_line_of_80_columns_what_it_does(name: str) -> N
     ("arguments", "parts"),
     [
         (["run", "run9"], ["unknown run 'run9'", "run1, run2"]),
-        (["run", "run1", "--workload", "imagenet"], ["unknown workload 'imagenet'", "cifar10, digits"]),
+        (["run", "run1", "--workload", "imagenet"], ["unknown workload 'imagenet'", "cifar10, cifar10-resnet20"]),
         (["run", "run1", "--recipe", "huge"], ["unknown recipe 'huge'", "full, quick"]),
         (["run", "run1", "--device", "tpu"], ["unknown device 'tpu'", "cpu"]),
         (["run", "absent.toml"], ["absent.toml", "No such file"]),

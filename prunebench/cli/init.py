@@ -17,7 +17,7 @@ from prunebench.cli.shell import FILE, perform
 @click.option("--name", default="mine", show_default=True, help="What to call the workload.")
 @click.option("--output", type=FILE, default=Path("prunebench.toml"), show_default=True, help="Where to write it.")
 def init(**options: Any) -> None:
-    """Write a prunebench.toml with comments: a workload, two recipes and a run, for your model and data.
+    """Write a prunebench.toml with comments, for your model and data.
 
     Without --model and --data it describes an example that runs at once. 'prunebench check' says what was found.
     """

@@ -22,7 +22,6 @@ from prunebench.models import load_state, prunable_parameters, save_state, state
 from prunebench.models import registry as model_registry
 from prunebench.planning import measure_on, read_plan
 from prunebench.sensitivity import read_scan, write_scan
-from prunebench.storage.documents import render
 from prunebench.tasks.evaluation import evaluate
 from prunebench.training import Recipe
 from prunebench.workloads import BUILT_IN, ComposedWorkload
@@ -335,24 +334,6 @@ def test_measurements_of_two_precisions_are_not_mixed(tiny: Callable[..., Result
     assert_one_clear_line(tiny(*arguments), "another precision", "another file for --json")
 
 
-def test_a_plan_of_an_older_version_keeps_its_table_and_is_measured_anew(
-    tiny: Callable[..., Result], tmp_path: Path
-) -> None:
-    """What plans are compared by was not kept in version 1."""
-    arguments = ("--size", 40, "--refine", 1, "--no-probes", "--images", 100, "--json", tmp_path / "r.json")
-    tiny(*arguments)
-    record = read_plan(tmp_path / "r.json")
-    older = record.model_dump(mode="json") | {"schema_version": 1}
-    for trial in older["trials"]:
-        trial["measured"]["loss"] = trial["measured"].pop("smooth")
-    (tmp_path / "r.json").write_text(render(older))
-    read = read_plan(tmp_path / "r.json")
-    assert (record.plan, record.base_digest, []) == (read.plan, read.base_digest, read.trials)
-    again = tiny(*arguments)
-    assert 0 == again.exit_code, again.output
-    assert record == read_plan(tmp_path / "r.json")
-
-
 def test_where_no_plan_keeps_within_the_drop_it_says_so(tiny: Callable[..., Result], tmp_path: Path) -> None:
     scan = read_scan(tmp_path / "tiny.json")
     flat = [point.model_copy(update={"accuracy": scan.base_accuracy}) for point in scan.points]
@@ -370,7 +351,7 @@ def test_a_scan_of_other_weights_is_refused(tiny: Callable[..., Result], tmp_pat
 
 def test_a_scan_of_a_model_that_the_workload_has_not_is_refused(scan_file: Path, tiny: Callable[..., Result]) -> None:
     result = tiny("--size", 30, "--measure", "--scan", scan_file)
-    assert_one_clear_line(result, "is of other layers, of a model called 'vgg'", "'tiny-plan'", "docs/own-model.md")
+    assert_one_clear_line(result, "is of other layers, of a model called 'vgg'", "'tiny-plan'", "--workload")
 
 
 def test_a_scan_is_known_by_its_weights_and_not_by_the_name_it_was_given(

@@ -245,7 +245,7 @@ def test_a_comparison_overwrites_nothing_that_it_reads(judged: tuple[str, str], 
     assert not Path("new").exists()
 
 
-def test_approve_show_list_and_prune(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_approve_show_list_and_remove(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
     for command in (["init", "-q"], ["config", "user.name", "Somebody"]):
@@ -262,9 +262,9 @@ def test_approve_show_list_and_prune(folder: Path, monkeypatch: pytest.MonkeyPat
         assert "digits/tiny-quick" in shown.output
         assert "it is right" in shown.output
     assert 0 == call("compare", path).exit_code
-    assert "would be removed" in call("baseline", "prune", "--only", "tiny-quick").output
+    assert "would be removed" in call("baseline", "remove", "--only", "tiny-quick").output
     assert list_baselines(Path("baselines"))
-    assert 0 == call("baseline", "prune", "--only", "tiny-quick", "--yes").exit_code
+    assert 0 == call("baseline", "remove", "--only", "tiny-quick", "--yes").exit_code
     assert {} == list_baselines(Path("baselines"))
 
 

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from prunebench.baselines.scans import sound_scan
 from prunebench.cli.shell import say, show
 from prunebench.documented.tables import find_run, table_file
-from prunebench.errors import PlanError
+from prunebench.errors import PlanError, UnknownNameError
 from prunebench.experiments.plan_request import FROM_SCAN, TARGETS, Request, goal_of, limit_of
 from prunebench.experiments.plan_trials import (
     Base,
@@ -35,6 +35,7 @@ from prunebench.planning import (
     Refinement,
     allocate,
     allocate_to_limit,
+    allocation_names,
     compounding,
     documented_reading,
     find_allocation,
@@ -164,8 +165,8 @@ def _check(request: Request) -> None:
         problem = "--finetune is part of measuring: it needs --measure or --refine"
     if problem:
         raise click.UsageError(problem)
-    if rule not in FROM_SCAN:
-        find_allocation(rule)
+    if rule not in (*FROM_SCAN, *allocation_names()) and ":" not in rule:
+        raise UnknownNameError("rule", rule, [*FROM_SCAN, *allocation_names()])
 
 
 def _unused_limit(request: Request, inventory: Inventory, sparsity: dict[str, float]) -> str | None:
