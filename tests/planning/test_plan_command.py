@@ -180,7 +180,7 @@ def test_a_size_out_of_reach_is_one_line_with_what_can_be_reached(scan_file: Pat
         (["--scan", "SCAN", "--rule", "compounding", "--max-drop", 1, "--previous", "run9"], ["unknown run 'run9'"]),
         (["--scan", "SCAN", "--rule", "erk", "--max-drop", 1], ["--rule erk needs one of", TARGET_OPTIONS]),
         (["--scan", "SCAN", "--rule", "erk", "--nonzeros", 5], ["cannot be had"]),
-        (["--scan", "SCAN", "--rule", "best", "--size", 30], ["'best'", "'optimal'"]),
+        (["--scan", "SCAN", "--rule", "best", "--size", 30], ["unknown rule 'best'", "optimal"]),
         (["--scan", "SCAN", "--size", 30, "--previous", "run1"], ["--previous is for --rule compounding"]),
         (["--scan", "SCAN", "--rule", "erk", "--size", 30, "--refine", 2], ["--refine corrects"]),
         (["--scan", "SCAN", "--max-drop", 3, "--refine", 2, "--search", 5], ["--search", "fixed size"]),
