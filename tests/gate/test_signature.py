@@ -99,7 +99,11 @@ def test_another_recipe_or_seed_is_another_experiment():
             {"optimizer": {"beta2": 0.999}},
             "beta2 of the recipe is 0.99, the optimizer's was 0.999",
         ),
-        ({"epsilon": 1e-6}, {"optimizer": {"eps": 1e-8}}, "eps of the recipe is 1e-06, the optimizer's was 1e-08"),
+        (
+            {"epsilon": 1e-6},
+            {"optimizer": {"epsilon": 1e-8}},
+            "epsilon of the recipe is 1e-06, the optimizer's was 1e-08",
+        ),
         ({}, {"scores_dtype": "bfloat16"}, "training is called fp32, its scores were bfloat16"),
         ({"batch_size": 64}, {"steps": 30}, "the recipe makes 32 steps, 30 were done"),
         ({"batch_size": 64}, {"images": 1800}, "the recipe makes 2,000 images, 1,800 were done"),
