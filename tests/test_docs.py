@@ -51,7 +51,20 @@ LANGUAGES = ("", "sh", "console", "python", "toml")
 OURS = ("prunebench", "pytest", "python", "nox")
 OTHERS = ("git", "gh", "printf", "python3 -m venv", ".venv/bin/pip install")
 """Programs that no test here has a say in."""
-SLOW = ("run", "train", "scan", "data", "approve", "prune", "--rule", "--refine", "frontier", "weights")
+SLOW = (
+    "init",
+    "check",
+    "run",
+    "train",
+    "scan",
+    "data",
+    "approve",
+    "prune",
+    "--rule",
+    "--refine",
+    "frontier",
+    "weights",
+)
 """Words of commands that are only parsed: trainings, data and files of one's own, what changes the tree."""
 RUN_ELSEWHERE = {"docs/own-model.md": "tests/plugin/test_own_model.py"}
 
