@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from prunebench.cli.shell import FILE, perform
 from prunebench.storage.files import BASELINES
 
-T = TypeVar("T")
-
-BASELINES_OPTION = click.option(
-    "--baselines", "folder", type=FILE, default=BASELINES, show_default=True, help="The folder of baselines."
-)
-
 ONLY = click.option("--only", metavar="IDS", multiple=True, help="Cases, with commas: digits/run3-quick,run4-quick.")
-
-
-@click.group()
-def baseline() -> None:
-    """Baselines: records that a person approved. Only 'approve' and 'prune' change any."""
 
 
 @click.command()

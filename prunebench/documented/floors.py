@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from prunebench.storage.documents import Part
 
@@ -26,3 +26,9 @@ class Floor(Part):
     least: float | None = None
     most: float | None = None
     rule: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Floor:
+        if self.least is None and self.most is None:
+            raise ValueError(f"a floor on {self.figure} needs least or most")
+        return self

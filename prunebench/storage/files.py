@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import hashlib
 import os
 import stat
@@ -227,20 +226,6 @@ def _place_new(temporary: Path, path: Path) -> None:
     except OSError:  # a file system without links: claim the name, then fill it
         path.touch(exist_ok=False)
         temporary.replace(path)
-
-
-@functools.cache
-def source_digest(*sources: str) -> str:
-    """SHA-256 over modules and packages of prunebench, as paths below its folder: what a cached result was made by.
-
-    A changed comment counts too, which costs the making again of what was cached and nothing else.
-    """
-    package, digest = Path(__file__).parent, hashlib.sha256()
-    for source in sources:
-        files = [package / source] if source.endswith(".py") else sorted((package / source).rglob("*.py"))
-        for file in files:
-            digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def file_digest(path: Path) -> str:
