@@ -9,8 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from prunebench.documented.floors import Floor
 from prunebench.documented.runs import RUNS, DocumentedRun, is_documented_run
 from prunebench.training import Recipe
 from prunebench.workloads.dense import COURSE_CHECKPOINT
-from prunebench.workloads.weights import in_cache
+from prunebench.workloads.weights import Weights
 from prunebench.workloads.workload import DENSE, ComposedWorkload
 
 if TYPE_CHECKING:
@@ -79,23 +78,12 @@ def _of_course_checkpoint(record: RunRecord, run: DocumentedRun) -> Iterator[Flo
             yield Floor(figure=figure, least=least, rule=f"documented {cited.value} - {COURSE_MARGIN}")  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cifar10Workload(ComposedWorkload):
-    """A model for CIFAR-10, whose published weights may lie among the cached checkpoints, under `published`."""
-
-    published: str = ""
-
-    def checkpoint(self) -> Path | None:
-        """The published file, where somebody put it into the cache."""
-        return in_cache(self.published) if self.published else None
-
-
-CIFAR10 = Cifar10Workload(
+CIFAR10 = ComposedWorkload(
     name="cifar10",
     builder="vgg",
     input_shape=(3, 32, 32),
     load=lambda path, progress: load_cifar10(path, progress=progress),
-    published=COURSE_CHECKPOINT,
+    weights=Weights.in_cache(COURSE_CHECKPOINT, source="MIT 6.5940 (EfficientML.ai), Lab 1"),
     recipes={
         "quick": replace(
             DOCUMENTED_RECIPE, epochs=1, batch_size=64, learning_rate_schedule="cosine", images_per_epoch=3072

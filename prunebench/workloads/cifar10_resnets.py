@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from prunebench.data import Augmentation, Normalization, load_cifar10
 from prunebench.training import Recipe
-from prunebench.workloads.cifar10 import Cifar10Workload
-from prunebench.workloads.workload import DENSE
+from prunebench.workloads.weights import Weights
+from prunebench.workloads.workload import DENSE, ComposedWorkload
 
+SOURCE = "Yerlan Idelbayev, github: akamaster/pytorch_resnet_cifar10 at d5489e8, 2021"
 NORMALIZATION = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 FULL = Recipe(
@@ -25,14 +26,14 @@ FULL = Recipe(
 )
 
 
-def _workload(depth: int, shortcut: str, *, published: str = "") -> Cifar10Workload:
-    return Cifar10Workload(
+def _workload(depth: int, shortcut: str, *, published: str = "") -> ComposedWorkload:
+    return ComposedWorkload(
         name=f"cifar10-resnet{depth}" + ("" if shortcut == "projection" else f"-{shortcut}"),
         builder=f"resnet{depth}",
         arguments={"shortcut": shortcut},
         input_shape=(3, 32, 32),
         load=lambda path, progress: load_cifar10(path, progress=progress).normalized(NORMALIZATION),
-        published=published,
+        weights=Weights.in_cache(published, source=SOURCE, licence="BSD-2-Clause") if published else None,
         recipes={
             "quick": replace(FULL, epochs=1, batch_size=64, images_per_epoch=3072),
             "full": FULL,

@@ -280,7 +280,7 @@ def _workload(name: str, section: WorkloadSection, folder: Path, path: Path) -> 
         raise
     weights = None
     if (given := section.checkpoint) is not None:
-        weights = Weights(path=folder / Path(given.path).expanduser(), source=given.source, licence=given.licence)
+        weights = Weights(file=folder / Path(given.path).expanduser(), source=given.source, licence=given.licence)
     trains_itself = section.trains_itself
     if trains_itself and DENSE not in recipes:
         raise WorkloadError(f"{where}: trains_itself needs a recipe: expected [workload.{name}.recipe.{DENSE}]")

@@ -125,7 +125,8 @@ def dense_model(
     notes = load_checkpoint_(model, path)
     model, note = in_float32(check_model(model))
     notes = (*notes, note) if note else notes
-    weights = workload.weights if path == workload.checkpoint() else None
+    known = workload.weights
+    weights = known if known and known.file.name == path.name else None
     return replace(
         _laid_out(
             workload,

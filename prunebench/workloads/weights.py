@@ -10,20 +10,29 @@ from prunebench.storage.files import cache_folder
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Weights that somebody published.
+    """A file of weights, and who published it.
 
     Attributes:
-        path: the file.
+        file: its path; of one that a person may put among the cached checkpoints, its name there.
         source: who trained them, and where they are found.
         licence: under which terms; empty where not known.
+        cached: whether `file` is a name among the cached checkpoints.
     """
 
-    path: Path
+    file: Path
     source: str = ""
     licence: str = ""
+    cached: bool = False
 
+    @classmethod
+    def in_cache(cls, name: str, *, source: str, licence: str = "") -> Weights:
+        """A file that is used where somebody put it among the cached checkpoints."""
+        return cls(file=Path(name), source=source, licence=licence, cached=True)
 
-def in_cache(file: str) -> Path | None:
-    """A file that somebody put among the cached checkpoints; None where it is not there."""
-    path = cache_folder() / "checkpoints" / file
-    return path if path.is_file() else None
+    @property
+    def path(self) -> Path | None:
+        """Where the file is; None for one that nobody put into the cache."""
+        if not self.cached:
+            return self.file
+        path = cache_folder() / "checkpoints" / self.file
+        return path if path.is_file() else None
