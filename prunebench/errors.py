@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree. Every message names the thing, the value it got and what it would take.
+"""Errors of prunebench, as one tree. Every message names the thing, the value it got and what it would take.
 
     PrunebenchError
     ├── UnknownNameError    a run, layer, workload, model, ... that does not exist
@@ -34,12 +34,12 @@ MOST_NAMES = 20
 
 
 def percent_hint(value: float) -> str:
-    """For an error about a fraction in [0, 1] that was perhaps given in percent."""
+    """A hint for an error about a fraction in [0, 1] that was perhaps given in percent."""
     return f"; did you mean {float(value) / 100:g}?" if 1.5 <= value <= 100 else ""
 
 
 def first_line(error: Exception) -> str:
-    """What an exception that somebody else's code raised says, in one line: of another kind than prunebench's own."""
+    """One line on an exception that somebody else's code raised: its type, and the first line of its message."""
     said = str(error).strip().splitlines()
     return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
@@ -63,7 +63,7 @@ class UnknownNameError(PrunebenchError):
 
 
 def did_you_mean(name: str, names: Collection[str]) -> str:
-    """For an error: the one of `names` that `name` is a part of, between dots or after a slash, or misspells."""
+    """A hint for an error: the one of `names` that `name` is a part of, between dots or after a slash, or misspells."""
     meant = _meant(name, names)
     return f"; did you mean {meant!r}?" if meant else ""
 

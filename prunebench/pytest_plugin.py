@@ -58,7 +58,7 @@ class Settings:
     times: bool
 
     def thresholds(self) -> Thresholds:
-        """Raises `PrunebenchError` for a value out of range."""
+        """The gate's thresholds from these options. Raises `PrunebenchError` for a value out of range."""
         from prunebench.gate import Thresholds
 
         given = {"alpha": self.alpha, "margin": self.margin, "seed_spread": self.seed_spread}
@@ -67,7 +67,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What one test handed over and what became of it; `verdicts` as JSON has them."""
+    """A record or scan that a test handed to the gate, with its outcome; `verdicts` as JSON has them."""
 
     case: str
     workload: str
@@ -79,7 +79,7 @@ class Judged:
 
 @dataclass
 class Session:
-    """What is known of the whole session, in the process that reports it.
+    """The state of the whole pytest session, in the process that reports it.
 
     Attributes:
         judged: by node id.
@@ -96,7 +96,7 @@ class Session:
     problem: str = ""
 
     def verdicts(self) -> list[Verdict]:
-        """Of all tests, worst first."""
+        """Verdicts of all tests, worst first."""
         from prunebench.baselines.comparison import verdict_from
         from prunebench.gate import worst_first
 
@@ -178,7 +178,7 @@ class Gate:
         return [verdict for found in verdicts.values() for verdict in found]
 
     def _judge_scan(self, scan: Scan, *, case: str | None) -> list[Verdict]:
-        """The number of images stands for the recipe in what is known of a case: it sets a scan's family apart."""
+        """Judge a scan; its number of images stands for the recipe of its case: it sets a scan's family apart."""
         from prunebench.baselines.comparison import compare_scan
         from prunebench.records.scans import keep_scan, scan_case
 
@@ -188,7 +188,7 @@ class Gate:
         return verdicts
 
     def failures_kept(self, case: str) -> AbstractContextManager[None]:
-        """Around a run of `case`: one that raises leaves a record of its failure in the run folder."""
+        """A context for a run of `case`: one that raises leaves a record of its failure in the run folder."""
         from prunebench.records import failures_kept
 
         return failures_kept(case, self._settings.records)
@@ -322,7 +322,7 @@ def pytest_runtest_makereport(
 
 
 class _Collector:
-    """Takes the verdicts out of the reports; registered where reports are shown, not in xdist's workers."""
+    """A plugin that takes verdicts out of the reports; registered where reports are shown, not in xdist's workers."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -404,7 +404,7 @@ def _settings(config: pytest.Config) -> Settings:
 
 
 def _check_thresholds(settings: Settings) -> None:
-    """Before the first test rather than after it; the defaults need no look, which would import torch."""
+    """Check thresholds before the first test, not after it; the defaults need no check, which would import torch."""
     if settings.alpha is settings.margin is settings.seed_spread is None:
         return
     try:
@@ -423,7 +423,7 @@ def _yes(config: pytest.Config, name: str) -> bool:
 
 
 def _path(config: pytest.Config, name: str, default: Path) -> Path:
-    """Relative to where pytest was called if given there, else to the root folder."""
+    """The folder of an option: relative to where pytest was called if given there, else to the root folder."""
     if given := config.getoption(f"prunebench_{name}"):
         return config.invocation_params.dir / str(given)
     return config.rootpath / str(config.getini(f"prunebench_{name}") or default)
@@ -499,7 +499,7 @@ def _notes(state: Session) -> list[str]:
 
 
 def _is_part(session: pytest.Session) -> bool:
-    """Whether tests were named one by one, chosen by an earlier result or by what they time, or stopped early."""
+    """True where tests were named one by one, chosen by an earlier result or by what they time, or stopped early."""
     option = session.config.option
     return bool(
         session.shouldstop
@@ -515,7 +515,7 @@ def _is_part(session: pytest.Session) -> bool:
 
 
 def _is_worker(config: pytest.Config) -> bool:
-    """Whether this is one of xdist's workers, which report to another process."""
+    """True in one of xdist's workers, which report to another process."""
     return hasattr(config, "workerinput")
 
 

@@ -29,7 +29,7 @@ TESTS = ("size", "accuracy", "finetuned")
 
 @dataclass
 class Shared:
-    """What the tests of one process have made so far.
+    """Settings, pruned models and answers that the tests of one process share.
 
     Attributes:
         settings: by workload, recipe and seed.
@@ -114,7 +114,7 @@ def _shared(config: pytest.Config) -> Shared:
 
 
 def _or_fail(work: Any, *arguments: Any, **options: Any) -> Any:
-    """What `work` gives; an error that prunebench raises on purpose is one line and no traceback."""
+    """The result of `work`; an error that prunebench raises on purpose fails the test in one line, no traceback."""
     try:
         return work(*arguments, **options)
     except PrunebenchError as error:
@@ -122,7 +122,7 @@ def _or_fail(work: Any, *arguments: Any, **options: Any) -> Any:
 
 
 def _or_collect_error(collector: pytest.Collector, work: Any, *arguments: Any) -> Any:
-    """As `_or_fail`, where tests are collected."""
+    """The result of `work` while tests are collected; an error of prunebench's is one line, no traceback."""
     try:
         return work(*arguments)
     except PrunebenchError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -14,6 +15,21 @@ import pytest
 import prunebench
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(prunebench.__path__, "prunebench."))
+
+RIDDLES = frozenset({"What", "Of", "As", "Whether", "Which", "How"})
+"""First words of a docstring that needs the name beside it to be understood."""
+
+MOST_RIDDLES = 67
+"""Docstrings of prunebench that begin with such a word. It may only fall."""
+
+RIDDLES_OFFERED = frozenset({"Progress", "RunRecord", "Setting"})
+"""Public names whose docstring does. It may only get shorter."""
+
+OFFERED = [
+    name
+    for name in prunebench.__all__
+    if inspect.isclass(getattr(prunebench, name)) or inspect.isfunction(getattr(prunebench, name))
+]
 PACKAGES = ["prunebench"] + [name for name in MODULES if hasattr(importlib.import_module(name), "__path__")]
 
 
@@ -57,3 +73,25 @@ def test_importing_everything_prints_nothing_and_touches_no_cache(tmp_path: obje
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=str(tmp_path)
     )
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def is_riddle(docstring: str) -> bool:
+    return docstring.split(maxsplit=1)[0] in RIDDLES
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_docstrings_of_public_names_stand_alone(name: str) -> None:
+    docstring = getattr(prunebench, name).__doc__ or ""
+    assert docstring.strip()
+    assert name in RIDDLES_OFFERED or not is_riddle(docstring), docstring
+
+
+def test_no_more_docstrings_than_before_need_the_name_beside_them() -> None:
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    found = [
+        f"{path}:{getattr(node, 'lineno', 1)}"
+        for path in sorted(Path(str(prunebench.__file__)).parent.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, documented) and is_riddle(ast.get_docstring(node) or "-")
+    ]
+    assert MOST_RIDDLES >= len(found), found

@@ -1,4 +1,4 @@
-"""`prunebench baseline`."""
+"""Arguments and options of `prunebench baseline`."""
 
 from __future__ import annotations
 

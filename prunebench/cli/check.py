@@ -1,4 +1,4 @@
-"""`prunebench check`."""
+"""Arguments and options of `prunebench check`."""
 
 from __future__ import annotations
 

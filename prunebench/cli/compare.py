@@ -1,4 +1,4 @@
-"""`prunebench compare`."""
+"""Arguments and options of `prunebench compare`."""
 
 from __future__ import annotations
 

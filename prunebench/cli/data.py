@@ -1,4 +1,4 @@
-"""`prunebench data`."""
+"""Arguments and options of `prunebench data`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`prunebench init`."""
+"""Arguments and options of `prunebench init`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`prunebench lint`."""
+"""Arguments and options of `prunebench lint`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`prunebench plan`."""
+"""Arguments and options of `prunebench plan`."""
 
 from __future__ import annotations
 

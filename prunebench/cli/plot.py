@@ -1,4 +1,4 @@
-"""`prunebench plot`."""
+"""Arguments and options of `prunebench plot`."""
 
 from __future__ import annotations
 

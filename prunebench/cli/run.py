@@ -1,4 +1,4 @@
-"""`prunebench run`."""
+"""Arguments and options of `prunebench run`."""
 
 from __future__ import annotations
 

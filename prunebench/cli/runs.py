@@ -1,4 +1,4 @@
-"""`prunebench runs`."""
+"""Arguments and options of `prunebench runs`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`prunebench scan`."""
+"""Arguments and options of `prunebench scan`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all commands share: how errors end them."""
+"""Parts that all commands share: printing, and errors that end a command with one line."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def perform(action: str, **options: Any) -> None:
 
 
 class Group(click.Group):
-    """Errors of prunebench become one line and exit code 2."""
+    """A click group that turns prunebench's errors into one line and exit code 2."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does; what is not UTF-8 could be neither printed nor kept."""
+        """Parse as click does, but refuse what is not UTF-8: it could be neither printed nor kept."""
         for argument in args:
             if not _is_unicode(argument):
                 fail(f"an argument is not UTF-8: {argument}")

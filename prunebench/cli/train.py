@@ -1,4 +1,4 @@
-"""`prunebench train`."""
+"""Arguments and options of `prunebench train`."""
 
 from __future__ import annotations
 

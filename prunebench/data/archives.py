@@ -120,7 +120,7 @@ def list_files(path: Path) -> Files:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether `path` is a file that a tar or zip may be in, by its content or its name."""
+    """True where `path` is a file that may hold a tar or zip, by its content or its name."""
     return path.is_file() and (archive_kind(path) is not None or not TAR_SUFFIXES.isdisjoint(path.suffixes))
 
 
@@ -248,7 +248,7 @@ def _zip_name(path: Path, info: zipfile.ZipInfo) -> str:
 
 
 def _safe_name(path: Path, member: str) -> str:
-    """An archive with such names was made to do harm; none of it is believed, though none is ever unpacked."""
+    """Refuse a name that climbs out of its archive, which was made to do harm: none of it is believed, or unpacked."""
     name = PurePosixPath(member)
     if name.is_absolute() or ".." in name.parts:
         raise DataError(f"refused '{path}': its member {member!r} climbs out of the archive's folder")

@@ -13,7 +13,7 @@ from prunebench.data.examples import Examples
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What training does to an image; the distributions are torchvision's.
+    """Random crop and flip of each training image; the distributions are torchvision's.
 
     Attributes:
         crop_padding: zero pixels added on every side before a crop of the old size at a uniform place

@@ -50,7 +50,7 @@ WAYS = (
 
 
 class Layout(NamedTuple):
-    """How CIFAR-10 lies in some files, and which of them hold it."""
+    """A form in which files hold CIFAR-10, and the names of those that do."""
 
     kind: Literal["batches", "arrays", "parquet", "class folders"]
     names: Sequence[str]
@@ -140,7 +140,7 @@ def _layout(files: Files) -> Layout | None:
 
 
 def _in_one_folder(names: Iterable[tuple[str, str]]) -> list[str]:
-    """Of names with their folders, those in the folder with most of them, of several the one least deep."""
+    """The names in the folder that has most of them, of several such folders the one least deep."""
     folders: dict[str, list[str]] = {}
     for folder, name in names:
         folders.setdefault(folder, []).append(name)
@@ -185,7 +185,7 @@ def _read(files: Files, layout: Layout, path: Path, progress: Progress | None = 
 
 
 def _is_python_version(layout: Layout) -> bool:
-    """Whether it was read from pickles, which none but the published are."""
+    """True where CIFAR-10 is read from pickles, which none but the published files are."""
     return layout.kind == "batches" and posixpath.basename(layout.names[0]) in BATCHES
 
 
@@ -201,7 +201,7 @@ def _halves(files: Files, layout: Layout, progress: Progress | None) -> Halves:
 
 
 def _kept(digest: str) -> Path:
-    """Where the decoded copy of a source with this digest is."""
+    """The path of the decoded copy of a source with this digest."""
     return cache_folder() / "data" / f"cifar10-{DECODER}-{digest[:32]}.safetensors"
 
 

@@ -55,7 +55,7 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def is_published(train: Examples, test: Examples) -> bool:
-    """Whether images, labels and order are the published ones: written as the binary version, they have its sums."""
+    """True where images, labels and order are the published ones: written as the binary version, they have its sums."""
     if train.inputs.shape[1:] != (3, 32, 32) or test.inputs.shape[1:] != (3, 32, 32):
         return False
     batches = [*zip(train.inputs.chunk(5), train.targets.chunk(5), strict=True), (test.inputs, test.targets)]
@@ -72,7 +72,7 @@ def binary_batch(images: Examples) -> bytes:
 
 
 def read_batches(files: Files, names: Sequence[str]) -> Halves:
-    """Of the six files of the Python, binary or MATLAB version; `names` are those, in any order.
+    """Read the six files of the Python, binary or MATLAB version; `names` are those, in any order.
 
     Raises:
         DataError: one is missing or damaged. The Python version is unpickled only where it is the published file: a
@@ -131,7 +131,7 @@ BATCH_READERS: dict[str, Callable[[Files, str, bytes], tuple[Any, Any]]] = {
 
 
 def read_arrays(files: Files, names: Sequence[str]) -> Halves:
-    """Of `x_train`, `y_train`, `x_test` and `y_test`, as Keras has them, each a `.npy` (an `.npz` is a zip of these).
+    """Read Keras's `x_train`, `y_train`, `x_test` and `y_test`, each a `.npy` (an `.npz` is a zip of these).
 
     Raises:
         DataError: one is missing, damaged, or of another type or shape.
@@ -177,7 +177,7 @@ def parquet_splits(names: Sequence[str]) -> dict[str, list[str]]:
 def read_parquet(
     files: Files, names: Sequence[str], classes: Sequence[str], *, progress: Progress | None = None
 ) -> Halves:
-    """Of Parquet files with a column of encoded images and one of labels, as Hugging Face has them.
+    """Read Parquet files with a column of encoded images and one of labels, as Hugging Face has them.
 
     Raises:
         DataError: pyarrow is not installed, a split is missing, or a file is damaged or has other columns.

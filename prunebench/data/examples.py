@@ -17,7 +17,7 @@ from prunebench.errors import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """What is done to each channel of an image in [0, 1] before the model gets it: less `mean`, over `std`.
+    """Mean and std of each channel: a model gets an image in [0, 1] less `mean`, over `std`.
 
     Raises:
         DataError: not one number of each a channel, or a `std` that is not above 0.
@@ -98,7 +98,7 @@ class Examples:
         return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
 
     def fed(self, inputs: Tensor) -> Tensor:
-        """What a model gets for `inputs`, which are some of this set's or were made of them: (n, ...)."""
+        """Prepare `inputs`, of this set or made of its own, as a model gets them: (n, ...), images normalised."""
         if inputs.dtype == torch.uint8:
             inputs = to_float(inputs)
         return inputs if self.normalization is None else self.normalization.apply(inputs)

@@ -29,7 +29,7 @@ Progress = Callable[[int], None]
 
 
 class Place(NamedTuple):
-    """Where an image belongs: train or one of `TEST_NAMES`, the class by number, and its file's name."""
+    """The place of an image: train or one of `TEST_NAMES`, the class by number, and its file's name."""
 
     split: str
     label: int
@@ -87,7 +87,7 @@ def read_class_folders(
 
 
 def split_of(name: str) -> str | None:
-    """Which of train and `TEST_NAMES` a folder's name is, in capitals or not."""
+    """The split that a folder's name stands for, train or one of `TEST_NAMES`, in capitals or not; else None."""
     lower = name.lower()
     return lower if lower in {"train", *TEST_NAMES} else None
 
@@ -120,7 +120,7 @@ def decoded(
 
 
 def _place(path: Path, name: str, classes: Sequence[str]) -> Place | None:
-    """Where `.../train/CLASS/FILE` belongs; None for an image that is in no split, a picture in a README say."""
+    """The place of `.../train/CLASS/FILE`; None for an image that is in no split, a picture in a README say."""
     parts = name.split("/")
     if not any(map(split_of, parts[:-1])):
         return None

@@ -92,7 +92,7 @@ def _bytes(purpose: str, shape: tuple[int, ...]) -> Integers:
 
 
 def _coverage(inside: Inside, draws: Integers) -> Integers:
-    """How many of the 16 points of each pixel lie inside the shape; (n, SIZE, SIZE)."""
+    """The number of the 16 points of each pixel that lie inside the shape; (n, SIZE, SIZE)."""
     across, down, turn, size = (draws[:, column, None, None] for column in range(4))
     points = 2 * np.arange(SIZE * GRID) + 1 - SIZE * GRID  # eighths of a pixel, from the middle of the image
     x = points[None, None, :] - (across % 33 - 16)
@@ -104,7 +104,7 @@ def _coverage(inside: Inside, draws: Integers) -> Integers:
 
 
 def _colours(draws: Integers) -> tuple[Integers, Integers]:
-    """Of the ground and of the shape, (n, 1, 1, 3) each: apart in brightness, by less than the noise in some images."""
+    """Colours of ground and shape, (n, 1, 1, 3) each: apart in brightness, by less than the noise in some images."""
     bright = 40 + draws[:, 4] % 64
     apart = 40 + draws[:, 5] % 112
     tints = draws[:, 6:12].reshape(-1, 2, 3) % 49 - 24

@@ -1,1 +1,1 @@
-"""What documents say of pruning runs: the five documented runs, tables in TOML, and checks of their claims."""
+"""Pruning runs as documents describe them: the five documented runs, tables in TOML, and checks of their claims."""

@@ -90,7 +90,7 @@ def _sizes(run: DocumentedRun, kept: int, dense: int) -> Iterator[Claim]:
 
 
 def _accuracies(run: DocumentedRun) -> Iterator[Claim]:
-    """An accuracy on n images is a multiple of 100/n; one that is no such multiple was not measured on n images."""
+    """Check accuracies on n images: each is a multiple of 100/n, or it was not measured on n images."""
     named = [("dense accuracy, %", run.dense_accuracy), ("accuracy before, %", run.accuracy_before)]
     named += [("accuracy best, %", run.accuracy_best)]
     named += [(f"accuracy epoch {number}, %", figure) for number, figure in enumerate(run.accuracy_by_epoch, start=1)]

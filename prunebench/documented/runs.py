@@ -38,7 +38,7 @@ class Cited:
         return Decimal(5).scaleb(exponent - 1)
 
     def agrees_with(self, value: float | Decimal) -> bool:
-        """Whether `value` would be printed as this figure (half of the last digit either way)."""
+        """True where `value` would be printed as this figure (half of the last digit either way)."""
         return abs(Decimal(value) - self.value) <= self.tolerance
 
 
@@ -219,5 +219,5 @@ def run_digest(run: Run) -> str:
 
 
 def is_documented_run(name: str, digest: str) -> bool:
-    """Whether the run of that name and `run_digest` is one of the documented ones."""
+    """True where the run of that name and `run_digest` is one of the documented ones."""
     return name in RUNS and run_digest(RUNS[name]) == digest

@@ -43,7 +43,7 @@ MOST_DECIMALS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What a table is for: the model's name, and what builds it."""
+    """The model that a sparsity table is for: its name, and what builds it."""
 
     name: str
     build: Callable[[], nn.Module]
@@ -110,7 +110,7 @@ def read_table(path: Path, architecture: Architecture | None = None) -> Document
 
 
 def _check_is_no_fraction(run: DocumentedRun, path: Path, plan: SparsityPlan, numels: Mapping[str, int]) -> None:
-    """Sizes may be under 1 %: one is a fraction where a hundred times as much is what the table comes to."""
+    """Refuse a size that is a fraction: one under 1 % is allowed, unless the table comes to a hundred times as much."""
     claimed = run.size_percent
     if claimed is None or claimed.value > 1:
         return
@@ -120,7 +120,7 @@ def _check_is_no_fraction(run: DocumentedRun, path: Path, plan: SparsityPlan, nu
 
 
 def _check_is_no_other(run: DocumentedRun, path: Path) -> None:
-    """A documented run's name brings its floors and its baselines: only the same table may have it."""
+    """Refuse another table under a documented run's name, which brings its floors and its baselines."""
     documented = RUNS.get(run.name)
     if documented and (run.sparsity, run.model, run.epochs) != (
         documented.sparsity,
@@ -146,7 +146,7 @@ def _sparsities(path: Path, section: dict[str, Any]) -> dict[str, float]:
 
 
 def _dotted(name: str, value: Any) -> str:
-    """The first name that was meant."""
+    """The first name that TOML's dots took apart, in one piece again."""
     while isinstance(value, dict) and value:
         inner, value = next(iter(value.items()))
         name = f"{name}.{inner}"
@@ -163,7 +163,7 @@ def _number_hint(text: str) -> str:
 
 
 def _refuse_huge(path: Path, content: Any) -> None:
-    """Integers of thousands of digits, which Python refuses to print: no later error could name them."""
+    """Refuse integers of thousands of digits, which Python does not print: no later error could name them."""
     if isinstance(content, int) and (bits := content.bit_length()) > MOST_BITS:
         raise PlanError(f"the table '{path}' holds an integer of {bits:,} bits: expected {MOST_BITS:,} at most")
     if isinstance(content, dict | list):

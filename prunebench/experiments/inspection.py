@@ -1,4 +1,4 @@
-"""What is found of a workload before anything is trained or pruned."""
+"""Inspection of a workload before anything is trained or pruned."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FoundLayer:
 
 @dataclass(kw_only=True)
 class Inspection:
-    """What was found, in words.
+    """Facts, layers and problems of a workload, in words.
 
     Attributes:
         facts: what and how it is.
@@ -51,7 +51,7 @@ class Inspection:
     problems: list[str] = field(default_factory=list)
 
     def tried(self, work: Callable[[], T]) -> T | None:
-        """What `work` gives; None where it fails, which is a problem."""
+        """The result of `work`; None where it fails, which is noted as a problem."""
         try:
             return work()
         except PrunebenchError as error:

@@ -1,4 +1,4 @@
-"""What `prunebench plan` was asked for."""
+"""The options of `prunebench plan` as one request, and the goal they come to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TARGETS = {"size_percent": "size", "nonzeros": "size", "file_percent": "file", "
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the command was asked for."""
+    """The options of one `prunebench plan` command."""
 
     rule: Rule
     scan_file: Path | None
@@ -52,17 +52,17 @@ class Request:
 
     @property
     def target(self) -> str | None:
-        """Which of the targets of size was given."""
+        """The option that sets a target of size; None where none was given."""
         return next((name for name in TARGETS if getattr(self, name) is not None), None)
 
     @property
     def needs_model(self) -> bool:
-        """Whether weights are needed, and not only what a scan says of them."""
+        """True where weights are needed, and not only what a scan says of them."""
         return bool(self.scan_file is None or self.rule not in (*FROM_SCAN, *FROM_COUNTS) or self.needs_images)
 
     @property
     def needs_images(self) -> bool:
-        """Whether something is measured."""
+        """True where accuracy is measured, which takes images."""
         return bool(self.measure or self.rounds)
 
 
@@ -79,7 +79,7 @@ def limit_of(request: Request, inventory: Inventory) -> tuple[Cost, float] | Non
 
 
 def goal_of(request: Request, inventory: Inventory) -> Goal:
-    """What an optimal plan makes least, and what it stays within."""
+    """The goal of an optimal plan: least loss within a limit of the cost, or least cost within --max-drop."""
 
     limit = limit_of(request, inventory)
     if limit is None:

@@ -1,4 +1,4 @@
-"""What `prunebench plan` measures: the base model and its data, the refinement, and the file that keeps its trials."""
+"""Measurements of `prunebench plan`: the base model and its data, the refinement, and the file that keeps trials."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Loaded(Base):
 
 
 def _workload(request: Request, scan: Scan | None) -> Workload:
-    """Whose model has the layers of `scan`."""
+    """The workload that the request names, checked to have the layers of `scan`."""
 
     workload = find_workload(request.workload)
     find_recipe(workload, request.recipe)
@@ -101,7 +101,7 @@ def load_base(request: Request, scan: Scan | None, progress: Progress) -> Base:
 
 
 def _load_all(request: Request, scan: Scan | None, workload: Workload, progress: Progress) -> Loaded:
-    """With the images: for training, choosing and reporting."""
+    """Load the base model with the images for training, choosing and reporting."""
 
     device = resolve_device(request.device)
     progress.stage("data")
@@ -127,7 +127,7 @@ def _load_all(request: Request, scan: Scan | None, workload: Workload, progress:
 
 
 def _layers(workload: Workload) -> dict[str, list[int]]:
-    """Its prunable parameters' shapes, which take no weights."""
+    """Shapes of a workload's prunable parameters by name, for which no weights are made."""
 
     with torch.device("meta"):
         return {name: list(weight.shape) for name, weight in prunable_parameters(built(workload)).items()}
@@ -165,7 +165,7 @@ def _recipe(request: Request, loaded: Loaded) -> Any:
 def refined(
     request: Request, curves: Curves, loaded: Loaded, progress: Progress, on_trial: Callable[[Trial], None]
 ) -> Refinement:
-    """The rounds of --refine and the search after them, gone on with from what the file of --json holds."""
+    """Run the rounds of --refine and the search after them, from the trials on that the file of --json holds."""
 
     finished = _finished(request, loaded)
     new: list[Trial] = []
@@ -200,7 +200,7 @@ def refined(
 
 
 def _starts(request: Request, inventory: Inventory, loaded: Loaded) -> list[dict[str, float]]:
-    """At a fixed cost, what ERK and LAMP would do."""
+    """The plans of ERK and LAMP at the limit of the cost, to start a search from; none without a limit."""
 
     limit = limit_of(request, inventory)
     if limit is None:
@@ -218,7 +218,7 @@ def _settings(request: Request, loaded: Loaded) -> str:
 
 
 def _finished(request: Request, loaded: Loaded) -> list[Trial]:
-    """What an earlier command measured of the same model on the same images in the same way."""
+    """Trials that an earlier command measured of the same model on the same images in the same way."""
     record = earlier_record(request)
     if record is None:
         return []
@@ -243,7 +243,7 @@ def keep_trials(request: Request, loaded: Loaded, trials: list[Trial], **results
 
 
 def keep_plan(request: Request, loaded: Loaded | None, *, made_for: str | None, **results: Any) -> None:
-    """A plan without rounds, beside what its file keeps of a refinement of the model `made_for`: perhaps hours."""
+    """Write a plan without rounds; keep the trials, perhaps of hours, that its file holds of the model `made_for`."""
 
     assert request.json_file is not None
     earlier = earlier_record(request)
@@ -253,7 +253,7 @@ def keep_plan(request: Request, loaded: Loaded | None, *, made_for: str | None, 
 
 
 def earlier_record(request: Request) -> PlanRecord | None:
-    """What the file of --json holds from before.
+    """The plan that the file of --json holds from before; None where there is no file.
 
     Raises:
         RecordError: something else than a plan, which is not to be overwritten.
@@ -264,7 +264,7 @@ def earlier_record(request: Request) -> PlanRecord | None:
 
 
 def check_earlier(request: Request, base_digest: str | None) -> None:
-    """Called before anything is measured or written, with None where the model is not known yet.
+    """Check the file of --json before anything is measured or written; a model not known yet has None for a digest.
 
     Raises:
         RecordError: the file of --json holds something else than a plan.

@@ -1,4 +1,4 @@
-"""What a user asked for becomes a run: patterns and totals become a sparsity of every layer."""
+"""Runs from what a user asked for: patterns and totals become a sparsity of every layer."""
 
 from __future__ import annotations
 

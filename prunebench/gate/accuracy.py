@@ -50,18 +50,18 @@ class Pair:
 
     @property
     def identical(self) -> bool:
-        """Whether every prediction is the same, right or wrong; or all is known of it that there is to know."""
+        """True where all predictions are the same, or, where only that is known, all right and wrong answers."""
         digests = self.baseline.predictions_digest, self.new.predictions_digest
         return digests[0] == digests[1] and self.baseline.correct_bits == self.new.correct_bits
 
     @property
     def unit(self) -> str:
-        """What is the same where the two are identical."""
+        """The word for what is the same where the two are identical."""
         return "prediction" if self.new.predictions_digest else "right and wrong answer"
 
     @property
     def answers(self) -> tuple[str, str]:
-        """What was compared; the dense model's answers are the same pair in every case that starts from it."""
+        """A key of the compared answers; the dense model's are the same pair in every case that starts from it."""
         return (
             self.baseline.predictions_digest + self.baseline.correct_bits,
             self.new.predictions_digest + self.new.correct_bits,
@@ -155,12 +155,12 @@ def _judge(
 
 
 def _fail_margin(pair: Pair, thresholds: Thresholds) -> float:
-    """Points that the observed drop has to reach."""
+    """The drop in points that has to be observed for a FAIL."""
     return thresholds.margin + (thresholds.seed_spread_at(pair.density) if pair.trained else 0.0)
 
 
 def _smallest_effect(pair: Pair, counts: PairedCounts, tests: int, thresholds: Thresholds) -> float | None:
-    """Points; for Holm's strictest step. After training the seed's own scatter comes to that of the test images."""
+    """Smallest effect in points at Holm's strictest step. After training, the seed's scatter adds to the images'."""
     margin, power = _fail_margin(pair, thresholds), thresholds.power
     effect = minimum_detectable_effect(
         images=counts.n, discordance=counts.discordance, alpha=thresholds.alpha / tests, margin=margin, power=power

@@ -1,4 +1,4 @@
-"""Whether two records can be compared at all, and if not, what differs. Empty lists mean: nothing that matters."""
+"""Comparability of two records: what differs, and keeps them from being compared. Empty lists: nothing that matters."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ ALWAYS_KNOWN = ("torch", "device", "cpu_capability", "threads")
 
 
 class Measured(Protocol):
-    """Whatever says on what machine it was measured."""
+    """A record or a scan, which says on what machine it was measured."""
 
     @property
     def environment(self) -> Mapping[str, str | int]: ...  # noqa: D102 - said above
 
 
 def case_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
-    """What makes them two different things, so that no figure of one says anything about the other."""
+    """Differences that make two records two cases, so that no figure of one says anything about the other."""
     fields = [
         _difference("run", baseline.run, record.run),
         _difference("workload", baseline.workload, record.workload),
@@ -52,14 +52,14 @@ def sparsity_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
 
 
 def dense_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
-    """Whether they started from other dense weights."""
+    """Differences between the dense weights that two records started from."""
     before, after = baseline.checkpoints, record.checkpoints
     course = _difference("course checkpoint", before.is_course_checkpoint, after.is_course_checkpoint)
     return _digests("dense checkpoint", before.dense, after.dense) + course
 
 
 def training_differences(baseline: RunRecord, record: RunRecord, *, seed_matters: bool = True) -> list[str]:
-    """What makes two fine-tunings other experiments, beyond the case and the dense weights."""
+    """Differences that make two fine-tunings two experiments, beyond the case and the dense weights."""
     before, after = baseline.finetuning, record.finetuning
     if before is None or after is None:
         made = ("no", "yes")
@@ -73,7 +73,7 @@ def training_differences(baseline: RunRecord, record: RunRecord, *, seed_matters
 
 
 def environment_differences(baseline: Measured, record: Measured, keys: Iterable[str]) -> list[str]:
-    """Which of `keys` differ between the two environments; one that every record must carry and does not, differs."""
+    """Those of `keys` that differ between two environments; one that every record must carry and does not, differs."""
     found = []
     for key in keys:
         before, after = baseline.environment.get(key), record.environment.get(key)
@@ -83,7 +83,7 @@ def environment_differences(baseline: Measured, record: Measured, keys: Iterable
 
 
 def same_recipe_elsewhere(baseline: RunRecord, record: RunRecord) -> bool:
-    """Whether other dense weights are explained: one recipe, trained on two machines, builds or thread counts."""
+    """True where other dense weights are explained: one recipe, trained on two machines, builds or thread counts."""
     before, after = baseline.checkpoints, record.checkpoints
     # A workload's own are named by a digest of all that determines them but the machine.
     own = before.is_own and after.is_own and before.origin == after.origin
@@ -91,12 +91,12 @@ def same_recipe_elsewhere(baseline: RunRecord, record: RunRecord) -> bool:
 
 
 def same_own_checkpoint(before: str, after: str) -> bool:
-    """Whether two origins are one workload's own checkpoint, named by a digest of its recipe and data."""
+    """True where two origins are one workload's own checkpoint, named by a digest of its recipe and data."""
     return before == after and re.fullmatch(r".+-[0-9a-f]{16}\.safetensors", after) is not None
 
 
 def scan_differences(baseline: Scan, scan: Scan) -> list[str]:
-    """What makes two scans two different things, beyond the weights they were made on.
+    """Differences that keep two scans from being compared, beyond the weights they were made on.
 
     Not the mode, nor the size of the batches: points that were answered in full are the same points in all of them.
     """

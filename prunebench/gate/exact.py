@@ -29,7 +29,7 @@ Entries = Mapping[str, int | str]
 
 
 def compare_exact(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
-    """One verdict a quantity."""
+    """Compare two records exactly: one verdict for each quantity."""
     other_dense = dense_differences(baseline, record)
     for check, unit, before, after in _quantities(baseline, record):
         verdict = _verdict(case, record.run, check, unit, before, after)
@@ -47,7 +47,7 @@ def compare_exact(case: str, baseline: RunRecord, record: RunRecord) -> Iterator
 
 
 def compare_repetition(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
-    """Whether one machine computed the same bytes twice; nothing where it was not one machine or other weights."""
+    """Judge whether one machine computed the same bytes twice; nothing for two machines or other dense weights."""
     if environment_differences(baseline, record, MACHINE) or dense_differences(baseline, record):
         return
     digests = dict(_repeated(baseline, record))
@@ -145,7 +145,7 @@ def _verdict(
 
 
 def _on_other_weights(verdict: Verdict, other_dense: list[str]) -> Verdict:
-    """Dense models with other zeros of their own prune to other counts: nothing is wrong, nothing is shown."""
+    """Turn a FAIL into INCOMPARABLE: dense models with other zeros prune to other counts, and nothing is wrong."""
     rule = f"dense models with other zeros: {'; '.join(other_dense)}"
     return replace(verdict, status=Status.INCOMPARABLE, shortfall=0.0, rule=rule)
 
@@ -165,7 +165,7 @@ def _figure(value: int | str | None) -> str:
 
 
 def _shortfall(before: Entries, after: Entries, changed: list[str]) -> int:
-    """How much changed; bounded, for a damaged record may hold any number."""
+    """The amount of change; bounded, for a damaged record may hold any number."""
     return max(1, min(sum(_distance(before, after, name) for name in changed), 10**12))
 
 

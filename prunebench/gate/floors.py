@@ -1,4 +1,4 @@
-"""What can be checked of a record without a baseline: exact sizes, and the floors that it promises."""
+"""Checks of a record without a baseline: exact sizes, and the floors that it promises."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _floor(record: RunRecord, floor: Floor, measured: float) -> Verdict:
 
 
 def _hint(record: RunRecord, text: str) -> str:
-    """With the name of a documented run; any other is named as its user did, by a file or by its name in one."""
+    """Fill a hint with the name of a documented run; any other is named as its user did, by a file or a name in one."""
     if is_documented_run(record.run, record.run_digest):
         return text.replace("{}", record.run)
     return text.replace("prunebench lint {}", "prunebench check").replace("{}", "RUN")

@@ -37,7 +37,7 @@ _TAIL = 1e-12
 
 
 class Answers(Protocol):
-    """Which of `images` images one model answered right, as `prunebench.records.Accuracy` holds it.
+    """One model's right and wrong answers on `images` images, as `prunebench.records.Accuracy` holds them.
 
     `predictions_digest` is empty where it was not kept what a wrong answer was.
     """
@@ -94,7 +94,7 @@ class PairedCounts:
 
 
 def correctness(accuracy: Answers) -> NDArray[np.bool_]:
-    """Which images were answered right, bool (images,).
+    """Unpack the right answers, bool (images,), from the record's bits.
 
     Raises:
         RecordError: the bits are not base64, too few or too many, or do not add up to the count of right answers.
@@ -113,7 +113,7 @@ def correctness(accuracy: Answers) -> NDArray[np.bool_]:
 
 
 def paired_counts(baseline: Answers, new: Answers) -> PairedCounts:
-    """Image by image, from the correctness bits.
+    """Count the images that only one of two models got right, from the correctness bits.
 
     Raises:
         RecordError: bits that cannot be read, or of another number of images.

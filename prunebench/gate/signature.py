@@ -24,7 +24,7 @@ SAME_RATE = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerances:
-    """By which factor a figure of the signature may differ, either way.
+    """Factors by which figures of the signature may differ, either way.
 
     Attributes:
         loss: mean training loss of an epoch.
@@ -98,7 +98,7 @@ def largest_factor(before: Figures, after: Figures) -> tuple[str, float]:
 
 
 def facts_that_differ(before: Signature, after: Signature) -> list[str]:
-    """What two trainings of one recipe, seed and data did differently, in words."""
+    """Differences, in words, between what two trainings of one recipe, seed and data did."""
     found = [
         f"{what} {old} -> {new}"
         for what, old, new in (

@@ -48,7 +48,7 @@ class Samples:
 
     @property
     def load(self) -> float:
-        """How much slower everything else became; 1 for no slower."""
+        """The factor by which everything else became slower; 1 for no slower."""
         return max(1.0, min(self.others, default=1.0))
 
     @property
@@ -98,7 +98,7 @@ def judge_times(case: str, run: str, check: str, samples: Samples, *, thresholds
 
 
 def is_slower(samples: Samples, thresholds: Thresholds) -> bool:
-    """Whether the new samples are slower by every condition at once."""
+    """True where the new samples are slower by every condition at once."""
     return (
         min(len(samples.before), len(samples.after)) >= LEAST_SAMPLES
         and samples.load < BUSY
@@ -109,7 +109,7 @@ def is_slower(samples: Samples, thresholds: Thresholds) -> bool:
 
 
 def _kinds(record: RunRecord) -> Mapping[str, Sequence[float]]:
-    """Epochs that another process trained say nothing about this one."""
+    """Timings of a record by kind; no epochs where another process trained some, which say nothing about this one."""
     resumed = record.finetuning is not None and record.finetuning.resumed_after > 0
     timings = record.timings
     return {"pruning": timings.prune, "evaluation": timings.evaluate, "epochs": [] if resumed else timings.epochs}

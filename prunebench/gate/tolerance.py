@@ -76,7 +76,7 @@ def allowance(seeds: SeedAccuracies, *, alpha: float) -> float:
 
 
 def judge_seeds(seeds: SeedAccuracies, *, thresholds: Thresholds) -> Status:
-    """FAIL under the limit and beyond the margin; PASS where the upper limit of the drop is within the margin."""
+    """Judge seeds: FAIL under the limit and beyond the margin; PASS where the drop's upper limit is within that."""
     allowed, margin = allowance(seeds, alpha=thresholds.alpha), thresholds.margin
     if seeds.drop > allowed and seeds.drop >= margin:
         return Status.FAIL
@@ -96,7 +96,7 @@ def seed_effect(seeds: SeedAccuracies, *, thresholds: Thresholds) -> float | Non
 
 @lru_cache(maxsize=256)
 def _effect(freedom: int, error: float, alpha: float, margin: float, power: float) -> float:
-    """`error` is the true standard error of the drop; its estimate has a chi distribution, averaged over here."""
+    """Smallest drop found with `power`, averaged over the chi-distributed estimates of its true standard `error`."""
     levels = (np.arange(500) + 0.5) / 500
     limits = float(t.isf(alpha, freedom)) * error * np.sqrt(chi2.ppf(levels, freedom) / freedom)
     needed = np.maximum(limits, margin)
@@ -131,7 +131,7 @@ def compare_seeds(cases: Cases, *, thresholds: Thresholds) -> Iterator[Verdict]:
 
 
 def _differ_in_seed_only(pair: tuple[RunRecord, RunRecord], member: tuple[RunRecord, RunRecord]) -> bool:
-    """On both sides; and each pair has to be one experiment in itself."""
+    """True where two cases differ in their seed only, on both sides, and each pair is one experiment in itself."""
     return all(
         one.seed != other.seed and _same_procedure(one, other) for one, other in zip(pair, member, strict=True)
     ) and _same_procedure(*pair)

@@ -19,7 +19,7 @@ class Status(StrEnum):
 
 
 class Tier(StrEnum):
-    """What kind of evidence a verdict rests on."""
+    """The kind of evidence that a verdict rests on."""
 
     FLOOR = "floor"
     EXACT = "exact"
@@ -44,7 +44,7 @@ NOTHING = "none: nothing was compared"
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What one check found.
+    """The outcome of one check, with its figures.
 
     Attributes:
         run: the run it is about.
@@ -90,7 +90,7 @@ def worst_first(verdicts: Iterable[Verdict]) -> list[Verdict]:
 def different(
     case: str, run: str, check: str, differences: Iterable[str], *, tier: Tier = Tier.EXACT, advisory: bool = False
 ) -> Verdict:
-    """INCOMPARABLE, because of `differences` between the two sides."""
+    """A verdict of INCOMPARABLE, because of `differences` between the two sides."""
     return stated(
         case,
         run,

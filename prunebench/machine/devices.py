@@ -57,7 +57,7 @@ def wait_for(device: torch.device) -> None:
 
 
 def eager() -> contextlib.AbstractContextManager[object]:
-    """Inside, what torch.compile compiled runs as it was written: else every copy of a model is compiled again."""
+    """A context in which compiled models run as they were written: else every copy of a model is compiled again."""
     compiled = "torch._dynamo" in sys.modules  # importing it takes seconds
     return torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
 
@@ -97,7 +97,7 @@ def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
 
 
 class SinglePrecision(TorchFunctionMode):
-    """Inside, linear and convolution layers with these very weights compute in fp32 where others are autocast."""
+    """A context in which linear and convolution layers with these very weights compute in fp32, others autocast."""
 
     _LAYERS = frozenset({functional.linear, functional.conv1d, functional.conv2d, functional.conv3d})
 
@@ -127,7 +127,7 @@ def _attribute(owner: object, name: str) -> _Setting:
 
 
 def _ieee() -> list[tuple[_Setting, Any]]:
-    """What keeps convolutions and matrix products in IEEE fp32, on any device: settings of the process, values.
+    """Settings of the process, and values, that keep convolutions and matrix products in IEEE fp32, on any device.
 
     TF32 on a GPU is torch's default for convolutions. `torch.set_float32_matmul_precision`, common in training code,
     allows it for matrix products too, and on the CPU bfloat16.

@@ -1,4 +1,4 @@
-"""What a result was computed on: machine, device, versions, threads."""
+"""The environment a result was computed in: machine, device, versions, threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ that a change which needs a new version does not pass without one.
 
 
 def exact_fingerprint(device: torch.device) -> dict[str, str | int]:
-    """What the bytes of a result may depend on: build, processor or GPU, threads.
+    """Facts that the bytes of a result may depend on: build, processor or GPU, threads.
 
     The processor's name too: libraries choose kernels by more than its instruction set.
     """

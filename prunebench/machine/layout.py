@@ -1,4 +1,4 @@
-"""How a model's weights lie in memory: as its convolutions are fastest. Answers change by rounding alone."""
+"""Memory layout of a model's weights: as its convolutions are fastest. Answers change by rounding alone."""
 
 from __future__ import annotations
 

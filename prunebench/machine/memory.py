@@ -1,4 +1,4 @@
-"""How the process keeps memory that torch has freed: a setting of the whole process, so the faces make it."""
+"""Reuse of memory that torch has freed: a setting of the whole process, so the command line and the plugin make it."""
 
 from __future__ import annotations
 

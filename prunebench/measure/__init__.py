@@ -1,4 +1,4 @@
-"""What a model weighs: nonzeros, nominal and file size, multiply-accumulates."""
+"""Sizes and costs of a model: nonzeros, nominal and file size, multiply-accumulates."""
 
 from prunebench.measure.macs import count_macs
 from prunebench.measure.sizes import MIB, file_size_bytes, nominal_size_bits, nonzeros

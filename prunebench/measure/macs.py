@@ -62,7 +62,7 @@ def _count(model: nn.Module, black: Tensor) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _without_onednn() -> Iterator[None]:
-    """Its LSTM is one operation, which has no formula."""
+    """A context without oneDNN, whose LSTM is one operation that has no formula."""
     onednn: Any = torch.backends.mkldnn
     enabled, onednn.enabled = onednn.enabled, False
     try:

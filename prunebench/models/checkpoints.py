@@ -101,7 +101,7 @@ def save_state(state: Mapping[str, Tensor], path: str | Path, *, metadata: Mappi
 
 
 def storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As safetensors takes them: on the CPU, in logical order, weights that share memory each in full."""
+    """Tensors as safetensors takes them: on the CPU, in logical order, weights that share memory each in full."""
     tensors: dict[str, Tensor] = {}
     taken = set()
     for name, tensor in state.items():
@@ -113,7 +113,7 @@ def storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What `save_state` wrote beside the tensors; empty for a safetensors file without any.
+    """Read the metadata that `save_state` wrote beside the tensors; empty for a safetensors file without any.
 
     Raises:
         CheckpointError: absent, damaged, or no safetensors file.

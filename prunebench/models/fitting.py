@@ -33,7 +33,7 @@ def fitted(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[Stat
 
 
 def differences(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """In what `state` is not the state of a model with `own`: names and shapes."""
+    """Differences of `state` from the state of a model with `own`: names and shapes."""
     return [
         *(f"has no {name!r}" for name in own if name not in state),
         *(f"has {name!r}, which the model has not" for name in state if name not in own),
@@ -60,7 +60,7 @@ def _unwrapped(state: State, own: Mapping[str, Tensor], notes: list[str]) -> Sta
 
 
 def _pruned(state: State, own: Mapping[str, Tensor], notes: list[str]) -> State:
-    """`torch.nn.utils.prune` keeps the dense weight and a mask; what the model computes with is their product."""
+    """Multiply each dense weight by the mask that `torch.nn.utils.prune` keeps: the model computes with the product."""
     merged, pairs = dict(state), 0
     for name, dense in state.items():
         base = name.removesuffix("_orig")
@@ -84,7 +84,7 @@ def _without_prefix(state: State, own: Mapping[str, Tensor], notes: list[str]) -
 
 
 def _without_average(state: State, own: Mapping[str, Tensor], notes: list[str]) -> State:
-    """`torch.optim.swa_utils.AveragedModel` counts what it averaged."""
+    """Drop the count that `torch.optim.swa_utils.AveragedModel` keeps of what it averaged."""
     if "n_averaged" not in state or "n_averaged" in own:
         return state
     notes.append("an averaged model")
@@ -92,7 +92,7 @@ def _without_average(state: State, own: Mapping[str, Tensor], notes: list[str]) 
 
 
 def _with_counters(state: State, own: Mapping[str, Tensor], notes: list[str]) -> State:
-    """Batch norm's count of batches, which torch keeps since 0.4.1 and evaluation never reads."""
+    """Add batch norm's count of batches where it is missing: torch keeps it since 0.4.1, evaluation never reads it."""
     missing = {name: torch.zeros_like(own[name]) for name in own if name.endswith(COUNTER) and name not in state}
     if missing:
         notes.append(f"{COUNTER} set to 0")

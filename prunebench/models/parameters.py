@@ -1,4 +1,4 @@
-"""Which parameters of a model pruning may touch, and which models it can touch at all."""
+"""Prunable parameters of a model, and checks that it can be pruned at all."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def _kept(model: nn.Module) -> str:
-    """What torch does not copy: a tensor that some operation gave."""
+    """A message on a tensor that some operation gave, which torch does not copy; empty for none."""
     for name, module in model.named_modules():
         for attribute, value in vars(module).items():
             if isinstance(value, Tensor) and value.grad_fn is not None:

@@ -50,7 +50,7 @@ LEGACY_PICKLES = 4
 
 
 def read_pickled(path: Path) -> Any:
-    """What `torch.save` wrote: tensors and plain Python values as they are, everything else as empty stand-ins.
+    """Read what `torch.save` wrote: tensors and plain Python values as they are, everything else as empty stand-ins.
 
     Raises:
         CheckpointError: damaged, truncated, not written by `torch.save`, or a pickle that would run code.
@@ -86,7 +86,7 @@ def stands_for(value: object) -> str | None:
 
 
 def is_pickled_model(value: object) -> bool:
-    """Whether `value` stands in for an `nn.Module`."""
+    """True where `value` stands in for an `nn.Module`."""
     return stands_for(value) is not None and "_modules" in vars(value)
 
 
@@ -94,7 +94,7 @@ _NAME = "prunebench stand-in"
 
 
 class _Nothing:
-    """Takes any state and keeps none of it."""
+    """An object that takes any state and keeps none of it."""
 
     def __setstate__(self, state: object) -> None:
         pass
@@ -159,7 +159,7 @@ def _opcodes(file: IO[bytes]) -> Iterator[tuple[str, Any]]:
 
 
 def _could_run_code(name: str) -> bool:
-    """Whether it is of Python's own and no data: a stand-in makes it harmless, but such a file is not to be trusted."""
+    """True for a name of Python's own that is no data: harmless as a stand-in, but such a file is not to be trusted."""
     module, _, attribute = name.rpartition(".")
     if module == "builtins":
         return not isinstance(getattr(builtins, attribute, None), type)

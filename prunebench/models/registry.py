@@ -30,7 +30,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def model_label(model: str, arguments: Mapping[str, Any] | None = None) -> str:
-    """How records name a model: what builds it, and its arguments; prunebench's own without `prunebench:`."""
+    """The name of a model in records: what builds it, and its arguments; prunebench's own without `prunebench:`."""
     given = ", ".join(f"{name}={value!r}" for name, value in sorted((arguments or {}).items()))
     return model.removeprefix("prunebench:") + (f"({given})" if given else "")
 
@@ -85,7 +85,7 @@ def _builder(source: str, name: str, model: str, folder: Path | None) -> Callabl
 
 
 def _package(name: str, model: str) -> Any:
-    """Imported where it is used: torchvision brings torch's compiler, which takes seconds."""
+    """Import a package of models where it is used: torchvision brings torch's compiler, which takes seconds."""
     try:
         return import_module(name)
     except ImportError as error:

@@ -88,7 +88,7 @@ class PaddingShortcut(nn.Module):
         return pad(inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.channels - before))
 
     def extra_repr(self) -> str:
-        """For `repr`."""
+        """Settings that `repr` shows."""
         return f"stride={self.stride}, channels={self.channels}"
 
 

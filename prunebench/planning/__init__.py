@@ -1,4 +1,4 @@
-"""From a sensitivity scan, or parameter counts alone, to a sparsity plan; and from measurements to a better one."""
+"""Sparsity plans from a sensitivity scan, or from parameter counts alone; and better ones from measurements."""
 
 from prunebench.planning.allocations import Allocation, allocate, allocation_names, find_allocation
 from prunebench.planning.allocators import (

@@ -20,7 +20,7 @@ GROUP = "prunebench.allocations"
 
 @runtime_checkable
 class Allocation(Protocol):
-    """How a number of nonzeros is shared over the layers.
+    """A rule that shares a number of nonzeros over the layers.
 
     Attributes:
         name: as `--rule` and TOML files call it.
@@ -101,7 +101,7 @@ def find_allocation(name: str, *, folder: Path | None = None) -> Allocation:
 def allocate(
     allocation: Allocation, inventory: Inventory, nonzeros: int, weights: Mapping[str, Tensor]
 ) -> dict[str, int]:
-    """What `allocation` keeps of each layer, once it was found to be possible and exactly as much as asked.
+    """Elements that `allocation` keeps of each layer, checked to be possible and exactly as many as asked.
 
     Raises:
         PlanError: it leaves a layer out, keeps more of one than there is, or another number altogether.

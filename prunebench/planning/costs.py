@@ -1,4 +1,4 @@
-"""What a plan costs: nominal size, size in a sparse file, multiply-accumulates. Layer by layer, from counts alone."""
+"""Costs of a plan: nominal size, size in a sparse file, multiply-accumulates. Layer by layer, from counts alone."""
 
 from __future__ import annotations
 
@@ -86,15 +86,15 @@ class Inventory:
         }
 
     def sparsity(self, kept: Mapping[str, int]) -> dict[str, float]:
-        """By layer, the sparsity with the fewest digits that keeps exactly so many elements."""
+        """The sparsity of each layer, with the fewest digits, that keeps exactly so many elements."""
         return {layer.name: shortest_sparsity(layer.numel - kept[layer.name], layer.numel) for layer in self.layers}
 
     def total(self, cost: Cost, kept: Mapping[str, int]) -> float:
-        """What the whole model costs that keeps so many elements of each layer; bits, bytes or MACs of an image."""
+        """The cost of the whole model with so many elements kept of each layer; bits, bytes or MACs of an image."""
         return sum(layer_cost(cost, layer, kept[layer.name]) for layer in self.layers) + self.others(cost)
 
     def dense_total(self, cost: Cost) -> float:
-        """What the dense model costs, every parameter nonzero."""
+        """The cost of the dense model, every parameter nonzero."""
         others = self.elements - sum(layer.numel for layer in self.layers)
         dense = sum(layer_cost(cost, layer, layer.numel) for layer in self.layers)
         macs = sum(layer.macs for layer in self.fixed)
@@ -105,7 +105,7 @@ class Inventory:
         return 100 * self.total(cost, kept) / self.dense_total(cost)
 
     def others(self, cost: Cost) -> int:
-        """What everything outside the layers costs, whatever the plan."""
+        """The cost of everything outside the layers, whatever the plan."""
         others = self.elements - sum(layer.numel for layer in self.layers)
         macs = round(sum(layer_cost("macs", layer, layer.nonzeros) for layer in self.fixed))
         return {"size": BITS * self.other_nonzeros, "file": BYTES * others, "macs": macs}[cost]
@@ -121,7 +121,7 @@ def told_apart(first: float, second: float) -> tuple[str, str]:
 
 
 def layer_cost(cost: Cost, layer: ScannedLayer, kept: int) -> float:
-    """What one layer costs with `kept` nonzero elements: bits, bytes or MACs of one image."""
+    """The cost of one layer with `kept` nonzero elements: bits, bytes or MACs of one image."""
     if cost == "size":
         return BITS * kept
     if cost == "file":

@@ -40,7 +40,7 @@ class Curve:
         return self.sparsity[-1]
 
     def accuracy_at(self, sparsity: float) -> float:
-        """Percent; at less than the base model's own sparsity, the base model's.
+        """Accuracy in percent; at less than the base model's own sparsity, the base model's.
 
         Raises:
             PlanError: beyond the limit.
@@ -48,7 +48,7 @@ class Curve:
         return self._at(sparsity, self.accuracy, self._cubic)
 
     def cautious_at(self, sparsity: float) -> float:
-        """As `accuracy_at`, of the cautious accuracy."""
+        """The cautious accuracy in percent, read off as by `accuracy_at`."""
         return self._at(sparsity, self.cautious, self._cautious_cubic)
 
     def drop_at(self, sparsity: float) -> float:
@@ -137,7 +137,7 @@ class Curves:
 
 
 def standard_error(point: Point, *, images: int) -> float:
-    """Of the point's accuracy less the base model's, in points: the two answered the same images.
+    """Standard error of the point's accuracy less the base model's, in points: the two answered the same images.
 
     All `images` of the scan are a sample themselves; where not all were answered, which of them were adds to it.
 

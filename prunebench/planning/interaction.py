@@ -1,4 +1,4 @@
-"""How layers pruned together act together: from each one's accuracy alone to that of a whole plan, and back.
+"""Interaction of layers pruned together: from each one's accuracy alone to that of a whole plan, and back.
 
 Losing points is not additive: two layers that cost 60 points each cannot cost 120, and many that cost a little each
 cost more together than one by one, for each one's error meets a network that the others have already disturbed. What is
@@ -42,7 +42,7 @@ _NOISE, _RELATIVE_NOISE = 0.02, 0.05
 
 
 class Interaction(Part):
-    """The law above.
+    """The law by which layers pruned together act together, as the module's docstring states it.
 
     Attributes:
         weights: by layer; 1 where a layer is not listed.
@@ -53,7 +53,7 @@ class Interaction(Part):
     weights: dict[str, Positive] = Field(default_factory=dict)
 
     def term(self, layer: str, loss: float) -> float:
-        """What a layer's loss adds to the sum that a plan keeps small."""
+        """The term that a layer's loss adds to the sum that a plan keeps small."""
         return float(self.weights.get(layer, 1.0) * loss**self.exponent)
 
     def total(self, terms: float) -> float:

@@ -42,7 +42,7 @@ _ROUNDING = 1e-12  # of a sum of floats, relative to it
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """What to minimise and what to stay within: least loss with `limit`, least cost with `max_drop`.
+    """The goal of an optimal plan: least loss with `limit`, least cost with `max_drop`.
 
     Attributes:
         cost: what the limit is on, or what is minimised.
@@ -209,7 +209,7 @@ def _solve(
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """HiGHS now and then prints a line for its own developers, past Python and whatever its options say."""
+    """A context that silences HiGHS, which prints for its developers, past Python and whatever its options say."""
     with contextlib.ExitStack() as undo:
         with contextlib.suppress(OSError):  # no standard output, nothing to be kept from it
             output = os.dup(1)

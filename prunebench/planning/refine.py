@@ -49,12 +49,12 @@ class Measured(Part):
 
     @property
     def decisive(self) -> float:
-        """What the goal is about: after fine-tuning where there is any, else before."""
+        """The accuracy that the goal is about: after fine-tuning where there is any, else before."""
         return self.accuracy if self.finetuned is None else self.finetuned
 
     @property
     def score(self) -> float:
-        """What plans of one cost are compared by, higher is better: the mean of accuracy and smooth accuracy.
+        """The score that plans of one cost are compared by, higher is better: the mean of accuracy and smooth accuracy.
 
         Few images tell the smooth one better, but it is not what the goal is about (docs/planning.md).
         """
@@ -184,7 +184,7 @@ def refine(
 
 
 class _Loop:
-    """What one refinement knows so far."""
+    """The state of one refinement: what it measured so far."""
 
     def __init__(
         self,
@@ -208,11 +208,11 @@ class _Loop:
             )
 
     def exact(self, sparsity: Mapping[str, float]) -> dict[str, float]:
-        """The same counts in the fewest digits, so that equal plans are seen to be equal."""
+        """Sparsities of the same counts in the fewest digits, so that equal plans are seen to be equal."""
         return self.inventory.sparsity(self.inventory.kept(sparsity))
 
     def trial(self, kind: Kind, number: int, sparsity: dict[str, float], predicted: float | None = None) -> Trial:
-        """Measure, or take what was measured before."""
+        """A trial of these sparsities, measured now or taken from before."""
         before = self.known.get(_key(sparsity))
         trial = Trial(
             kind=kind,
@@ -232,7 +232,7 @@ class _Loop:
         return any(trial.kind == kind and trial.sparsity == sparsity for trial in self.trials)
 
     def fitted(self) -> Interaction:
-        """To everything measured but the base model, whose loss is 0 by definition."""
+        """Fit the interaction to everything measured but the base model, whose loss is 0 by definition."""
         return fit_interaction(
             [
                 (self.losses(trial.sparsity), self.loss(trial.measured.decisive))

@@ -11,7 +11,7 @@ from prunebench.pruning import compounded
 
 
 def compounding(curves: Curves, *, max_drop: float, previous: Mapping[str, float] | None = None) -> dict[str, float]:
-    """By layer, `compounded(previous, beta)` with the beta that a scan of the pruned model allows.
+    """Each layer's sparsity: `compounded(previous, beta)`, with the beta that a scan of the pruned model allows.
 
     The document reads beta, the largest sparsity at which that layer alone loses at most `max_drop` points, off a scan
     of the pruned model, whose sparsities are absolute, and then takes it as a fraction of what is left. So where it

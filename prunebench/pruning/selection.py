@@ -51,7 +51,7 @@ def as_sparsity(value: object, *, name: str = "a weight") -> float:
 
 
 def pruned_count(numel: int, sparsity: float, *, name: str = "a weight") -> int:
-    """How many of `numel` elements a sparsity prunes: `round(sparsity * numel)`, Python's round (halves to even).
+    """The number of `numel` elements that a sparsity prunes: `round(sparsity * numel)`, Python's (halves to even).
 
     Source: the documented recipe. Truncating, rounding up or interpolating a quantile gives other counts.
 

@@ -58,7 +58,7 @@ def workflow_commands(verdicts: Iterable[Verdict], *, limit: int = ANNOTATIONS) 
 
 
 def in_github_actions(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether annotations would be read by anybody."""
+    """True in a step of GitHub Actions, where annotations are read."""
     return environment.get("GITHUB_ACTIONS") == "true"
 
 

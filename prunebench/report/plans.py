@@ -74,7 +74,7 @@ def plan_accuracy_table(
 
 
 def trials_table(trials: Sequence[Trial], *, elements: int, best: Trial) -> str:
-    """What a refinement measured, in order: plans, and what a search found better than all before."""
+    """A table of what a refinement measured, in order: plans, and what a search found better than all before."""
     rows = []
     for trial in _told(trials, best):
         measured = trial.measured

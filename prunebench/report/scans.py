@@ -20,7 +20,7 @@ WAYS = {
 
 
 def scan_heading(scan: Scan) -> str:
-    """What was scanned, on what, and how."""
+    """The heading of a scan: what was scanned, on what, and how."""
     asked = {
         "exact": "every image asked",
         "adaptive": f"asked until {100 * scan.confidence:g} % intervals were within {_narrow_enough(scan)}",

@@ -156,7 +156,7 @@ def baselines_table(baselines: Iterable[Baseline]) -> str:
 
 
 def approval_rows(baseline: Baseline | ScanBaseline) -> list[list[str]]:
-    """Which case, who approved it, when and why, in the place of what."""
+    """Rows on an approval: which case, who approved it, when and why, in the place of what."""
     approval = baseline.approval
     return [
         ["case", baseline.case],
@@ -185,13 +185,13 @@ def baseline_text(baseline: Baseline) -> str:
 
 
 def claims_table(claims: Iterable[Claim]) -> str:
-    """What a document says beside what was computed."""
+    """A table of claims: what a document says beside what was computed."""
     rows = [[claim.run, claim.what, claim.documented, claim.computed, claim.status] for claim in claims]
     return aligned_table(rows, headers=["run", "claim", "documented", "computed", ""])
 
 
 def data_table(data: Dataset) -> str:
-    """What a data set is, and its digests."""
+    """A table of what a data set is, and its digests."""
     shape = "x".join(str(length) for length in data.test.inputs.shape[1:])
     rows = [
         ["name", data.name],
@@ -225,7 +225,7 @@ def _sizes(record: RunRecord) -> str:
 
 
 def _comparable(record: RunRecord) -> bool:
-    """Whether accuracies were measured on the data set that the documented ones were measured on, or a copy of it."""
+    """True where accuracies were measured on the data set of the documented ones, or a copy of it."""
     return record.workload == "cifar10"
 
 
@@ -250,7 +250,7 @@ def _count(accuracy: Accuracy) -> str:
 
 
 def machine_line(environment: Mapping[str, str | int]) -> str:
-    """What it was computed on; an environment that somebody wrote need not say all of it."""
+    """A line on what a result was computed on; an environment that somebody wrote need not say all of it."""
     torch, device, cpu, threads = (environment.get(key, "unknown") for key in ("torch", "device", "cpu", "threads"))
     return f"torch {torch}, {device}, {cpu}, {threads} threads"
 

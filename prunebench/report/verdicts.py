@@ -22,7 +22,7 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
 
 
 def notable(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], list[str]]:
-    """Those that did not pass, and a line instead of each for those that only repeat one another.
+    """Verdicts that did not pass, and lines in the place of those that only repeat one another.
 
     Times that were not compared, for another machine's sake, take a line together; so do cases that were not compared
     for one and the same reason, where that is advisory.
@@ -56,7 +56,7 @@ def notable(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], list[str]]:
 
 
 def passed_lines(verdicts: Sequence[Verdict], *, cases: int | None = None) -> list[str]:
-    """How many passed, what the others are, and what drop in accuracy they would have failed."""
+    """Lines on how many verdicts passed, what the others are, and what drop in accuracy they would have failed."""
     from prunebench.gate import Status
 
     others = Counter(

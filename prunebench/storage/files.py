@@ -31,7 +31,7 @@ _UNFINISHED = ".tmp"
 
 
 def cache_folder() -> Path:
-    """Where decoded data, dense checkpoints and unfinished training are kept.
+    """The folder where decoded data, dense checkpoints and unfinished training are kept.
 
     `PRUNEBENCH_CACHE` where it is set, else the platform's user cache (on Linux `~/.cache/prunebench`). Everything in
     it can be made again; deleting it costs time only.
@@ -46,7 +46,7 @@ def printable(name: str) -> str:
 
 
 def data_source(given: Path | None) -> Path | None:
-    """Where data is read from: `given`, else what `PRUNEBENCH_DATA` names; None for neither."""
+    """The path that data is read from: `given`, else what `PRUNEBENCH_DATA` names; None for neither."""
     named = os.environ.get(DATA_VARIABLE)
     return given or (Path(named) if named else None)
 
@@ -152,7 +152,7 @@ def check_targets(targets: Mapping[str, Path | None], *, inputs: Collection[Path
 
 
 def _same_file(path: Path, other: Path) -> bool:
-    """Whether both names lead to one file, which need not be there yet."""
+    """True where both names lead to one file, which need not be there yet."""
     try:
         return path.samefile(other)
     except OSError:
@@ -160,7 +160,7 @@ def _same_file(path: Path, other: Path) -> bool:
 
 
 def _try_writing(folder: Path, path: Path, *, prefix: str = ".") -> None:
-    """`path` is what an error is about."""
+    """Check that `folder` can be written in; `path` is what an error is about."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=prefix, suffix=_UNFINISHED):
@@ -170,7 +170,7 @@ def _try_writing(folder: Path, path: Path, *, prefix: str = ".") -> None:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is a device or a pipe, which is written into and never replaced."""
+    """True for a device or a pipe, which is written into and never replaced."""
     try:
         mode = path.stat().st_mode
     except OSError:

@@ -1,4 +1,4 @@
-"""What a file is, by its content: for those who gave another file than they meant."""
+"""File formats told by content: for those who gave another file than they meant."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def archive_kind(path: Path) -> str | None:
 
 
 def other_format(path: Path) -> str | None:
-    """What the file is and what to do, where it is of a kind that is told by its content: `"a PDF: name ..."`.
+    """The kind of a file and what to do, where its content tells that: `"a PDF: name ..."`.
 
     None for what it cannot tell, checkpoints among it.
     """
@@ -75,7 +75,7 @@ def told_by(start: bytes) -> str | None:
 
 
 def first_bytes(path: Path) -> bytes:
-    """The first half a kilobyte.
+    """The first half a kilobyte of a file.
 
     Raises:
         StorageError: the file cannot be read.
@@ -88,7 +88,7 @@ def first_bytes(path: Path) -> bytes:
 
 
 def _zipped(path: Path) -> str | None:
-    """What a zip is, by the names in it; None for what `torch.save` writes, which a damaged one may be."""
+    """The kind of a zip, by the names in it; None for what `torch.save` writes, which a damaged one may be."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

@@ -67,7 +67,7 @@ def entry_point_names(group: str) -> list[str]:
 
 
 def load_entry_point(group: str, name: str, *, kind: str) -> Any:
-    """What an installed package gives under `name`.
+    """Load the object that an installed package gives under `name`.
 
     Raises:
         UnknownNameError: no package does.

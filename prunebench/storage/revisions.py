@@ -1,4 +1,4 @@
-"""Which source a result was made with: the user's project, and prunebench."""
+"""Revisions of the source a result was made with: the user's project, and prunebench."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _changed(folder: Path, *but: str) -> bool | None:
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """What git prints for a command in `folder`; None where there is no git, or it fails."""
+    """The output of a git command in `folder`; None where there is no git, or it fails."""
     try:
         done = subprocess.run(  # noqa: S603 - nothing in it comes from outside
             ["git", "-C", str(folder), *arguments],  # noqa: S607 - whichever git the user has

@@ -25,7 +25,7 @@ class Classification:
     kind: Literal["proportion", "mean"] = "proportion"
 
     def check(self, outputs: Tensor, examples: Examples) -> None:
-        """Whether there is a score for every class of the targets.
+        """Check that there is a score for every class of the targets.
 
         Raises:
             DataError: targets that are not int64 (n,), or below 0, or beyond the scores.

@@ -30,7 +30,7 @@ BatchProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a model answered on a set of examples of which each is right or wrong.
+    """A model's answers on a set of examples, each right or wrong.
 
     Attributes:
         answers: int64 (n, ...), on the CPU, in the order of the examples.
@@ -76,7 +76,7 @@ class Evaluation:
 
 @contextlib.contextmanager
 def answering(model: nn.Module, precision: Precision) -> Iterator[None]:
-    """What answers are computed under: evaluation mode, no gradients, and arithmetic in `precision`.
+    """A context for computing answers: evaluation mode, no gradients, and arithmetic in `precision`.
 
     In bf16 the first and the last prunable layer compute in fp32: rounding these changes most of the answers that bf16
     changes. Of 10,000 of this VGG, one layer pruned until it fails, 18 to 38 come out otherwise than in fp32 if all
@@ -155,7 +155,7 @@ def evaluate(
     precision: Precision = "fp32",
     progress: BatchProgress | None = None,
 ) -> Evaluation:
-    """What `model` answers on `data`, in evaluation mode, on the device the model is on.
+    """Evaluate `model` on `data`, in evaluation mode, on the device the model is on.
 
     Verdicts are given on fp32; `bf16` is for those who ask for it, and may differ by a few examples in ten thousand.
 

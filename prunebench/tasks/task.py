@@ -11,7 +11,7 @@ from prunebench.data import Examples
 
 @runtime_checkable
 class Task(Protocol):
-    """What a model's outputs mean: how they are learned, and how each example is scored.
+    """The meaning of a model's outputs: how they are learned, and how each example is scored.
 
     `outputs` is the float tensor that a model gave for n inputs (`prunebench.tasks.ask`), `targets` what they should
     have been, of the data set. A task is one file: see docs/extending.md.
@@ -44,7 +44,7 @@ class Task(Protocol):
         ...
 
     def answers(self, outputs: Tensor) -> Tensor:
-        """What was answered, int64 (n, ...): equal for models that answer alike."""
+        """The answers, int64 (n, ...): equal for models that answer alike."""
         ...
 
     def graded(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Task(Protocol):
         ...
 
     def doubts(self, outputs: Tensor) -> Tensor:
-        """How unsure each answer is, float (n,) in [0, 1], without the targets: what adaptive scans ask first."""
+        """The doubt in each answer, float (n,) in [0, 1], without the targets: adaptive scans draw examples by it."""
         ...
 
     def guessing(self, examples: Examples) -> float:

@@ -15,7 +15,7 @@ Optimizer = Literal["sgd", "adamw"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train. Everything that changes the result, but the seed and the data, is here.
+    """The settings of a training: everything that changes the result, but the seed and the data.
 
     Attributes:
         epochs: passes over the training examples; None for as many as a run names, which `for_epochs` fills in.

@@ -1,4 +1,4 @@
-"""What a training did: facts that no machine changes, and how far the weights moved.
+"""The signature of a training: facts that no machine changes, and how far the weights moved.
 
 The accuracy on an easy test set hides a broken training; this hides less. `Tally` counts while a training runs;
 `Movement` compares the weights before it and after.
@@ -22,7 +22,7 @@ _MODULUS = 65521
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What one epoch of a training did, as it was done and not as it was asked for.
+    """Facts of one epoch of a training, as it was done and not as it was asked for.
 
     Attributes:
         steps: of the optimizer.
@@ -100,7 +100,7 @@ def joined(digests: Iterable[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Movement:
-    """How far a training moved a model, by name of the tensor; all relative to the start.
+    """The distance a training moved each tensor of a model, by name; all relative to the start.
 
     Attributes:
         distance: norm of the change over norm of the start, of each parameter.
@@ -114,7 +114,7 @@ class Movement:
 
 
 def movement(start: Mapping[str, Tensor], end: Mapping[str, Tensor], *, parameters: Iterable[str]) -> Movement:
-    """From the state dicts before and after; pruned elements are zero in both and count for nothing."""
+    """The movement from the state dict before to that after; pruned elements are zero in both and count for nothing."""
     names = set(parameters)
     distance, length, statistics = {}, {}, {}
     for name, before in start.items():

@@ -53,7 +53,7 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What a training made.
+    """The result of a training: epochs, and the weights after the best and the last.
 
     Attributes:
         epochs: every epoch in order.
@@ -85,7 +85,7 @@ class Training:
 
 
 class TrainingProgress:
-    """What a training tells whoever watches; every method may be left as it is."""
+    """Callbacks of a training, for whoever watches; every method may be left as it is."""
 
     def resumed(self, epoch: int, epochs: int) -> None:
         """`epoch` of `epochs` were done by an earlier process."""
@@ -350,7 +350,7 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
-    """Far apart for neighbouring seeds and epochs."""
+    """The seed of one epoch, far apart for neighbouring seeds and epochs."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{epoch}".encode()).digest()[:7], "big")
 
 

@@ -145,7 +145,7 @@ class RunSection(_Section):
 
 
 class Sections(_Section):
-    """The whole file."""
+    """The whole TOML file, as its sections."""
 
     workload: dict[str, WorkloadSection] = Field(default_factory=dict)
     run: dict[str, RunSection] = Field(default_factory=dict)
@@ -174,7 +174,7 @@ class RequestedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """What a file describes.
+    """The workloads and runs that a TOML file describes.
 
     Attributes:
         path: the file.
@@ -196,7 +196,7 @@ def find_file(folder: Path | None = None) -> Path | None:
 
 
 def read_configuration(path: str | Path) -> Configuration:
-    """What a file describes; models and data are looked for when they are used.
+    """Read the workloads and runs of a TOML file; models and data are looked for when they are used.
 
     Raises:
         WorkloadError: it cannot be read; a key that is unknown, missing or out of range, which is named; a run of a

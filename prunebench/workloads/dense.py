@@ -56,7 +56,7 @@ class DenseModel:
 
 
 def dense_recipe(workload: Workload) -> Recipe:
-    """How the workload's own dense model is made.
+    """The recipe by which the workload trains its own dense model.
 
     Raises:
         WorkloadError: it does not say.
@@ -67,7 +67,7 @@ def dense_recipe(workload: Workload) -> Recipe:
 
 
 def own_checkpoint(workload: Workload, data: Dataset, *, seed: int = 0) -> Path:
-    """Where the workload's own dense model is kept, by digest of what determines it but the machine.
+    """The path of the workload's own dense model, by digest of what determines it but the machine.
 
     Raises:
         WorkloadError: it has no recipe for one.
@@ -148,7 +148,7 @@ def _laid_out(workload: Workload, model: nn.Module, data: Dataset, *, origin: st
 
 
 def _writable(named: Path) -> Path:
-    """A checkpoint that a workload names and that has to be made first."""
+    """The path of a checkpoint that a workload names and that is trained first, checked to be .safetensors."""
     if named.suffix != ".safetensors":
         raise CheckpointError(
             f"'{named}' is not there, and would be trained: name it .safetensors, the format that is written"
@@ -188,7 +188,7 @@ def built(workload: Workload) -> nn.Module:
 
 
 def is_current(checkpoint: Path, device: torch.device) -> bool:
-    """Whether `train_dense` wrote this file by the code as it stands now, on this machine's `device`."""
+    """True where `train_dense` wrote this file by the code as it stands now, on this machine's `device`."""
     try:
         return _made_by(device).items() <= read_metadata(checkpoint).items()
     except CheckpointError:
@@ -196,7 +196,7 @@ def is_current(checkpoint: Path, device: torch.device) -> bool:
 
 
 def _made_by(device: torch.device) -> dict[str, str]:
-    """What decides the bits of a dense model beside its recipe, but the versions of torch and of what comes with it."""
+    """Facts that decide a dense model's bits beside its recipe, but the versions of torch and of what comes with it."""
     versions = ("torch", "cuda", "cudnn")
     machine = {name: value for name, value in exact_fingerprint(device).items() if name not in versions}
     return {"arithmetic": str(ARITHMETIC), "machine": json.dumps(machine, sort_keys=True)}

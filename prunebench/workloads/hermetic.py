@@ -1,4 +1,4 @@
-"""What workloads have in common whose data need no download."""
+"""Parts that workloads share whose data need no download."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def needs_no_data(name: str, load: Callable[[], Dataset]) -> Callable[[Path | None, LoadingProgress | None], Dataset]:
-    """Loads what needs no path: who names one meant other data."""
+    """A loader of data that needs no path: who names one meant other data."""
 
     def loaded(path: Path | None, _progress: LoadingProgress | None) -> Dataset:
         if path is not None:

@@ -124,7 +124,7 @@ def find_requested_run(name: str, workload: str | None = None) -> tuple[Run | Re
 
 
 def architecture_of(workload: Workload) -> Architecture:
-    """What tables for a workload are for."""
+    """The architecture that sparsity tables for a workload are for."""
     return Architecture(name=workload.model or type(built(workload)).__name__, build=lambda: built(workload))
 
 

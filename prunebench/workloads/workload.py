@@ -70,7 +70,7 @@ class Workload(Protocol):
         return None
 
     def floors(self, record: RunRecord) -> Iterable[Floor]:  # noqa: ARG002 - for those that have some
-        """What a record of this workload promises, beside its run's own floors."""
+        """The floors that a record of this workload promises, beside its run's own."""
         return ()
 
 
@@ -118,7 +118,7 @@ class ComposedWorkload(Workload):
         return self.weights.path if self.weights else None
 
     def floors(self, record: RunRecord) -> Iterable[Floor]:
-        """What a record promises."""
+        """The floors that a record promises."""
         return self.limits(record)
 
 

@@ -1,1 +1,1 @@
-"""What the commands do; each is imported when its command runs, so that help answers at once."""
+"""The work of the commands, a module each, imported when its command runs, so that help answers at once."""

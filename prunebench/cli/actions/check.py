@@ -1,4 +1,4 @@
-"""What `prunebench check` does."""
+"""The work of `prunebench check`: inspect a workload without training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `prunebench data` does."""
+"""The work of `prunebench data`: show a workload's data set."""
 
 from __future__ import annotations
 

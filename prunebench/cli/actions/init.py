@@ -1,4 +1,4 @@
-"""What `prunebench init` does."""
+"""The work of `prunebench init`: write a prunebench.toml with comments."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def init(model: str | None, data: str | None, checkpoint: str | None, name: str,
 
 
 def _layers(model: str) -> tuple[list[str], list[str]]:
-    """The first prunable layer, which is small and matters most; and the last, as an example of a name."""
+    """Names of the first prunable layer, which is small and matters most, and of the last, as an example of a name."""
     built = build_model(model)
     names = [*prunable_parameters(check_model(built))]
     if not names:

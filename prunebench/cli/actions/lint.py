@@ -1,4 +1,4 @@
-"""What `prunebench lint` does."""
+"""The work of `prunebench lint`: recompute the claims of documents."""
 
 from __future__ import annotations
 

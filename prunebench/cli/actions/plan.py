@@ -1,4 +1,4 @@
-"""What `prunebench plan` does."""
+"""The work of `prunebench plan`: plan a sparsity table, and measure it."""
 
 from __future__ import annotations
 
@@ -127,14 +127,14 @@ def _show_accuracy(made: Plan, loaded: Loaded | None, tested: dict[str, Any] | N
 
 
 def _inputs(request: Request) -> list[Path | None]:
-    """The files that are read and never written: not that of --json, which is taken up."""
+    """The files that are read and never written: not that of --json, whose trials a later command adds to."""
 
     previous = table_file(request.previous) if request.previous else None
     return [request.scan_file, previous, request.checkpoint, data_source(request.data)]
 
 
 def _check(request: Request) -> None:
-    """Which options go together.
+    """Check that the options go together.
 
     Raises:
         click.UsageError: one is missing, or two contradict each other.
@@ -170,7 +170,7 @@ def _check(request: Request) -> None:
 
 
 def _unused_limit(request: Request, inventory: Inventory, sparsity: dict[str, float]) -> str | None:
-    """That a plan stays far within its limit, which looks like a mistake."""
+    """A warning where a plan stays far within its limit, which looks like a mistake; else None."""
     limit = limit_of(request, inventory)
     if limit is None:
         return None
@@ -186,7 +186,7 @@ def _unused_limit(request: Request, inventory: Inventory, sparsity: dict[str, fl
 
 
 def _missed(request: Request, tested: dict[str, Any] | None) -> str | None:
-    """How what was measured fails to keep within --max-drop: of `optimal` alone, others mean each layer by itself."""
+    """A message where an `optimal` plan loses more than --max-drop, else None: other rules mean each layer alone."""
     if request.max_drop is None or request.rule != "optimal" or tested is None:
         return None
     lost = tested["base"] - (tested["measured"] if tested["finetuned"] is None else tested["finetuned"])
@@ -232,7 +232,7 @@ def _images(loaded: Loaded) -> str:
 
 
 def _source(request: Request, scan: Scan | None) -> list[str]:
-    """Where the plan comes from, for people."""
+    """Lines for people on how the plan was made."""
     spelled = {
         "size_percent": "--size",
         "nonzeros": "--nonzeros",

@@ -1,4 +1,4 @@
-"""What `prunebench run` does."""
+"""The work of `prunebench run`: prune, evaluate, fine-tune, measure and check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `prunebench runs` does."""
+"""The work of `prunebench runs`: list the documented runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `prunebench scan` does."""
+"""The work of `prunebench scan`: measure accuracy with one layer pruned at a time."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def scan(
 
 
 def _open_layers(workload: Workload, model: nn.Module) -> list[str] | None:
-    """All but those that the workload keeps dense; None for all."""
+    """Names of the layers that the workload does not keep dense; None for all."""
     weights = prunable_parameters(model)
     dense = kept_dense(workload, weights)
     return [name for name in weights if name not in dense] if dense else None

@@ -1,4 +1,4 @@
-"""What `prunebench train` does."""
+"""The work of `prunebench train`: train a dense checkpoint."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class FrontierPoint:
 
     @property
     def accuracy(self) -> float | None:
-        """What the model ends with: after fine-tuning where there was any."""
+        """The model's final accuracy in percent: after fine-tuning where there was any."""
         return self.pruned if self.tuned is None else self.tuned
 
 
@@ -175,7 +175,7 @@ def _groups(points: Sequence[FrontierPoint]) -> _Groups:
 
 
 def _near(point: FrontierPoint) -> list[float]:
-    """Its accuracies near the dense model, the one before fine-tuning first."""
+    """Those of a point's accuracies that are near the dense model's, the one before fine-tuning first."""
     values = [value for value in (point.pruned, point.tuned) if value is not None]
     return [value for value in values if point.dense is not None and value >= point.dense - CLOSE]
 
@@ -306,7 +306,7 @@ def _place(
 
 
 def _collisions(place: Bbox, point: tuple[float, float], taken: _Taken, frame: Bbox) -> int:
-    """How bad a place is: a label worst, then a marker, a leader through a label, a line."""
+    """The penalty of a label's place: hiding a label is worst, then a marker, a leader through a label, a line."""
     outside = not (frame.x0 <= place.x0 and place.x1 <= frame.x1 and frame.y0 <= place.y0 and place.y1 <= frame.y1)
     leader = np.linspace(point, _nearest(place, point), 12)
     crossed = sum(any(box.contains(x, y) for x, y in leader) for box in taken.labels)
@@ -315,12 +315,12 @@ def _collisions(place: Bbox, point: tuple[float, float], taken: _Taken, frame: B
 
 
 def _nearest(place: Bbox, point: tuple[float, float]) -> tuple[float, float]:
-    """Of the place to the point."""
+    """The point of `place` nearest to `point`."""
     return min(max(point[0], place.x0), place.x1), min(max(point[1], place.y0), place.y1)
 
 
 class _Taken(NamedTuple):
-    """What a label should not hide, in pixels: markers, lines (which are level or upright), and other labels."""
+    """Things that a label should not hide, in pixels: markers, lines (which are level or upright), and other labels."""
 
     markers: list[Bbox]
     lines: list[Bbox]
@@ -342,7 +342,7 @@ def _taken(axes: Axes, points: Sequence[FrontierPoint]) -> _Taken:
 
 
 def _corners(line: Line2D) -> list[tuple[float, float]]:
-    """Of a stepped line too."""
+    """The corners of a line, as drawn: of a stepped one too."""
     ends = [(float(x), float(y)) for x, y in np.asarray(line.get_xydata(), dtype=np.float64)]
     if line.get_drawstyle() != "steps-post":
         return ends
@@ -372,7 +372,7 @@ def _subtitle(points: Sequence[FrontierPoint]) -> str:
 
 
 def _label(record: RunRecord) -> str:
-    """The run, and what departs from the defaults."""
+    """The label of a record: its run, and what departs from the defaults."""
     parts = (
         record.run,
         f"seed {record.seed}" if record.seed else "",

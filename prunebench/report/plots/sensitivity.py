@@ -151,7 +151,7 @@ def _draw_decisions(axes: Axes, entry: _Shown, points: list[Point]) -> None:
 
 
 def _set_limits(axes: Axes, shown: list[_Shown], *, floor: float | None, lowest: float | None) -> None:
-    """Of the shared axes: all that is drawn, with a little room around it."""
+    """Set the limits of the shared axes: all that is drawn, with a little room around it."""
     points = [point for entry in shown for point in entry.scan.points if point.images]
     bases = [entry.scan.base_accuracy for entry in shown] + ([] if floor is None else [floor])
     top = max([*bases, *(point.high for point in points)])

@@ -1,4 +1,4 @@
-"""What all plots share: palette, page, heading, legend, panels, and how a figure is written. What they show: beside it.
+"""The style of all plots: palette, page, heading, legend, panels, writing. What each plot shows is in its own module.
 
 Figures are made for a page 8 inches wide, in print as on a screen: series differ in colour, in lightness, in line style
 and in marker, and no text is smaller than 6.5 points. Nothing of pyplot, and nothing of the user's own matplotlib
@@ -42,7 +42,7 @@ INK, GREY, PALE = "#222222", "#666666", "#BBBBBB"
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """How a series is told from the others: by color, by line or by marker; the first is the widest, to show below."""
+    """The look of a series, its own in color, line and marker; the first is the widest, to show below."""
 
     color: str
     line: Literal["-", "--", "-.", ":"]
@@ -99,7 +99,7 @@ def styled() -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """What stands around the axes: what is shown; on what; where the numbers come from, a line each."""
+    """The text around the axes: what is shown; on what; where the numbers come from, a line each."""
 
     title: str
     subtitle: str
@@ -172,12 +172,12 @@ class Grid:
 
     @property
     def columns(self) -> int:
-        """More where there are many panels."""
+        """The number of columns, more where there are many panels."""
         return min(self.panels, 3 if self.panels <= 12 else 4 if self.panels <= 24 else 5)
 
     @property
     def rows(self) -> int:
-        """As many as it takes."""
+        """The number of rows that the panels take."""
         return math.ceil(self.panels / self.columns)
 
     @property
