@@ -126,7 +126,7 @@ def test_a_wrong_size_fails_with_benchmarking_on_off_or_saved(
     assert "1 failed, 1 passed" in done.stdout
     assert "FAIL wrong: size, MiB: 15.8534, expected at least 15.8550, at most 15.8650" in done.stdout
     assert "documented 15.86, within 0.005" in done.stdout
-    assert "look closer with 'prunebench check' and 'prunebench run wrong --no-finetune'" in done.stdout
+    assert "look closer with 'prunebench check' and 'prunebench run RUN --no-finetune'" in done.stdout
 
 
 def test_a_saved_benchmark_carries_sizes(untrained_checkpoint: Path, tmp_path: Path) -> None:

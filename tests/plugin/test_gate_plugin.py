@@ -316,7 +316,7 @@ def test_what_a_record_promises_is_checked_whatever_its_baseline_says(project: p
     result.stdout.fnmatch_lines(
         [
             "FAIL wrong: nonzeros of classifier.weight*",
-            "*a floor is a promise and no baseline*",
+            "*counts follow from the run's sparsities*",
             "FAIL tiny: change of accuracy, best epoch, points: -1.00, *at least -0.90*promised*",
             "*a floor is a promise and no baseline*",
         ]
