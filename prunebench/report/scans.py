@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from prunebench.baselines.scans import ScanBaseline
     from prunebench.sensitivity import Point, Scan
 
-WAYS = {
+RECOMPUTED = {
     "suffix": "only what follows the pruned layer was computed again",
     "whole": "the model cannot be run from its middle, so it was run from its start for every point: slower, the same "
     "answers",
@@ -34,7 +34,7 @@ def scan_heading(scan: Scan) -> str:
     lines = (
         f"sensitivity of {scan.model} {scan.model_digest[:8]}{about} on {scan.images:,} images of "
         f"{scan.data}, {scan.precision}: {scan.base_accuracy:.2f} % as it is",
-        f"{asked}; {scan.images_answered:,} answers{saved}; {WAYS[scan.recomputed]}; {scan.seconds:.0f} s",
+        f"{asked}; {scan.images_answered:,} answers{saved}; {RECOMPUTED[scan.recomputed]}; {scan.seconds:.0f} s",
         machine_line(scan.environment),
     )
     return "\n".join(map(terminal, lines))

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import operator
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
@@ -53,7 +52,7 @@ def recomputation(model: nn.Module, probe: Tensor, layers: Collection[str] | Non
     that does not give the model's own logits on them, bit for bit, with half of each weight pruned and with none, is
     not used: of a model that changes in place what it needs again, or that computes with weights while it is traced.
     """
-    whole, layers = Whole(model), prunable_parameters(model) if layers is None else layers
+    whole, layers = WholeModel(model), prunable_parameters(model) if layers is None else layers
     try:
         suffixes = Suffixes(model, layers)
         images, halves = with_noise(probe), every_other(model, layers)
@@ -86,7 +85,7 @@ def agree(expected: Iterator[Answered], found: Iterator[Answered]) -> bool:
     return all(torch.equal(logits[answer.layer, answer.version], answer.logits) for answer in found)
 
 
-class Whole:
+class WholeModel:
     """Every version from the start."""
 
     kind: Recomputed = "whole"
@@ -108,13 +107,12 @@ class Whole:
         return output_of(self._model(images.clone()))  # which the model may change in place
 
 
-class Suffixes:
+class Suffixes(fx.Interpreter):
     """Only what follows the changed weight, one of `layers` or any prunable one.
 
     Attributes:
-        traced: the model as a graph.
-        nodes: of that, in the order they are run.
-        after: by layer, the nodes that depend on its weight; of one that is never read, what gives the output.
+        nodes: of the traced model, in the order they are run.
+        starts: by layer, the place in `nodes` of the first that reads its weight; of one that is never read, the last.
 
     Raises:
         Exception: whatever tracing raises on a model whose path depends on its input.
@@ -128,18 +126,11 @@ class Suffixes:
         layers = prunable_parameters(model) if layers is None else layers
         tracer = _Tracer(layers)
         graph = tracer.trace(copy.deepcopy(model, shared))
-        self.traced = fx.GraphModule(tracer.root, graph)
-        self._prefix, self._rest = fx.Interpreter(self.traced), fx.Interpreter(self.traced)
+        super().__init__(fx.GraphModule(tracer.root, graph))
+        self.nodes = list(self.graph.nodes)
+        first = {id(read): at for at, node in reversed([*enumerate(self.nodes)]) for read in self._read(node)}
         self._weights = {name: model.get_parameter(name) for name in layers}
-        self.nodes = list(self.traced.graph.nodes)
-        readers: dict[int, set[fx.Node]] = {}
-        for node in self.nodes:
-            for read in _read(self.traced, node):
-                readers.setdefault(id(read), set()).add(node)
-        self.after = {name: self._after(readers.get(id(weight), set())) for name, weight in self._weights.items()}
-        self._starting: dict[fx.Node, list[str]] = {}
-        for name, after in self.after.items():
-            self._starting.setdefault(next(iter(after)), []).append(name)
+        self.starts = {name: first.get(id(weight), len(self.nodes) - 1) for name, weight in self._weights.items()}
 
     def batch(
         self,
@@ -147,48 +138,36 @@ class Suffixes:
         masks: Mapping[str, Sequence[Tensor]],
         *,
         base: bool = True,
-        known: Mapping[fx.Node, Any] | None = None,
-        seen: Callable[[fx.Node, Any], None] | None = None,
+        values: dict[fx.Node, Any] | None = None,
     ) -> Iterator[Answered]:
         """As `Recomputation.batch`, in the order of the graph; the model as it is comes last.
 
-        `known` are values of nodes that need not be computed, None where nobody reads them; `seen` is told all others.
+        `values` are those of nodes that need not be computed, None where nobody reads them; all others are put there.
         """
-        values, ahead = dict(known or {}), len(masks)
-        self._prefix.args_iter = iter([images.clone()])  # which the model may change in place
-        for node in self.nodes:
-            for name in self._starting.get(node, ()):
-                for version, mask in enumerate(masks.get(name, ())):
-                    with _pruned(self._weights[name], mask):
-                        outputs = self._run_rest(images, values, self.after[name])
-                    yield Answered(name, version, output_of(outputs))
-                ahead -= name in masks
-            if not (ahead or base):
-                return
-            if node not in values:
-                self._prefix.env = values
-                values[node] = self._prefix.run_node(node)
-                if seen:
-                    seen(node, values[node])
-            for used in self._prefix.user_to_last_uses.get(node, ()):
-                values[used] = None
+        values = {} if values is None else values
+        for name in sorted(masks, key=self.starts.__getitem__):
+            before = self.nodes[: self.starts[name]]
+            self._run(before, images, values)
+            for version, mask in enumerate(masks[name]):
+                with _pruned(self._weights[name], mask):
+                    outputs = self.run(images.clone(), initial_env={node: values[node] for node in before})
+                yield Answered(name, version, output_of(outputs))
         if base:
-            yield Answered(None, 0, output_of(values[self.nodes[-1]]))
+            yield Answered(None, 0, output_of(self.run(images.clone(), initial_env=values)))
 
-    def _run_rest(self, images: Tensor, values: Mapping[fx.Node, Any], after: Collection[fx.Node]) -> Any:
-        """What the model answers: of `values` all stay as they are but those of the nodes `after`."""
-        before = {node: value for node, value in values.items() if node not in after}
-        outputs = self._rest.run(images.clone(), initial_env=before)
-        self._rest.env = {}  # it would hold them until it runs again
-        return outputs
+    def _run(self, nodes: Sequence[fx.Node], images: Tensor, values: dict[fx.Node, Any]) -> None:
+        """Put the values of `nodes`, the first of the graph, to `values`, and drop those that no later one reads."""
+        self.env, self.args_iter = values, iter([images.clone()])  # which the model may change in place
+        for node in nodes:
+            if node not in values:
+                values[node] = self.run_node(node)
+            values.update(dict.fromkeys(self.user_to_last_uses.get(node, ())))
 
-    def _after(self, readers: set[fx.Node]) -> dict[fx.Node, None]:
-        """`readers` and every node that depends on one of them, in the order of the graph; at least the last."""
-        after: dict[fx.Node, None] = {}
-        for node in self.nodes:
-            if node in readers or any(source in after for source in node.all_input_nodes):
-                after[node] = None
-        return after or {self.nodes[-1]: None}
+    def _read(self, node: fx.Node) -> list[Any]:
+        """The tensors of the model that a node reads itself."""
+        if node.op == "call_module":
+            return list(self.fetch_attr(str(node.target)).parameters())
+        return [self.fetch_attr(str(node.target))] if node.op == "get_attr" else []
 
 
 class _Tracer(fx.Tracer):
@@ -201,13 +180,6 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         inside = any(name.startswith(f"{module_qualified_name}.") for name in self._layers)
         return not inside or super().is_leaf_module(m, module_qualified_name)
-
-
-def _read(traced: fx.GraphModule, node: fx.Node) -> list[Any]:
-    """The tensors of the model that a node reads itself."""
-    if node.op == "call_module":
-        return list(traced.get_submodule(str(node.target)).parameters())
-    return [operator.attrgetter(str(node.target))(traced)] if node.op == "get_attr" else []
 
 
 @contextlib.contextmanager

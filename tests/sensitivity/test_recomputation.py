@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from prunebench.data import to_float
 from prunebench.models import build_model, prunable_parameters, state_digest
 from prunebench.pruning import keep_masks, magnitude
-from prunebench.sensitivity.recomputation import Suffixes, Whole, recomputation
+from prunebench.sensitivity.recomputation import Suffixes, WholeModel, recomputation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -77,7 +77,7 @@ def test_a_model_that_can_be_traced_is_recomputed_from_the_weight_on(kind: type[
 @pytest.mark.parametrize("kind", OTHERS)
 def test_a_model_that_cannot_is_run_from_its_start(kind: type[nn.Module]) -> None:
     with torch.inference_mode():
-        assert isinstance(recomputation(built(kind).eval(), to_float(images(2).inputs)), Whole)
+        assert isinstance(recomputation(built(kind).eval(), to_float(images(2).inputs)), WholeModel)
 
 
 def test_two_black_images_do_not_hide_what_others_show() -> None:
@@ -86,7 +86,7 @@ def test_two_black_images_do_not_hide_what_others_show() -> None:
         if parameter.dim() == 1:
             nn.init.zeros_(parameter)  # nothing to add to nothing
     with torch.inference_mode():
-        assert isinstance(recomputation(model, torch.zeros(2, 3, 8, 8)), Whole)
+        assert isinstance(recomputation(model, torch.zeros(2, 3, 8, 8)), WholeModel)
 
 
 @pytest.mark.parametrize("kind", [*TRACEABLE, *OTHERS])
@@ -103,7 +103,7 @@ def test_the_weights_end_as_they_were_when_it_is_abandoned() -> None:
     model = built(Plain).eval()
     before = state_digest(model.state_dict())
     with torch.inference_mode():
-        for way in (Suffixes(model), Whole(model)):
+        for way in (Suffixes(model), WholeModel(model)):
             answers = way.batch(to_float(images(5).inputs), some_masks(model))
             next(answers)
             assert before == state_digest(model.state_dict()), "a weight is changed while the caller has its answer"
@@ -127,7 +127,7 @@ class Doubling(nn.Module):
         return self.inner(values * 2 if values.mean() > 0 else values)
 
 
-@pytest.mark.parametrize(("layers", "kind"), [(["1.weight", "3.weight"], Suffixes), (["2.inner.weight"], Whole)])
+@pytest.mark.parametrize(("layers", "kind"), [(["1.weight", "3.weight"], Suffixes), (["2.inner.weight"], WholeModel)])
 def test_a_part_that_cannot_be_traced_matters_where_it_holds_a_layer_scanned(layers: list[str], kind: type) -> None:
     model, batch = built(Mixed).eval(), to_float(images(20).inputs)
     masks = {name: versions for name, versions in some_masks(model).items() if name in layers}
