@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,17 +22,16 @@ class Remembering:
     logits when they come in another order.
 
     Attributes:
-        kept: the nodes whose values are kept: what enters layers that can be pruned.
+        kept: the nodes whose values are kept: what is read by what follows a layer that can be pruned.
     """
 
     def __init__(self, way: Recomputation, model: nn.Module, probe: Tensor, cache: ActivationCache) -> None:
         self._way, self._cache = way, cache
-        self._suffixes = way if isinstance(way, Suffixes) else None
         self.kept: set[fx.Node] = set()
         if isinstance(way, Suffixes):
-            self._sources = {name: _sources(after) for name, after in way.after.items()}
-            images, halves = with_noise(probe), every_other(model, way.after)
-            watching = _Watching(way.traced)
+            self._sources = {name: _sources(way.nodes, start) for name, start in way.starts.items()}
+            images, halves = with_noise(probe), every_other(model, way.starts)
+            watching = _Watching(way.module)
             watching.run(images.clone())
             if not watching.changed:
                 self.kept = {node for nodes in self._sources.values() for node in nodes if node.op.startswith("call")}
@@ -42,34 +41,22 @@ class Remembering:
         self, images: Tensor, masks: Mapping[str, Sequence[Tensor]], *, base: bool, which: Tensor
     ) -> Iterator[Answered]:
         """As `Recomputation.batch`; `which` (n,) are the images' indices among all."""
-        if not (self._suffixes and self.kept):
-            yield from self._way.batch(images, masks, base=base)
-            return
+        if not (isinstance(self._way, Suffixes) and self.kept):
+            return self._way.batch(images, masks, base=base)
         cached = self._cache.of(which)
-
-        def keep(node: fx.Node, value: Any) -> None:
-            if node in self.kept:
-                cached.keep(node, value)
-
-        known = self._known(masks, cached, base=base)
-        yield from self._suffixes.batch(images, masks, base=base, known=known, seen=keep)
-
-    def _known(self, layers: Collection[str], cached: CachedBatch, *, base: bool) -> dict[fx.Node, Any]:
-        """What is kept, and None for what nobody needs to know of what is not."""
-        assert self._suffixes
-        open_ = [node for name in layers for node in self._sources[name]]
-        open_ += self._suffixes.nodes[-1:] if base else []
         needed: set[fx.Node] = set()
+        open_ = [node for name in masks for node in self._sources[name]] + self._way.nodes[-1:] * base
         while open_:
             node = open_.pop()
             if node not in needed:
                 needed.add(node)
                 open_ += [] if cached.knows(node) else node.all_input_nodes
-        return {
+        known = {
             node: cached.value(node) if node in needed else None
-            for node in self._suffixes.nodes
+            for node in self._way.nodes
             if node not in needed or cached.knows(node)
         }
+        return self._way.batch(images, masks, base=base, values=_Values(known, self.kept, cached))
 
     def _is_exact(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]]) -> bool:
         """Whether what was kept leads to the very logits, also where the images come in another order.
@@ -87,9 +74,22 @@ class Remembering:
             self._cache = all_
 
 
-def _sources(after: Collection[fx.Node]) -> set[fx.Node]:
-    """What is read by the nodes `after` and not one of them."""
-    return {source for node in after for source in node.all_input_nodes}.difference(after)
+class _Values(dict[fx.Node, Any]):
+    """Values of nodes of one batch; what is put here later for those in `kept` goes to `cached` too."""
+
+    def __init__(self, known: dict[fx.Node, Any], kept: set[fx.Node], cached: CachedBatch) -> None:
+        super().__init__(known)
+        self._kept, self._cached = kept, cached
+
+    def __setitem__(self, node: fx.Node, value: Any) -> None:
+        if node in self._kept:
+            self._cached.keep(node, value)
+        super().__setitem__(node, value)
+
+
+def _sources(nodes: Sequence[fx.Node], start: int) -> set[fx.Node]:
+    """What is read by the nodes from `start` on and comes before them."""
+    return {source for node in nodes[start:] for source in node.all_input_nodes}.difference(nodes[start:])
 
 
 class _Watching(fx.Interpreter):
