@@ -1,7 +1,7 @@
 """Models: prunebench's own and others by name, prunable parameters, checkpoints in and out."""
 
 from prunebench.models.checkpoints import load_checkpoint_, load_state, load_state_, read_metadata, save_state, storable
-from prunebench.models.digests import forward_digest, state_digest
+from prunebench.models.digests import state_digest
 from prunebench.models.parameters import check_model, check_values, copied, in_float32, prunable_parameters, unwrapped
 from prunebench.models.registry import architecture_digest, build_model, model_label, model_names
 from prunebench.models.vgg import VGG
@@ -13,7 +13,6 @@ __all__ = [
     "check_model",
     "check_values",
     "copied",
-    "forward_digest",
     "in_float32",
     "load_checkpoint_",
     "load_state",

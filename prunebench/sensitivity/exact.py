@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from prunebench.data import Examples
-from prunebench.sensitivity.answers import UNKNOWN, Answers, Base, Saving, Version, doubts_of, packed, right_of
+from prunebench.sensitivity.answers import UNKNOWN, Answers, AnswerStore, Version, packed, right_of
 from prunebench.sensitivity.recomputation import Recomputation
 from prunebench.sensitivity.scan import Point
 from prunebench.tasks import Task
@@ -17,46 +17,45 @@ class ScanProgress:
     """What a scan tells whoever watches; every method may be left as it is."""
 
     def base_asked(self, answered: int, images: int) -> None:
-        """The base model has answered so many of its images: what an adaptive scan or a decision begins with."""
+        """The base model has answered so many of its images: an adaptive scan or a decision begins with it."""
 
     def asked(self, answered: int, most: int, open_points: int) -> None:
         """`answered` answers are known of the `most` that may be needed; `open_points` points need more."""
 
 
-def ask_every_image(
+def exact_points(
     way: Recomputation,
     data: Examples,
     versions: Mapping[str, Sequence[Version]],
-    base: Base,
     *,
     task: Task,
     batch_size: int,
-    saving: Saving,
+    store: AnswerStore,
     progress: ScanProgress,
-) -> None:
-    """Fill in what is not known yet of `base` and of `versions`, which are by layer."""
-    points = sum(map(len, versions.values()))
-    with saving:
+) -> tuple[Answers, list[Point]]:
+    """Answers of the model as it is, and the points of `versions`, by layer; only what is not known yet is asked."""
+    base, points = store.load(None), sum(map(len, versions.values()))
+    with store:
         for start in range(0, len(data), batch_size):
             batch = slice(start, start + batch_size)
-            targets = data.targets[batch]
+            inputs, targets = data.fed(data.inputs[batch]), data.targets[batch]
             asked = {
                 layer: [version for version in group if UNKNOWN in version.answers[batch]]
                 for layer, group in versions.items()
             }
             masks = {layer: [version.mask for version in group] for layer, group in asked.items() if group}
-            is_new = UNKNOWN in base.answers[batch]
-            if masks or is_new:
-                for layer, index, outputs in way.batch(data.fed(data.inputs[batch]), masks, base=is_new):
-                    if layer is None:
-                        base.answers[batch] = right_of(outputs, targets, task=task)
-                        base.doubts[batch] = doubts_of(outputs, task=task)
-                        saving.of_base(base)
-                    else:
-                        version = asked[layer][index]
-                        version.answers[batch] = right_of(outputs, targets, task=task)
-                        saving.of_point(layer, version.pruned, version.answers)
+            for layer, index, outputs in way.batch(inputs, masks, base=UNKNOWN in base[batch]):
+                pruned, answers = 0, base
+                if layer is not None:
+                    pruned, answers = asked[layer][index].pruned, asked[layer][index].answers
+                answers[batch] = right_of(outputs, targets, task=task)
+                store.keep(answers, layer, pruned)
             progress.asked((start + len(targets)) * points, len(data) * points, points)
+    return base, [
+        point_of(layer, version.sparsity, version.answers, base)
+        for layer, group in versions.items()
+        for version in group
+    ]
 
 
 def point_of(layer: str, sparsity: float, answers: Answers, base: Answers, *, keeps: bool | None = None) -> Point:

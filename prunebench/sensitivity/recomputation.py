@@ -111,7 +111,8 @@ class Suffixes(fx.Interpreter):
     """Only what follows the changed weight, one of `layers` or any prunable one.
 
     Attributes:
-        nodes: of the traced model, in the order they are run.
+        traced: the model as a graph.
+        nodes: of that, in the order they are run.
         starts: by layer, the place in `nodes` of the first that reads its weight; of one that is never read, the last.
 
     Raises:
@@ -126,7 +127,8 @@ class Suffixes(fx.Interpreter):
         layers = prunable_parameters(model) if layers is None else layers
         tracer = _Tracer(layers)
         graph = tracer.trace(copy.deepcopy(model, shared))
-        super().__init__(fx.GraphModule(tracer.root, graph))
+        self.traced = fx.GraphModule(tracer.root, graph)
+        super().__init__(self.traced)
         self.nodes = list(self.graph.nodes)
         first = {id(read): at for at, node in reversed([*enumerate(self.nodes)]) for read in self._read(node)}
         self._weights = {name: model.get_parameter(name) for name in layers}

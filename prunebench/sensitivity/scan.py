@@ -98,14 +98,14 @@ class Scan(Part):
             be run from its start.
         confidence: of each point's interval or decision, 0..1; 1 where all is exact.
         half_width, relative_half_width: of an adaptive scan, how narrow was narrow enough: points of accuracy, or the
-            fraction of the drop where that is more. The second is
+            fraction of the drop where that is more.
         compounding: the sparsities asked for were fractions of what each layer had left; the points hold the absolute
             ones that came of them.
         elements, nonzeros: over all parameters of the base model, batch norm and bias included.
         images, base_correct, base_bits: number of images, and the base model's answers.
         guessing: percent right of the best answer that looks at no image.
-        base_doubts: one byte an image in base64: 255 where the base model's two likeliest classes are equally likely, 0
-            where it is sure of one. An adaptive scan or a decision asks the first sooner.
+        base_uncertainty: of an adaptive scan or a decision, which asks uncertain images sooner: one byte an image in
+            base64, 255 where the base model's two likeliest classes are equally likely, 0 where it is sure of one.
         layers: every prunable parameter in the model's order, also those not scanned.
         points: by layer in the model's order, then by sparsity.
         seconds: wall-clock time; of the last part only, where the scan was resumed.
@@ -124,7 +124,7 @@ class Scan(Part):
     recomputed: Literal["suffix", "whole"]
     seed: int
     batch_size: Count
-    confidence: Fraction
+    confidence: Fraction = 1.0
     half_width: float | None = None
     relative_half_width: float | None = None
     within: float | None = None
@@ -135,7 +135,7 @@ class Scan(Part):
     guessing: Percent
     base_correct: Count
     base_bits: str
-    base_doubts: str | None = None
+    base_uncertainty: str | None = None
     layers: list[ScannedLayer]
     points: list[Point]
     seconds: Seconds

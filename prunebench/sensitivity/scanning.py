@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,19 +16,19 @@ from prunebench.errors import PlanError, ScanError, UnknownNameError
 from prunebench.machine.devices import Precision, model_device
 from prunebench.machine.environment import ARITHMETIC, environment, exact_fingerprint
 from prunebench.measure import count_macs, nonzeros
-from prunebench.models import check_model, forward_digest, in_float32, prunable_parameters, state_digest
+from prunebench.models import check_model, in_float32, prunable_parameters, state_digest
 from prunebench.pruning import CRITERIA, as_sparsity, compounded, keep_masks, pruned_count
 from prunebench.sensitivity.adaptive.activations import ActivationCache, Remembering
+from prunebench.sensitivity.adaptive.asking import adaptive_points
 from prunebench.sensitivity.adaptive.bounds import HalfWidth
-from prunebench.sensitivity.adaptive.order import LEAST
-from prunebench.sensitivity.adaptive.searching import ask_enough_images
+from prunebench.sensitivity.adaptive.order import MINIMUM_WEIGHTS
 from prunebench.sensitivity.adaptive.stopping import Settings
-from prunebench.sensitivity.answers import UNKNOWN, AnswerStore, Base, Saving, Version, packed, packed_doubts
-from prunebench.sensitivity.exact import BATCH_SIZE, ScanProgress, ask_every_image, point_of
+from prunebench.sensitivity.answers import AnswerStore, Version, packed
+from prunebench.sensitivity.exact import BATCH_SIZE, ScanProgress, exact_points
 from prunebench.sensitivity.recomputation import recomputation
 from prunebench.sensitivity.scan import SPARSITIES, Mode, Scan, ScannedLayer
 from prunebench.storage.revisions import provenance
-from prunebench.tasks import CLASSIFICATION, Task, answering, check_answers, check_right_or_wrong
+from prunebench.tasks import CLASSIFICATION, Task, answering, check_answers, check_right_or_wrong, forward_digest
 
 _PROBE_IMAGES = 2
 
@@ -62,9 +62,8 @@ def sensitivity_scan(
         compounding: take `sparsities` as fractions of what each layer still has, as the documented runs were planned on
             pruned models; the points hold the absolute sparsity that comes to (`prunebench.pruning.compounded`).
         layers: parameters by name; all prunable ones by default.
-        mode: `exact` asks every image. `adaptive` asks images in random order, those the model as it is doubts
-            sooner, until the interval of a point's accuracy, at `confidence`, is as narrow as `half_width` says.
-            `decision` finds for each layer the highest sparsity that loses at most `within` points; it is wrong about
+        mode: `exact` asks every image. `adaptive` asks images in random order, uncertain ones sooner, until the
+            interval of a point's accuracy, at `confidence`, is as narrow as `half_width` says. `decision` finds for each layer the highest sparsity that loses at most `within` points; it is wrong about
             a layer with probability 1 - `confidence` at most.
         precision: of the arithmetic, of the base model's answers too.
         batch_size: images computed at once, 250 by default, which keeps the memory of this VGG under 1 GiB. With
@@ -76,21 +75,25 @@ def sensitivity_scan(
     Raises:
         UnknownNameError: no such layer, criterion or mode.
         PlanError: a sparsity outside [0, 1], twice the same, or none.
-        ScanError: `within`, `confidence`, `half_width`, `batch_size` or `seed` out of range.
+        ScanError: `batch_size` out of range, or for a mode that uses it `within`, `confidence`, `half_width` or `seed`.
         DataError, ModelError: the model cannot be asked about these images.
     """
     started = time.perf_counter()
     model, note = in_float32(check_model(model))
     check_right_or_wrong(task)
     check_answers(model, data, task=task)
-    settings = Settings(
-        mode=mode, half_width=half_width or HalfWidth(), within=within, confidence=confidence, seed=seed
-    )
+    if mode not in get_args(Mode):
+        raise UnknownNameError("mode", mode, get_args(Mode))
+    settings = None
+    if mode != "exact":
+        settings = Settings(
+            mode=mode, half_width=half_width or HalfWidth(), within=within, confidence=confidence, seed=seed
+        )
     if batch_size < 1:
         raise ScanError(f"batch size must be at least 1, got {batch_size}")
     described = scanned_layers(model, data.fed(data.inputs[:1]))
     device, model_digest = model_device(model), state_digest(model.state_dict())
-    answers = None
+    answers = AnswerStore(len(data))
     if store:
         key = {
             "model": model_digest,
@@ -98,42 +101,30 @@ def sensitivity_scan(
             "criterion": criterion,
             "precision": precision,
             "batch_size": batch_size,
-            "order": [LEAST[mode], seed] if mode in LEAST else None,
+            "order": settings and [MINIMUM_WEIGHTS[settings.mode], seed],
             "machine": exact_fingerprint(device),
-            "forward": forward_digest(model),
+            "forward": forward_digest(model, data),
             "task": task.name,
             "arithmetic": ARITHMETIC,
         }
-        answers = AnswerStore(store, key, images=len(data))
-    versions = _versions(model, sparsities, layers, criterion, compounding=compounding, images=len(data), store=answers)
-    base = answers.load_base() if answers else Base.unknown(len(data))
+        answers = AnswerStore(len(data), store, key)
+    versions = _versions(model, sparsities, layers, criterion, compounding=compounding, store=answers)
+    found: dict[str, Any] = {}
     with answering(model, precision):
         resident = data.to(device)
         probe = resident.fed(resident.inputs[:_PROBE_IMAGES])
         way = recomputation(model, probe, versions)
-        saving, progress = Saving(answers), progress or ScanProgress()
-        if mode == "exact":
-            ask_every_image(
-                way, resident, versions, base, task=task, batch_size=batch_size, saving=saving, progress=progress
-            )
-            points = [
-                point_of(layer, version.sparsity, version.answers, base.answers)
-                for layer, group in versions.items()
-                for version in group
-            ]
+        asking: dict[str, Any] = {
+            "task": task,
+            "batch_size": batch_size,
+            "store": answers,
+            "progress": progress or ScanProgress(),
+        }
+        if settings is None:
+            base, points = exact_points(way, resident, versions, **asking)
         else:
             remembering = Remembering(way, model, probe, ActivationCache(len(data)))
-            points = ask_enough_images(
-                remembering,
-                resident,
-                versions,
-                base,
-                settings,
-                task=task,
-                batch_size=batch_size,
-                saving=saving,
-                progress=progress,
-            )
+            base, points, found = adaptive_points(remembering, resident, versions, settings, **asking)
     return Scan(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=model_name,
@@ -143,7 +134,9 @@ def sensitivity_scan(
         origin="; ".join(filter(None, (origin, note))),
         criterion=criterion,
         precision=precision,
-        **settings.described(),
+        mode=mode,
+        seed=seed,
+        **found,
         recomputed=way.kind,
         batch_size=batch_size,
         compounding=compounding,
@@ -151,9 +144,8 @@ def sensitivity_scan(
         nonzeros=sum(nonzeros(model).values()),
         images=len(data),
         guessing=100 * task.guessing(data),
-        base_correct=int(base.answers.sum()),
-        base_bits=packed(base.answers == 1),
-        base_doubts=packed_doubts(base.doubts),
+        base_correct=int(base.sum()),
+        base_bits=packed(base == 1),
         layers=described,
         points=points,
         seconds=time.perf_counter() - started,
@@ -169,8 +161,7 @@ def _versions(
     criterion: str,
     *,
     compounding: bool,
-    images: int,
-    store: AnswerStore | None,
+    store: AnswerStore,
 ) -> dict[str, list[Version]]:
     """By layer in the model's order, by rising sparsity, with masks from one selection a layer and what is known."""
     weights = prunable_parameters(model)
@@ -196,7 +187,7 @@ def _versions(
                     sparsity=sparsity,
                     pruned=count,
                     mask=mask,
-                    answers=store.load(name, count) if store else np.full(images, UNKNOWN, dtype=np.int8),
+                    answers=store.load(name, count),
                 )
                 for sparsity, count, mask in zip(absolute, counts, kept, strict=True)
             ]

@@ -10,6 +10,7 @@ from prunebench.tasks.evaluation import (
     check_answers,
     check_right_or_wrong,
     evaluate,
+    forward_digest,
     output_of,
 )
 from prunebench.tasks.registry import find_task, task_names
@@ -28,6 +29,7 @@ __all__ = [
     "check_right_or_wrong",
     "evaluate",
     "find_task",
+    "forward_digest",
     "output_of",
     "task_names",
 ]

@@ -69,7 +69,7 @@ class Classification:
         margin = right.squeeze(1) - scores.scatter(1, targets[:, None], -math.inf).amax(dim=1)
         return margin.sigmoid().where(torch.isfinite(scores).all(dim=1), 0.0)
 
-    def doubts(self, outputs: Tensor) -> Tensor:
+    def uncertainty(self, outputs: Tensor) -> Tensor:
         """1 less what the two likeliest classes are apart; 1 where outputs are not finite."""
         scores = _columns(outputs).float()
         likeliest = scores.softmax(dim=1).topk(min(2, scores.shape[1]), dim=1).values

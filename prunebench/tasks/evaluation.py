@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 
 from prunebench.data import Examples, whole_batches
 from prunebench.errors import DataError, ModelError, first_line
-from prunebench.machine.devices import Precision, SinglePrecision, arithmetic, evaluation_mode, model_device
-from prunebench.models import check_values, in_float32, prunable_parameters
+from prunebench.machine.devices import Precision, SinglePrecision, arithmetic, evaluation_mode, model_device, seeded
+from prunebench.models import check_values, copied, in_float32, prunable_parameters, state_digest
 from prunebench.tasks.classification import CLASSIFICATION
 from prunebench.tasks.task import Task
 
@@ -139,6 +140,26 @@ def check_answers(model: nn.Module, data: Examples, *, task: Task = CLASSIFICATI
         raise ModelError(f"the model answers {len(inputs)} inputs with {got}: expected float scores (n, classes)")
     task.check(outputs, data)
     return outputs
+
+
+def forward_digest(model: nn.Module, data: Examples, *, training: bool = False) -> str:
+    """SHA-256 over what `model` answers to the first four examples in evaluation mode and, if `training`, in that mode.
+
+    It tells models apart that answer otherwise, whatever makes the difference. Two things that four examples need not
+    show are part of it too: how weights lie in memory, which the last bits depend on, and `str(model)`, the modules
+    with their settings, such as a chance of dropout. What only a backward pass, other examples or larger batches show
+    is not. The model ends as it was: a copy of it is asked.
+
+    Raises:
+        ModelError: it cannot be copied, fails, or answers without a tensor.
+    """
+    probed, device = copied(model), model_device(model)
+    inputs, outputs = data.fed(data.inputs[:4]).to(device), {}
+    for mode in (False, True)[: 1 + training]:
+        with torch.set_grad_enabled(mode), seeded(device, 0), arithmetic(device, "fp32"):
+            outputs[str(mode)] = ask(probed.train(mode), inputs.clone())
+    described = [str(model), [parameter.stride() for parameter in model.parameters()], state_digest(outputs)]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
 
 def _check_some(data: Examples) -> None:

@@ -10,7 +10,7 @@ from prunebench.tasks.classification import CLASSIFICATION
 from prunebench.tasks.task import Task
 
 OWN: dict[str, Task] = {CLASSIFICATION.name: CLASSIFICATION}
-NEEDED = ("name", "metric", "kind", "check", "loss", "scores", "answers", "graded", "doubts", "guessing")
+NEEDED = ("name", "metric", "kind", "check", "loss", "scores", "answers", "graded", "uncertainty", "guessing")
 GROUP = "prunebench.tasks"
 """The entry-point group in which packages name tasks of theirs."""
 

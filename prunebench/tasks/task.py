@@ -51,8 +51,8 @@ class Task(Protocol):
         """Scores that also tell how clearly an example was right, float (n,) in [0, 1]: plans are compared by them."""
         ...
 
-    def doubts(self, outputs: Tensor) -> Tensor:
-        """The doubt in each answer, float (n,) in [0, 1], without the targets: adaptive scans draw examples by it."""
+    def uncertainty(self, outputs: Tensor) -> Tensor:
+        """The uncertainty of each answer, float (n,) in [0, 1], without the targets: adaptive scans draw examples by it."""
         ...
 
     def guessing(self, examples: Examples) -> float:

@@ -24,10 +24,10 @@ from prunebench.data import Examples, training_batches
 from prunebench.errors import CheckpointError, TrainingError
 from prunebench.machine.devices import Precision, arithmetic, model_device, seeded
 from prunebench.machine.environment import ARITHMETIC, exact_fingerprint
-from prunebench.models import forward_digest, prunable_parameters, state_digest
+from prunebench.models import prunable_parameters, state_digest
 from prunebench.pruning import Masks
 from prunebench.storage.files import check_writable, replacing, sweep
-from prunebench.tasks import CLASSIFICATION, Evaluation, Task, ask, evaluate
+from prunebench.tasks import CLASSIFICATION, Evaluation, Task, ask, evaluate, forward_digest
 from prunebench.training.recipe import Recipe, check_recipe
 from prunebench.training.signature import Tally, Tallying
 
@@ -366,7 +366,7 @@ def _key(
 ) -> str:
     """Digest of all that determines the result, bytes included; another machine, build or code starts afresh."""
     parts = {
-        "forward": forward_digest(model),
+        "forward": forward_digest(model, data, training=True),
         "arithmetic": ARITHMETIC,
         "task": task.name,
         "weights": state_digest(model.state_dict()),

@@ -16,7 +16,7 @@ from prunebench.sensitivity.adaptive.bounds import (
     Drop,
     HalfWidth,
     Outcomes,
-    _Walk,
+    _CapitalProcess,
     drop_interval,
     estimated,
     is_within,
@@ -29,20 +29,22 @@ POPULATIONS = [(0, 0), (3, 0), (12, 9), (60, 20), (200, 30), (500, 40), (950, 10
 REPEATS = 60
 
 LESS_AND_LESS = np.concatenate([np.linspace(255, 0, RIGHT), np.linspace(255, 0, IMAGES - RIGHT)]).astype(np.uint8)
-DOUBTS = {
+UNCERTAINTY = {
     "even": np.full(IMAGES, 255, dtype=np.uint8),
     "of what changes": LESS_AND_LESS,
     "of what does not": 255 - LESS_AND_LESS,
     "idle": np.random.default_rng(7).integers(0, 256, IMAGES).astype(np.uint8),
 }
-doubted = pytest.mark.parametrize("doubts", DOUBTS)
+any_uncertainty = pytest.mark.parametrize("uncertainty", UNCERTAINTY)
 
 
-def population(lost: int, gained: int, *, seed: int, doubts: str = "even") -> tuple[Order, Outcomes, NDArray[np.bool_]]:
+def population(
+    lost: int, gained: int, *, seed: int, uncertainty: str = "even"
+) -> tuple[Order, Outcomes, NDArray[np.bool_]]:
     """An order, the outcomes in it, and which images the base model had right."""
     outcomes = np.zeros(IMAGES, dtype=np.int8)
     outcomes[:lost], outcomes[RIGHT : RIGHT + gained] = 1, -1
-    order = drawn(DOUBTS[doubts], least=0.1, seed=seed)
+    order = drawn(UNCERTAINTY[uncertainty], minimum=0.1, seed=seed)
     return order, outcomes[order.images], (np.arange(IMAGES) < RIGHT)[order.images]
 
 
@@ -61,25 +63,29 @@ def decided(
     return is_within(outcomes[:seen], order, **known, most=most, error_within=error, error_beyond=error)
 
 
-@doubted
+@any_uncertainty
 @pytest.mark.parametrize(("lost", "gained"), POPULATIONS)
-def test_the_truth_is_inside_at_every_look_at_once(lost: int, gained: int, doubts: str) -> None:
+def test_the_truth_is_inside_at_every_look_at_once(lost: int, gained: int, uncertainty: str) -> None:
     truth, missed = 100 * (lost - gained) / IMAGES, 0
     for seed in range(REPEATS):
-        known = population(lost, gained, seed=seed, doubts=doubts)
+        known = population(lost, gained, seed=seed, uncertainty=uncertainty)
         drops = [after(*known, seen) for seen in range(25, IMAGES, 50)]
         missed += any(not drop.low - 1e-9 <= truth <= drop.high + 1e-9 for drop in drops)
     assert missed <= 8, "5 % of 60 is 3; 9 or more have a chance under 0.4 %"
 
 
 @given(
-    st.integers(0, 300), st.integers(0, 150), st.integers(0, 2**16), st.integers(1, IMAGES), st.sampled_from([*DOUBTS])
+    st.integers(0, 300),
+    st.integers(0, 150),
+    st.integers(0, 2**16),
+    st.integers(1, IMAGES),
+    st.sampled_from([*UNCERTAINTY]),
 )
 @settings(deadline=None, max_examples=60)
 def test_an_interval_holds_its_estimate_and_nothing_impossible(
-    lost: int, gained: int, seed: int, seen: int, doubts: str
+    lost: int, gained: int, seed: int, seen: int, uncertainty: str
 ) -> None:
-    order, outcomes, right = population(lost, gained, seed=seed, doubts=doubts)
+    order, outcomes, right = population(lost, gained, seed=seed, uncertainty=uncertainty)
     drop = after(order, outcomes, right, seen)
     total = int(outcomes[:seen].sum())
     assert drop.low <= drop.estimate <= drop.high
@@ -87,18 +93,18 @@ def test_an_interval_holds_its_estimate_and_nothing_impossible(
     assert drop.high <= 100 * (total + int(right[seen:].sum())) / IMAGES + 1e-9
 
 
-@doubted
-def test_all_images_give_the_drop_itself(doubts: str) -> None:
-    drop = after(*population(60, 20, seed=0, doubts=doubts), IMAGES)
+@any_uncertainty
+def test_all_images_give_the_drop_itself(uncertainty: str) -> None:
+    drop = after(*population(60, 20, seed=0, uncertainty=uncertainty), IMAGES)
     assert [100 * 40 / IMAGES] * 3 == pytest.approx([drop.low, drop.estimate, drop.high])
 
 
-@doubted
+@any_uncertainty
 @pytest.mark.parametrize("seen", [1, 30, 200, 1100])
-def test_estimates_are_right_on_average_and_as_far_off_as_they_say(doubts: str, seen: int) -> None:
+def test_estimates_are_right_on_average_and_as_far_off_as_they_say(uncertainty: str, seen: int) -> None:
     found = []
     for seed in range(400):
-        order, outcomes, _ = population(200, 30, seed=seed, doubts=doubts)
+        order, outcomes, _ = population(200, 30, seed=seed, uncertainty=uncertainty)
         found.append(estimated(outcomes[:seen], order))
     totals, errors = np.transpose(found)
     assert abs(totals.mean() - 170) < 4 * totals.std() / 20 + 1e-9, "20 is the root of the repeats"
@@ -106,9 +112,9 @@ def test_estimates_are_right_on_average_and_as_far_off_as_they_say(doubts: str, 
         assert np.sqrt((errors**2).mean()) == pytest.approx(totals.std(), rel=0.25)
 
 
-def test_doubts_of_what_changes_save_images() -> None:
-    def widths(doubts: str) -> list[float]:
-        return [after(*population(60, 20, seed=seed, doubts=doubts), 400).half_width for seed in range(20)]
+def test_uncertainty_of_what_changes_save_images() -> None:
+    def widths(uncertainty: str) -> list[float]:
+        return [after(*population(60, 20, seed=seed, uncertainty=uncertainty), 400).half_width for seed in range(20)]
 
     assert np.mean(widths("of what changes")) < 0.7 * np.mean(widths("even"))
 
@@ -117,14 +123,14 @@ def test_doubts_of_what_changes_save_images() -> None:
     st.lists(st.sampled_from([-1, 0, 0, 0, 1]), min_size=1, max_size=60),
     st.integers(-50, 50),
     st.booleans(),
-    st.sampled_from([*DOUBTS]),
+    st.sampled_from([*UNCERTAINTY]),
 )
 @settings(deadline=None)
-def test_the_capital_is_what_its_definition_says(outcomes: list[int], total: int, more: bool, doubts: str) -> None:
-    order, side = drawn(DOUBTS[doubts], least=0.1, seed=1), 1 if more else -1
-    walk = _Walk(np.array(outcomes, dtype=np.int8), order)
+def test_the_capital_is_what_its_definition_says(outcomes: list[int], total: int, more: bool, uncertainty: str) -> None:
+    order, side = drawn(UNCERTAINTY[uncertainty], minimum=0.1, seed=1), 1 if more else -1
+    walk = _CapitalProcess(np.array(outcomes, dtype=np.int8), order)
     bets = [walk.bets(HalfWidth()), walk.bets_on(_GAPS[0])]
-    weights = np.maximum(DOUBTS[doubts] / 255, 0.1)[order.images]
+    weights = np.maximum(UNCERTAINTY[uncertainty] / 255, 0.1)[order.images]
     capitals, most, seen = [0.5, 0.5], 0.0, 0
     for index, outcome in enumerate(outcomes):
         left = weights[index:]
@@ -141,20 +147,20 @@ def test_the_capital_is_what_its_definition_says(outcomes: list[int], total: int
 def test_a_bet_knows_nothing_of_its_own_image_or_later_ones() -> None:
     first, second = np.zeros(6, dtype=np.int8), np.array([0, 0, 0, 1, 1, 1], dtype=np.int8)
     first[1] = second[1] = 1
-    for doubts in DOUBTS.values():
-        order = drawn(doubts, least=0.1, seed=0)
-        one, other = (_Walk(outcomes, order).bets(HalfWidth()) for outcomes in (first, second))
+    for uncertainty in UNCERTAINTY.values():
+        order = drawn(uncertainty, minimum=0.1, seed=0)
+        one, other = (_CapitalProcess(outcomes, order).bets(HalfWidth()) for outcomes in (first, second))
         assert np.array_equal(one[:4], other[:4])
         assert not np.array_equal(one[4:], other[4:])
 
 
-@doubted
+@any_uncertainty
 @pytest.mark.parametrize(("lost", "gained"), POPULATIONS)
 @pytest.mark.parametrize("most", [6, 24])
-def test_decisions_are_seldom_wrong_however_often_asked(lost: int, gained: int, most: int, doubts: str) -> None:
+def test_decisions_are_seldom_wrong_however_often_asked(lost: int, gained: int, most: int, uncertainty: str) -> None:
     truth, wrong = lost - gained <= most, 0
     for seed in range(REPEATS):
-        known = population(lost, gained, seed=seed, doubts=doubts)
+        known = population(lost, gained, seed=seed, uncertainty=uncertainty)
         answer, seen = None, 0
         while answer is None:
             seen += 25
@@ -169,7 +175,7 @@ def test_each_error_bounds_its_own_side(most: int, spared: str) -> None:
     errors = {"error_within": 0.1, "error_beyond": 0.1, spared: 1e-12}
     wrong = 0
     for seed in range(100):
-        order, outcomes, right = population(60, 20, seed=seed, doubts="of what changes")
+        order, outcomes, right = population(60, 20, seed=seed, uncertainty="of what changes")
         for seen in range(25, 500, 25):
             answer = is_within(outcomes[:seen], order, **to_come(right, seen), most=most, **errors)
             if answer is not None:

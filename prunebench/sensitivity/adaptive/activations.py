@@ -31,7 +31,7 @@ class Remembering:
         if isinstance(way, Suffixes):
             self._sources = {name: _sources(way.nodes, start) for name, start in way.starts.items()}
             images, halves = with_noise(probe), every_other(model, way.starts)
-            watching = _Watching(way.module)
+            watching = _Watching(way.traced)
             watching.run(images.clone())
             if not watching.changed:
                 self.kept = {node for nodes in self._sources.values() for node in nodes if node.op.startswith("call")}

@@ -1,104 +1,103 @@
-"""The loop that asks batches of images until a rule needs no more, whoever answers: a model, or a scan made before."""
+"""An adaptive scan or a decision: a model is asked random images, uncertain ones sooner, until a rule is content."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import torch
 
-from prunebench.sensitivity.adaptive.order import Indices
-from prunebench.sensitivity.adaptive.stopping import Question, Rule
-from prunebench.sensitivity.answers import UNKNOWN, Answers, Base, Doubts, Saving
+from prunebench.data import Examples
+from prunebench.sensitivity.adaptive.activations import Remembering
+from prunebench.sensitivity.adaptive.order import Indices, Uncertainty, order_of, packed_uncertainty, uncertainty_of
+from prunebench.sensitivity.adaptive.stopping import OpenPoint, Settings, points_of
+from prunebench.sensitivity.answers import UNKNOWN, Answers, AnswerStore, Version, right_of
 from prunebench.sensitivity.exact import ScanProgress
+from prunebench.sensitivity.scan import Point
+from prunebench.tasks import Task
 
 
-class Reply(NamedTuple):
-    """To a question: for each image of a batch 1 or 0, right or wrong."""
+def adaptive_points(
+    way: Remembering,
+    data: Examples,
+    versions: Mapping[str, Sequence[Version]],
+    settings: Settings,
+    *,
+    task: Task,
+    batch_size: int,
+    store: AnswerStore,
+    progress: ScanProgress,
+) -> tuple[Answers, list[Point], dict[str, Any]]:
+    """The answers of the model as it is, points of `versions`, by layer, as far as asked, and the scan's own fields."""
+    base, uncertainty = _ask_base(way, data, task=task, batch_size=batch_size, progress=progress)
+    order = order_of(settings.mode, uncertainty, seed=settings.seed)
+    asked = {
+        OpenPoint(layer=layer, sparsity=version.sparsity, answers=version.answers, order=order): version
+        for layer, group in versions.items()
+        for version in group
+    }
 
-    question: Question
-    right: Answers
+    def ask(batch: Indices, points: Sequence[OpenPoint]) -> None:
+        by_layer: dict[str, list[Version]] = {}
+        for point in points:
+            by_layer.setdefault(point.layer, []).append(asked[point])
+        masks = {layer: [version.mask for version in group] for layer, group in by_layer.items()}
+        which = torch.from_numpy(batch).to(data.inputs.device)
+        inputs, targets = data.fed(data.inputs[which]), data.targets[which]
+        for layer, index, outputs in way.batch(inputs, masks, base=False, which=which):
+            assert layer  # the model as it is was not asked for
+            version = by_layer[layer][index]
+            version.answers[batch] = right_of(outputs, targets, task=task)
+            store.keep(version.answers, layer, version.pruned)
+
+    with store:
+        ask_until_settled(ask, [*asked], base, settings, batch_size=batch_size, progress=progress)
+    described = settings.described() | {"base_uncertainty": packed_uncertainty(uncertainty)}
+    return base, points_of([*asked], base, settings), described
 
 
-class BaseReply(NamedTuple):
-    """Of the base model: the same, and how unsure it is of each image."""
+def _ask_base(
+    way: Remembering, data: Examples, *, task: Task, batch_size: int, progress: ScanProgress
+) -> tuple[Answers, Uncertainty]:
+    """Of every image; kept in no file: this pass also keeps activations, from which what follows starts."""
+    right, uncertain = [], []
+    for which in torch.split(torch.arange(len(data), device=data.inputs.device), batch_size):
+        inputs, targets = data.fed(data.inputs[which]), data.targets[which]
+        (answered,) = way.batch(inputs, {}, base=True, which=which)
+        right.append(right_of(answered.logits, targets, task=task))
+        uncertain.append(uncertainty_of(answered.logits, task=task))
+        progress.base_asked(int(which[-1]) + 1, len(data))
+    return np.concatenate(right), np.concatenate(uncertain)
 
-    right: Answers
-    doubts: Doubts
 
+def ask_until_settled(
+    ask: Callable[[Indices, Sequence[OpenPoint]], object],
+    points: Sequence[OpenPoint],
+    base: Answers,
+    settings: Settings,
+    *,
+    batch_size: int,
+    progress: ScanProgress | None = None,
+) -> None:
+    """Batch after batch until the rule of `settings` has no point open.
 
-class Respondent(Protocol):
-    """Who answers."""
-
-    def __call__(self, batch: Indices, questions: Sequence[Question], /, *, base: bool) -> Iterator[Reply | BaseReply]:
-        """A reply to every question, and one of the base model if `base`."""
-        ...
-
-
-class Inquiry:
-    """Asks `respondent`, and keeps what it says in `base`, in the questions, and by `saving`.
-
-    Questions are asked `batch_size` images at once, at first `first_batch`.
+    `points` come layer by layer, by rising sparsity, all with one order. Each is asked it from its start, those that
+    have come least far first: one that is opened late catches up, and shares the others' batches from then on. `ask`
+    fills in the answers of points to a batch of which they lack some.
     """
-
-    def __init__(
-        self,
-        respondent: Respondent,
-        base: Base,
-        *,
-        batch_size: int,
-        first_batch: int,
-        saving: Saving | None = None,
-        progress: ScanProgress | None = None,
-    ) -> None:
-        self._respondent = respondent
-        self._base = base
-        self._batch_size = batch_size
-        self._first_batch = first_batch
-        self._saving = saving or Saving(None)
-        self._progress = progress or ScanProgress()
-
-    def ask_base(self) -> None:
-        """Fill in what is not known of the base model yet."""
-        images = np.arange(len(self._base.answers))
-        with self._saving:
-            for start in range(0, len(images), self._batch_size):
-                batch = images[start : start + self._batch_size]
-                if self._is_new(batch):
-                    self._fill(batch, [])
-                    self._progress.base_asked(start + len(batch), len(images))
-
-    def ask(self, questions: Mapping[str, Sequence[Question]], rule: Rule) -> None:
-        """Batch after batch until `rule` has no question open; of the base model what is not known of these batches.
-
-        `questions` are by layer, by rising sparsity, all with one order. Each is asked it from its start, those that
-        have come least far first: one that is opened late catches up, and shares the others' batches from then on.
-        """
-        everything = [question for group in questions.values() for question in group]
-        most = len(self._base.answers) * len(everything)
-        with self._saving:
-            while open_ := [each for group in questions.values() for each in rule.next(group, self._base.answers)]:
-                start = min(question.asked for question in open_)
-                size = self._batch_size if start else self._first_batch
-                batch = open_[0].order.images[start : start + size]
-                behind = [question for question in open_ if question.asked == start]
-                self._fill(batch, behind)
-                for question in behind:
-                    question.asked += len(batch)
-                self._progress.asked(sum(question.asked for question in everything), most, len(open_))
-
-    def _is_new(self, batch: Indices) -> bool:
-        return bool((self._base.answers[batch] == UNKNOWN).any())
-
-    def _fill(self, batch: Indices, questions: Sequence[Question]) -> None:
-        missing = [question for question in questions if (question.answers[batch] == UNKNOWN).any()]
-        if not missing and not self._is_new(batch):
-            return
-        for reply in self._respondent(batch, missing, base=self._is_new(batch)):
-            if isinstance(reply, Reply):
-                question = reply.question
-                question.answers[batch] = reply.right
-                self._saving.of_point(question.layer, question.pruned, question.answers)
-            else:
-                self._base.answers[batch], self._base.doubts[batch] = reply
-                self._saving.of_base(self._base)
+    rule, most = settings.rule(), len(base) * len(points)
+    layers: dict[str, list[OpenPoint]] = {}
+    for point in points:
+        layers.setdefault(point.layer, []).append(point)
+    while open_ := [point for group in layers.values() for point in rule.next(group, base)]:
+        start = min(point.asked for point in open_)
+        size = batch_size if start else settings.first_batch(batch_size)
+        batch = open_[0].order.images[start : start + size]
+        behind = [point for point in open_ if point.asked == start]
+        if missing := [point for point in behind if UNKNOWN in point.answers[batch]]:
+            ask(batch, missing)
+        for point in behind:
+            point.asked += len(batch)
+        if progress:
+            progress.asked(sum(point.asked for point in points), most, len(open_))

@@ -84,19 +84,19 @@ def drop_interval(
     lowest, highest = total - gainable, total + losable  # what no answer still to come can change
     likeliest = float(total)
     if seen and losable + gainable:
-        walk = _Walk(outcomes, order)
-        bets = [walk.bets(half_width)]
+        process = _CapitalProcess(outcomes, order)
+        bets = [process.bets(half_width)]
         threshold = np.log(2 / (1 - confidence))  # half the chance of error for either side
 
         def is_more(candidate: int) -> bool:
-            return bool(walk.log_capital(candidate, bets, against=1) >= threshold)
+            return bool(process.log_capital(candidate, bets, against=1) >= threshold)
 
         def is_less(candidate: int) -> bool:
-            return bool(walk.log_capital(candidate, bets, against=-1) >= threshold)
+            return bool(process.log_capital(candidate, bets, against=-1) >= threshold)
 
         lowest = _first(lambda candidate: not is_more(candidate), lowest, highest)
         highest = _first(lambda candidate: candidate >= highest or is_less(candidate + 1), lowest, highest)
-        likeliest = walk.estimate
+        likeliest = process.estimate
     points = 100 / images
     estimate = points * np.clip(likeliest, lowest, highest)
     return Drop(estimate=float(estimate), low=points * lowest, high=points * highest)
@@ -124,11 +124,11 @@ def is_within(
         return False
     if not len(outcomes):
         return None
-    walk = _Walk(outcomes, order)
-    bets = [walk.bets_on(gap) for gap in _GAPS]
-    if walk.log_capital(most + 1, bets, against=-1) >= np.log(1 / error_within):
+    process = _CapitalProcess(outcomes, order)
+    bets = [process.bets_on(gap) for gap in _GAPS]
+    if process.log_capital(most + 1, bets, against=-1) >= np.log(1 / error_within):
         return True
-    if walk.log_capital(most, bets, against=1) >= np.log(1 / error_beyond):
+    if process.log_capital(most, bets, against=1) >= np.log(1 / error_beyond):
         return False
     return None
 
@@ -138,11 +138,11 @@ def estimated(outcomes: Outcomes, order: Order) -> tuple[float, float]:
 
     Of one image there is no standard error yet: 0.
     """
-    walk = _Walk(outcomes, order)
-    return walk.estimate, walk.standard_error
+    process = _CapitalProcess(outcomes, order)
+    return process.estimate, process.standard_error
 
 
-class _Walk:
+class _CapitalProcess:
     """The outcomes as they came, at least one, and what was known before each."""
 
     def __init__(self, outcomes: Outcomes, order: Order) -> None:

@@ -1,15 +1,15 @@
-"""Questions, when they were asked often enough, and which of a layer is next: one rule a mode of scanning."""
+"""Open points, when they were asked enough images, and which of a layer is next: one rule a mode of scanning."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 
-from prunebench.errors import ScanError, UnknownNameError
+from prunebench.errors import ScanError
 from prunebench.sensitivity.adaptive.bounds import Drop, HalfWidth, Outcomes, drop_interval, estimated, is_within
 from prunebench.sensitivity.adaptive.order import Indices, Order
 from prunebench.sensitivity.answers import Answers
@@ -18,11 +18,10 @@ from prunebench.sensitivity.scan import Mode, Point
 
 
 @dataclass(kw_only=True, eq=False)
-class Question:
+class OpenPoint:
     """One layer at one sparsity, and what is known of it.
 
     Attributes:
-        pruned: number of elements that are zero.
         answers: in the order of the data; may hold some from before, which count once it is their turn.
         order: that the images are asked in.
         asked: how many of them this scan has counted.
@@ -32,7 +31,6 @@ class Question:
 
     layer: str
     sparsity: float
-    pruned: int
     answers: Answers
     order: Order
     asked: int = 0
@@ -57,8 +55,8 @@ class Question:
 class Rule(Protocol):
     """When to stop asking."""
 
-    def next(self, questions: Sequence[Question], base: Answers) -> list[Question]:
-        """Of the questions of one layer, by rising sparsity, those to ask the next images. None: the layer is done."""
+    def next(self, points: Sequence[OpenPoint], base: Answers) -> list[OpenPoint]:
+        """Of the points of one layer, by rising sparsity, those to ask the next images. None: the layer is done."""
         ...
 
 
@@ -69,16 +67,16 @@ class NarrowInterval:
     half_width: HalfWidth
     confidence: float
 
-    def next(self, questions: Sequence[Question], base: Answers) -> list[Question]:
+    def next(self, points: Sequence[OpenPoint], base: Answers) -> list[OpenPoint]:
         """Those whose interval is still too wide."""
-        for question in questions:
-            question.settled = question.settled or self._is_narrow(question, base)
-        return [question for question in questions if not question.settled]
+        for point in points:
+            point.settled = point.settled or self._is_narrow(point, base)
+        return [point for point in points if not point.settled]
 
-    def _is_narrow(self, question: Question, base: Answers) -> bool:
-        if not question.asked:  # a point needs answers, also where any interval is narrow enough
+    def _is_narrow(self, point: OpenPoint, base: Answers) -> bool:
+        if not point.asked:  # a point needs answers, also where any interval is narrow enough
             return False
-        drop = interval(question, base, half_width=self.half_width, confidence=self.confidence)
+        drop = interval(point, base, half_width=self.half_width, confidence=self.confidence)
         return drop.half_width <= self.half_width.at(drop.estimate)
 
 
@@ -94,48 +92,48 @@ class HighestWithin:
     points: float
     error: float
 
-    def next(self, questions: Sequence[Question], base: Answers) -> list[Question]:
+    def next(self, points: Sequence[OpenPoint], base: Answers) -> list[OpenPoint]:
         """The highest that is not known to lose too much, unless it is known not to.
 
         And the next lower one where it seems to lose too much: asked the same batches, it costs less than later.
         """
         open_ = []
-        for question in reversed(questions):
-            if question.keeps is None:
-                question.keeps = self._decided(question, base, alternatives=len(questions) - 1)
-            if question.keeps is None or not question.asked:  # a point needs answers, also where they decide nothing
-                open_.append(question)
-                if not question.asked or self._seems_to_keep(question, base):
+        for point in reversed(points):
+            if point.keeps is None:
+                point.keeps = self._decided(point, base, alternatives=len(points) - 1)
+            if point.keeps is None or not point.asked:  # a point needs answers, also where they decide nothing
+                open_.append(point)
+                if not point.asked or self._seems_to_keep(point, base):
                     return open_
-            elif question.keeps:
+            elif point.keeps:
                 return open_
         return open_
 
-    def _decided(self, question: Question, base: Answers, *, alternatives: int) -> bool | None:
+    def _decided(self, point: OpenPoint, base: Answers, *, alternatives: int) -> bool | None:
         """A layer's answer is wrong if the highest that keeps is denied it, or if one of the others is said to."""
         return is_within(
-            question.outcomes(base),
-            question.order,
-            **question.unanswered(base),
+            point.outcomes(base),
+            point.order,
+            **point.unanswered(base),
             most=self._most(base),
             error_within=self.error / 2 / max(1, alternatives),
             error_beyond=self.error / 2,
         )
 
-    def _seems_to_keep(self, question: Question, base: Answers) -> bool:
-        return estimated(question.outcomes(base), question.order)[0] <= self._most(base)
+    def _seems_to_keep(self, point: OpenPoint, base: Answers) -> bool:
+        return estimated(point.outcomes(base), point.order)[0] <= self._most(base)
 
     def _most(self, base: Answers) -> int:
         """Right answers that may be lost."""
         return math.floor(self.points / 100 * len(base) + 1e-9)
 
 
-def interval(question: Question, base: Answers, *, half_width: HalfWidth, confidence: float) -> Drop:
+def interval(point: OpenPoint, base: Answers, *, half_width: HalfWidth, confidence: float) -> Drop:
     """The drop on all images, from those counted."""
     return drop_interval(
-        question.outcomes(base),
-        question.order,
-        **question.unanswered(base),
+        point.outcomes(base),
+        point.order,
+        **point.unanswered(base),
         confidence=confidence,
         half_width=half_width,
     )
@@ -143,7 +141,7 @@ def interval(question: Question, base: Answers, *, half_width: HalfWidth, confid
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a scan is to find out, and how surely; an exact one has no use for any but its mode.
+    """What an adaptive scan or a decision is to find out, and how surely.
 
     Attributes:
         half_width: that an adaptive scan's intervals are to have.
@@ -151,7 +149,6 @@ class Settings:
         seed: of the order in which images are asked.
 
     Raises:
-        UnknownNameError: no such mode.
         ScanError: a setting out of range.
     """
 
@@ -162,8 +159,6 @@ class Settings:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.mode not in get_args(Mode):
-            raise UnknownNameError("mode", self.mode, get_args(Mode))
         if not 0.5 <= self.confidence < 1:
             raise ScanError(f"confidence must be at least 0.5 and below 1, got {self.confidence}")
         if not 0 < self.half_width.points <= 100:
@@ -179,16 +174,14 @@ class Settings:
         """As a scan says it."""
         adaptive = self.mode == "adaptive"
         return {
-            "mode": self.mode,
-            "seed": self.seed,
-            "confidence": 1.0 if self.mode == "exact" else self.confidence,
+            "confidence": self.confidence,
             "half_width": self.half_width.points if adaptive else None,
             "relative_half_width": self.half_width.relative if adaptive else None,
             "within": self.within if self.mode == "decision" else None,
         }
 
     def rule(self) -> Rule:
-        """When an adaptive scan or a decision has seen enough."""
+        """When enough images were asked."""
         if self.mode == "adaptive":
             return NarrowInterval(self.half_width, self.confidence)
         return HighestWithin(self.within, 1 - self.confidence)
@@ -198,37 +191,37 @@ class Settings:
         return -(-batch_size // 2) if self.mode == "decision" else batch_size
 
 
-def points_of(questions: Mapping[str, Sequence[Question]], base: Answers, settings: Settings) -> list[Point]:
-    """What was found, of every question that was asked."""
-    return [_point(question, base, settings) for group in questions.values() for question in group if question.asked]
+def points_of(points: Sequence[OpenPoint], base: Answers, settings: Settings) -> list[Point]:
+    """Every point that was asked, with what was found."""
+    return [_point(point, base, settings) for point in points if point.asked]
 
 
-def _point(question: Question, base: Answers, settings: Settings) -> Point:
-    images, outcomes = question.images(), question.outcomes(base)
+def _point(point: OpenPoint, base: Answers, settings: Settings) -> Point:
+    images, outcomes = point.images(), point.outcomes(base)
     if len(images) == len(base):
-        return point_of(question.layer, question.sparsity, question.answers, base, keeps=question.keeps)
-    drop = interval(question, base, half_width=settings.half_width, confidence=settings.confidence)
+        return point_of(point.layer, point.sparsity, point.answers, base, keeps=point.keeps)
+    drop = interval(point, base, half_width=settings.half_width, confidence=settings.confidence)
     accuracy = 100 * int(base.sum()) / len(base)
     return Point(
-        layer=question.layer,
-        sparsity=question.sparsity,
+        layer=point.layer,
+        sparsity=point.sparsity,
         images=len(images),
-        correct=int(question.answers[images].sum()),
+        correct=int(point.answers[images].sum()),
         lost=int((outcomes == 1).sum()),
         gained=int((outcomes == -1).sum()),
         accuracy=percent(accuracy - drop.estimate),
         low=percent(accuracy - drop.high),
         high=percent(accuracy - drop.low),
-        lost_share=_share(question, base, outcome=1),
-        gained_share=_share(question, base, outcome=-1),
-        drawing_error=100 * estimated(outcomes, question.order)[1] / len(base),
-        keeps=question.keeps,
+        lost_share=_share(point, base, outcome=1),
+        gained_share=_share(point, base, outcome=-1),
+        drawing_error=100 * estimated(outcomes, point.order)[1] / len(base),
+        keeps=point.keeps,
     )
 
 
-def _share(question: Question, base: Answers, *, outcome: int) -> float:
+def _share(point: OpenPoint, base: Answers, *, outcome: int) -> float:
     """Of all images, by those counted; no less than were seen, no more than can still come."""
-    counted = (question.outcomes(base) == outcome).astype(np.int8)
-    seen, rest = int(counted.sum()), question.unanswered(base)
+    counted = (point.outcomes(base) == outcome).astype(np.int8)
+    seen, rest = int(counted.sum()), point.unanswered(base)
     most = seen + rest["losable" if outcome == 1 else "gainable"]
-    return min(max(estimated(counted, question.order)[0], seen), most) / len(base)
+    return min(max(estimated(counted, point.order)[0], seen), most) / len(base)
