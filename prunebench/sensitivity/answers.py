@@ -70,7 +70,8 @@ class AnswerStore:
         """
         damage = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
         if self._folder:
-            with contextlib.suppress(*damage), np.load(self._folder / _file(layer, pruned)) as kept:
+            path = self._folder / _file(layer, pruned)
+            with contextlib.suppress(*damage), path.open("rb") as file, np.load(file) as kept:
                 answers: Answers = kept["answers"]
                 if answers.shape == (self._images,) and np.isin(answers, (0, 1, UNKNOWN)).all():
                     return answers

@@ -63,8 +63,9 @@ def sensitivity_scan(
             pruned models; the points hold the absolute sparsity that comes to (`prunebench.pruning.compounded`).
         layers: parameters by name; all prunable ones by default.
         mode: `exact` asks every image. `adaptive` asks images in random order, uncertain ones sooner, until the
-            interval of a point's accuracy, at `confidence`, is as narrow as `half_width` says. `decision` finds for each layer the highest sparsity that loses at most `within` points; it is wrong about
-            a layer with probability 1 - `confidence` at most.
+            interval of a point's accuracy, at `confidence`, is as narrow as `half_width` says. `decision` finds for
+            each layer the highest sparsity that loses at most `within` points; it is wrong about a layer with
+            probability 1 - `confidence` at most.
         precision: of the arithmetic, of the base model's answers too.
         batch_size: images computed at once, 250 by default, which keeps the memory of this VGG under 1 GiB. With
             the size `evaluate` was given, the answers are those of `evaluate` bit for bit.

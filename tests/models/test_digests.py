@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
-import threading
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +13,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from prunebench.data import Examples
 from prunebench.errors import CheckpointError, ModelError
-from prunebench.models import build_model, forward_digest, state_digest
+from prunebench.models import build_model, state_digest
+from prunebench.tasks import forward_digest
 
 SCALE = 2.0
 SHIFTS = {"all": 0.0}
 WEIGHTS = np.ones(2, dtype=np.float32)
+DATA = Examples((torch.arange(6 * 3 * 32 * 32) % 251).to(torch.uint8).reshape(6, 3, 32, 32), torch.arange(6) % 2)
 
 
 class Tripled(torch.autograd.Function):
@@ -43,71 +42,35 @@ class Gain:
         return values * self.by
 
 
-@dataclass(slots=True)
-class Settings:
-    """Attributes that stand in no dictionary."""
-
-    bias: float = 0.0
-
-
-HALVED, DOUBLED = Gain(), Gain()
+DOUBLED = Gain()
 DOUBLE = DOUBLED.__call__
-LOG = logging.getLogger(__name__)
-
-
-def shared() -> float:
-    return 1.0
-
-
-class One:
-    """One of two that name the same function."""
-
-    def value(self) -> float:
-        return shared()
-
-
-class Two:
-    """The other."""
-
-    def value(self) -> float:
-        return shared() + 1
-
-
-KINDS = {One, Two}
 
 
 def scaled(values: Tensor) -> Tensor:
-    LOG.debug("%s", KINDS)
-    values = DOUBLE(HALVED(values))
-    return Tripled.apply(values) * SCALE * torch.from_numpy(WEIGHTS) + SHIFTS["all"]
+    return Tripled.apply(DOUBLE(values)) * SCALE * torch.from_numpy(WEIGHTS) + SHIFTS["all"]
 
 
 class Own(nn.Module):
-    """Everything that a checkpoint does not hold."""
+    """Much that a checkpoint does not hold, and what only training shows: dropout, and statistics that move."""
 
     temperature = 1.0
-    functional = nn.functional
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.full((3, 1, 1), 0.5), persistent=False)
         self.linear = nn.Linear(3, 2)
+        self.normalise = nn.BatchNorm1d(2)
+        self.dropout = nn.Dropout(0.5)
         self.activation: Callable[[Tensor], Tensor] = torch.relu
         self.power = 1
-        self.sizes = {"narrow", "wide", "deep"}
-        self.listed = [self]
         self.gain = Gain()
-        self.settings = Settings()
-        self.places = {0: "a", 1: "b"}
-        self.steps: object = range(2)
-        self.recent = deque([1.0])
-        self.folder = Path("weights")
-        self.backends = {"torch": torch}
-        hash(self.folder)  # which it keeps
+        self.jitter = 0.0
 
     def forward(self, images: Tensor) -> Tensor:
-        hidden = self.gain(self.activation(self.linear((images - self.mean).mean(dim=(2, 3)))))
-        return scaled(hidden / self.temperature + self.settings.bias) ** self.power
+        hidden = self.linear((images - self.mean).mean(dim=(2, 3)))
+        hidden = self.gain(self.activation(self.dropout(self.normalise(hidden)) + 1))
+        hidden = hidden + self.jitter * torch.rand_like(hidden) * self.training
+        return scaled(hidden / self.temperature) ** self.power
 
 
 class Other(Own):
@@ -118,6 +81,15 @@ class Other(Own):
 def built(kind: type[nn.Module] = Own) -> nn.Module:
     torch.manual_seed(0)
     return kind()
+
+
+def documented() -> nn.Module:
+    torch.manual_seed(0)
+    return build_model("vgg")
+
+
+def digest(model: nn.Module) -> str:
+    return forward_digest(model, DATA, training=True)
 
 
 def hooked(model: nn.Module) -> None:
@@ -131,17 +103,14 @@ def laid_out(model: nn.Module) -> None:
 CHANGES: dict[str, Callable[[nn.Module], object]] = {
     "a buffer that no checkpoint holds": lambda model: model.mean.fill_(0.6),
     "a function": lambda model: setattr(model, "activation", torch.sin),
-    "a function with other arguments": lambda model: setattr(model, "activation", partial(torch.clamp, min=0.1)),
+    "a function with other arguments": lambda model: setattr(model, "activation", partial(torch.clamp, min=1)),
     "a function of one's own": lambda model: setattr(model, "activation", lambda values: values.relu() + 1),
     "a number": lambda model: setattr(model, "power", 2),
     "a tensor": lambda model: setattr(model, "power", torch.tensor(2)),
     "an object's attribute": lambda model: setattr(model.gain, "by", 2.0),
-    "an attribute in a slot": lambda model: setattr(model.settings, "bias", 1.0),
-    "the keys of a dictionary": lambda model: setattr(model, "places", {1: "a", 0: "b"}),
-    "a range": lambda model: setattr(model, "steps", range(3)),
-    "a deque": lambda model: model.recent.append(2.0),
     "a hook": hooked,
     "how a weight lies in memory": laid_out,
+    "a setting that no output shows": lambda model: setattr(model.normalise, "momentum", 0.2),
 }
 
 
@@ -149,19 +118,26 @@ CHANGES: dict[str, Callable[[nn.Module], object]] = {
 def test_what_changes_an_answer_changes_the_digest(change: str) -> None:
     model, changed = built(), built()
     CHANGES[change](changed)
-    assert forward_digest(model) != forward_digest(changed)
+    assert digest(model) != digest(changed)
     assert state_digest(model.state_dict()) == state_digest(changed.state_dict())
 
 
+def test_what_changes_training_alone_matters_to_training_alone() -> None:
+    model, changed = built(), built()
+    changed.jitter = 1e-3
+    assert digest(model) != digest(changed)
+    assert forward_digest(model, DATA) == forward_digest(changed, DATA)
+
+
 def test_code_and_what_it_names_are_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = forward_digest(built())
-    assert before != forward_digest(built(Other))
+    before = digest(built())
+    assert before != digest(built(Other))
     monkeypatch.setitem(globals(), "SCALE", 3.0)
-    assert before != forward_digest(built())
+    assert before != digest(built())
     monkeypatch.setitem(globals(), "SCALE", 2.0)
-    assert before == forward_digest(built())
+    assert before == digest(built())
     monkeypatch.setitem(globals(), "scaled", lambda values: values + SCALE)
-    assert before != forward_digest(built())
+    assert before != digest(built())
 
 
 @pytest.mark.parametrize(
@@ -172,42 +148,39 @@ def test_code_and_what_it_names_are_part_of_it(monkeypatch: pytest.MonkeyPatch) 
         (sys.modules[__name__], "WEIGHTS", np.zeros(2, dtype=np.float32)),
         (Tripled, "forward", staticmethod(lambda _, values: values * 4)),
         (Gain, "__call__", lambda self, values: values - self.by),
-        (HALVED, "by", 0.5),
         (DOUBLED, "by", 2.0),
     ],
 )
 def test_what_classes_and_modules_hold_is_part_of_it(
     owner: object, name: str, value: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = forward_digest(built())
+    before = digest(built())
     monkeypatch.setattr(owner, name, value)
-    assert before != forward_digest(built())
+    assert before != digest(built())
 
 
-def test_whatever_a_model_holds_has_a_digest() -> None:
+def test_the_model_ends_as_it_was_and_so_do_random_numbers() -> None:
     model = built()
-    model.odds = [torch.Tensor.relu, (i for i in range(3)), threading.Lock(), cache(scaled), np.float32, Path()]
-    model.kept = torch.empty(2, device="meta")
-    assert forward_digest(model) == forward_digest(model)
+    before, modes = state_digest(model.state_dict()), [module.training for module in model.modules()]
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    assert digest(model) == digest(model.eval())
+    assert torch.equal(expected, torch.rand(3))
+    assert before == state_digest(model.state_dict())
+    assert not any(module.training for module in model.modules())
+    assert all(modes)
 
 
-def test_what_is_nested_without_end_is_refused() -> None:
-    model, chain = built(), []
-    for _ in range(2000):
-        chain = [chain]
-    model.chain = chain
-    with pytest.raises(ModelError, match="nested too deeply"):
-        forward_digest(model)
-
-
-def test_mode_values_and_names_are_not() -> None:
-    model, other = built(), built()
-    nn.init.zeros_(other.linear.weight)  # type: ignore[union-attr]
-    assert forward_digest(model) == forward_digest(other.eval())
+def test_a_model_that_cannot_be_copied_is_refused() -> None:
+    model = built()
+    model.rows = (row for row in range(3))
+    with pytest.raises(ModelError, match="cannot be copied"):
+        digest(model)
 
 
 def test_it_is_the_same_in_every_process() -> None:
-    program = "import test_digests as t; print(t.forward_digest(t.built()), t.forward_digest(t.build_model('vgg')))"
+    program = "import test_digests as t; print(t.digest(t.built()), t.digest(t.documented()))"
     told = [
         subprocess.run(
             [sys.executable, "-c", program],
@@ -220,7 +193,7 @@ def test_it_is_the_same_in_every_process() -> None:
         for seed in ("1", "2")
     ]
     assert told[0] == told[1]
-    assert told[0][1] == forward_digest(build_model("vgg"))
+    assert told[0][1] == digest(documented())
 
 
 def test_a_state_that_is_not_all_tensors_is_refused() -> None:
