@@ -1,10 +1,11 @@
 """How much of the plain loop's work a scan did, counted in multiply-accumulates; and the least that sampling could do.
 
-    python benchmarks/studies/scan_work.py SCAN.json
+    python benchmarks/studies/scan_work.py EXACT.json ADAPTIVE.json
 
 The plain loop runs every image through the whole model for every point. The least is one look at a number of images
 known beforehand, with a normal interval for a finite population, at the same half-widths. Of an exact scan, what an
-adaptive scan and decisions (1 and 2 points) would have done is replayed.
+adaptive scan and decisions (1 and 2 points) would have done is replayed; the second file, an adaptive scan of the same
+model and images, of one point say, holds how uncertain the model is of each image.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from prunebench.sensitivity import HalfWidth, Point, Scan, read_scan, replay
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scan", type=Path)
-    scan = read_scan(parser.parse_args().scan)
+    parser.add_argument("adaptive", type=Path)
+    scan, adaptive = (read_scan(path) for path in vars(parser.parse_args()).values())
     if scan.mode != "exact":
         parser.error(f"expected an exact scan, got one of mode {scan.mode}")
     plain = scan.images * len(scan.points)
-    scans = {"exact": scan, "adaptive": replay(scan, mode="adaptive")}
-    scans |= {f"decision, within {limit:g}": replay(scan, mode="decision", within=limit) for limit in (1, 2)}
+    scans = {"exact": scan, "adaptive": replay(scan, adaptive, mode="adaptive")}
+    scans |= {f"decision, within {limit:g}": replay(scan, adaptive, mode="decision", within=limit) for limit in (1, 2)}
     for name, one in scans.items():
         asked = {(point.layer, point.sparsity): float(point.images) for point in one.points}
         show(name, sum(asked.values()), plain, in_passes(one, asked))
