@@ -69,7 +69,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) ->
     torch.manual_seed(0)
     model = small()
     save_state(model.state_dict(), Path("small.safetensors"))
-    write_scan(sensitivity_scan(model, DATA.test, sparsities=(0.5, 0.9), model_name="small"), Path("scan.json"))
+    for mode in ("exact", "adaptive"):
+        scan = sensitivity_scan(model, DATA.test, sparsities=(0.5, 0.9), mode=mode, model_name="small")
+        write_scan(scan, Path(f"{mode}.json"))
     for seed in range(3):
         keep_record(make_record(seed=seed), Path("records"))
     yield tmp_path
@@ -99,8 +101,8 @@ SMOKE = [
         ["run3", "--checkpoint", "small.safetensors", "--tables", "3", "--images", "20"],
         "smooth accuracy",
     ),
-    ("scan_work", ["scan.json"], "of the work"),
-    ("adaptive_scans", ["scan.json", "--repeats", "2"], "highest within 1 points"),
+    ("scan_work", ["exact.json", "adaptive.json"], "of the work"),
+    ("adaptive_scans", ["exact.json", "adaptive.json", "--repeats", "2"], "highest within 1 points"),
     ("scan_memory", ["--batch", "2"], "MiB above"),
     ("signatures", ["records"], "digits/quick"),
     ("shapes_picture", ["shapes.png"], "disc"),

@@ -52,7 +52,7 @@ class Task(Protocol):
         ...
 
     def uncertainty(self, outputs: Tensor) -> Tensor:
-        """The uncertainty of each answer, float (n,) in [0, 1], without the targets: adaptive scans draw examples by it."""
+        """The uncertainty of each answer, float (n,) in [0, 1], without the targets: adaptive scans draw by it."""
         ...
 
     def guessing(self, examples: Examples) -> float:
