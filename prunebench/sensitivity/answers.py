@@ -64,7 +64,7 @@ class AnswerStore:
             write_text(self._folder / "key.json", text + "\n")
 
     def load(self, layer: str | None, pruned: int = 0) -> Answers:
-        """What is known with `pruned` elements of `layer` pruned; without a layer, of the model as it is.
+        """Answers known with `pruned` elements of `layer` pruned; without a layer, of the model as it is.
 
         A file that is absent, damaged or of other images is one of no answers: they can be found again.
         """

@@ -14,7 +14,7 @@ BATCH_SIZE = 250
 
 
 class ScanProgress:
-    """What a scan tells whoever watches; every method may be left as it is."""
+    """Receives how far a scan has come; every method may be left as it is."""
 
     def base_asked(self, answered: int, images: int) -> None:
         """The base model has answered so many of its images: an adaptive scan or a decision begins with it."""

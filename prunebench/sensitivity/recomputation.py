@@ -80,7 +80,7 @@ def every_other(model: nn.Module, layers: Collection[str]) -> dict[str, list[Ten
 
 
 def agree(expected: Iterator[Answered], found: Iterator[Answered]) -> bool:
-    """Whether both hold the same logits, in whatever order."""
+    """True where both hold the same logits, in whatever order."""
     logits = {(answer.layer, answer.version): answer.logits for answer in expected}
     return all(torch.equal(logits[answer.layer, answer.version], answer.logits) for answer in found)
 
@@ -94,7 +94,7 @@ class WholeModel:
         self._model = model
 
     def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]], *, base: bool = True) -> Iterator[Answered]:
-        """As `Recomputation.batch`."""
+        """Logits as `Recomputation.batch` gives them, each version run from the start."""
         for name, versions in masks.items():
             for version, mask in enumerate(versions):
                 with _pruned(self._model.get_parameter(name), mask):
@@ -142,7 +142,7 @@ class Suffixes(fx.Interpreter):
         base: bool = True,
         values: dict[fx.Node, Any] | None = None,
     ) -> Iterator[Answered]:
-        """As `Recomputation.batch`, in the order of the graph; the model as it is comes last.
+        """Logits as `Recomputation.batch` gives them, in the order of the graph; the model as it is comes last.
 
         `values` are those of nodes that need not be computed, None where nobody reads them; all others are put there.
         """

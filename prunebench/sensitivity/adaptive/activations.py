@@ -40,7 +40,7 @@ class Remembering:
     def batch(
         self, images: Tensor, masks: Mapping[str, Sequence[Tensor]], *, base: bool, which: Tensor
     ) -> Iterator[Answered]:
-        """As `Recomputation.batch`; `which` (n,) are the images' indices among all."""
+        """Logits as `Recomputation.batch` gives them; `which` (n,) are the images' indices among all."""
         if not (isinstance(self._way, Suffixes) and self.kept):
             return self._way.batch(images, masks, base=base)
         cached = self._cache.of(which)
@@ -59,7 +59,7 @@ class Remembering:
         return self._way.batch(images, masks, base=base, values=_Values(known, self.kept, cached))
 
     def _is_exact(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]]) -> bool:
-        """Whether what was kept leads to the very logits, also where the images come in another order.
+        """True where what was kept leads to the very logits, also where the images come in another order.
 
         Only what has a row an image here is kept from now on: elsewhere a batch may be as large as something else is.
         """
@@ -88,7 +88,7 @@ class _Values(dict[fx.Node, Any]):
 
 
 def _sources(nodes: Sequence[fx.Node], start: int) -> set[fx.Node]:
-    """What is read by the nodes from `start` on and comes before them."""
+    """Nodes before `start` that are read from there on."""
     return {source for node in nodes[start:] for source in node.all_input_nodes}.difference(nodes[start:])
 
 
@@ -110,9 +110,7 @@ class _Watching(fx.Interpreter):
 
 
 class ActivationCache:
-    """What nodes of a graph gave for some of `images` images. The first that come are kept, as long as they fit into
-    `most` bytes.
-    """
+    """Values of nodes of a graph for some of `images` images: the first that come, as long as they fit into `most` bytes."""
 
     def __init__(self, images: int, most: int = MOST_BYTES) -> None:
         self.images = images
@@ -144,7 +142,7 @@ class CachedBatch:
         cache.rows[node].write(self._batch, value)
 
     def knows(self, node: fx.Node) -> bool:
-        """Whether it holds what `node` gave for all of the batch."""
+        """True where it holds what `node` gave for all of the batch."""
         return node in self._cache.rows and self._cache.rows[node].hold(self._batch)
 
     def value(self, node: fx.Node) -> Tensor:

@@ -60,7 +60,7 @@ def adaptive_points(
 def _ask_base(
     way: Remembering, data: Examples, *, task: Task, batch_size: int, progress: ScanProgress
 ) -> tuple[Answers, Uncertainty]:
-    """Of every image; kept in no file: this pass also keeps activations, from which what follows starts."""
+    """Answers of the model as it is, of every image, kept in no file: this pass also keeps activations, from which what follows starts."""
     right, uncertain = [], []
     for which in torch.split(torch.arange(len(data), device=data.inputs.device), batch_size):
         inputs, targets = data.fed(data.inputs[which]), data.targets[which]

@@ -112,7 +112,7 @@ def is_within(
     error_within: float,
     error_beyond: float,
 ) -> bool | None:
-    """Whether at most `most` right answers are lost over all images; None where that is still open.
+    """True where at most `most` right answers are lost over all images, False where more; None where that is open.
 
     However often it is asked, it says so of a model that loses more with probability `error_within` at most, and denies
     it of one that does not with `error_beyond`. Other arguments as `drop_interval`.
@@ -134,7 +134,7 @@ def is_within(
 
 
 def estimated(outcomes: Outcomes, order: Order) -> tuple[float, float]:
-    """What the outcomes of all images come to, from those of the first of `order`, and the standard error of that.
+    """The sum of the outcomes of all images, estimated from the first of `order`, and its standard error.
 
     Of one image there is no standard error yet: 0.
     """
@@ -159,12 +159,12 @@ class _CapitalProcess:
 
     @property
     def estimate(self) -> float:
-        """Of the total."""
+        """The total, estimated."""
         return float(np.average(self._totals, weights=self._trust))
 
     @property
     def standard_error(self) -> float:
-        """Of the estimate: each of `_totals` differs from the truth on its own."""
+        """The standard error of the estimate: each of `_totals` differs from the truth on its own."""
         off = self._trust * (self._totals - self.estimate)
         return float(np.sqrt((off**2).sum()) / self._trust.sum())
 
@@ -177,7 +177,7 @@ class _CapitalProcess:
         return self.bets_on(off * self._images / self._left)  # all of it lies in the images left
 
     def bets_on(self, gap: NDArray[np.float64] | float) -> Bets:
-        """Those that grow fastest where the mean of the images left is off by `gap`."""
+        """Bets that grow fastest where the mean of the images left is off by `gap`."""
         return np.asarray(gap / (self._variance_before + gap))
 
     def log_capital(self, total: int, bets: Sequence[Bets], *, against: int) -> float:
@@ -195,7 +195,7 @@ class _CapitalProcess:
 
 
 def _variance_before(outcomes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of the outcomes before each one, drawn towards what is taken for granted."""
+    """Variance of the outcomes before each one, drawn towards what is taken for granted."""
     weight = _PRIOR_IMAGES + np.arange(len(outcomes))
     mean = _sums_before(outcomes) / weight
     squares = (_sums_before(outcomes**2) + _PRIOR_IMAGES * _PRIOR_DISCORDANCE) / weight

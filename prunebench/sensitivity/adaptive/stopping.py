@@ -42,7 +42,7 @@ class OpenPoint:
         return self.order.images[: self.asked]
 
     def outcomes(self, base: Answers) -> Outcomes:
-        """Of the images counted so far."""
+        """1 lost, -1 gained, 0 the same: one an image counted so far."""
         images = self.images()
         return base[images] - self.answers[images]
 
@@ -56,7 +56,7 @@ class Rule(Protocol):
     """When to stop asking."""
 
     def next(self, points: Sequence[OpenPoint], base: Answers) -> list[OpenPoint]:
-        """Of the points of one layer, by rising sparsity, those to ask the next images. None: the layer is done."""
+        """Points to ask the next images, of those of one layer, by rising sparsity; none where the layer is done."""
         ...
 
 
@@ -68,7 +68,7 @@ class NarrowInterval:
     confidence: float
 
     def next(self, points: Sequence[OpenPoint], base: Answers) -> list[OpenPoint]:
-        """Those whose interval is still too wide."""
+        """Points whose interval is still too wide."""
         for point in points:
             point.settled = point.settled or self._is_narrow(point, base)
         return [point for point in points if not point.settled]
@@ -141,7 +141,7 @@ def interval(point: OpenPoint, base: Answers, *, half_width: HalfWidth, confiden
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What an adaptive scan or a decision is to find out, and how surely.
+    """The question of an adaptive scan or a decision, and how surely it is to be answered.
 
     Attributes:
         half_width: that an adaptive scan's intervals are to have.
@@ -171,7 +171,7 @@ class Settings:
             raise ScanError(f"seed must be at least 0, got {self.seed}")
 
     def described(self) -> dict[str, Any]:
-        """As a scan says it."""
+        """The fields of a scan that say it."""
         adaptive = self.mode == "adaptive"
         return {
             "confidence": self.confidence,
@@ -220,7 +220,7 @@ def _point(point: OpenPoint, base: Answers, settings: Settings) -> Point:
 
 
 def _share(point: OpenPoint, base: Answers, *, outcome: int) -> float:
-    """Of all images, by those counted; no less than were seen, no more than can still come."""
+    """The share of all images with this outcome, by those counted; no less than were seen, no more than can still come."""
     counted = (point.outcomes(base) == outcome).astype(np.int8)
     seen, rest = int(counted.sum()), point.unanswered(base)
     most = seen + rest["losable" if outcome == 1 else "gainable"]
