@@ -110,7 +110,7 @@ class _Watching(fx.Interpreter):
 
 
 class ActivationCache:
-    """Values of nodes of a graph for some of `images` images: the first that come, as long as they fit into `most` bytes."""
+    """Values of nodes of a graph for some of `images` images: the first that come, while they fit into `most` bytes."""
 
     def __init__(self, images: int, most: int = MOST_BYTES) -> None:
         self.images = images

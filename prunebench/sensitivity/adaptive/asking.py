@@ -60,7 +60,7 @@ def adaptive_points(
 def _ask_base(
     way: Remembering, data: Examples, *, task: Task, batch_size: int, progress: ScanProgress
 ) -> tuple[Answers, Uncertainty]:
-    """Answers of the model as it is, of every image, kept in no file: this pass also keeps activations, from which what follows starts."""
+    """Answers to every image, and how uncertain they are; in no file, for this pass also fills the kept activations."""
     right, uncertain = [], []
     for which in torch.split(torch.arange(len(data), device=data.inputs.device), batch_size):
         inputs, targets = data.fed(data.inputs[which]), data.targets[which]
@@ -80,7 +80,7 @@ def ask_until_settled(
     batch_size: int,
     progress: ScanProgress | None = None,
 ) -> None:
-    """Batch after batch until the rule of `settings` has no point open.
+    """Ask batch after batch until the rule of `settings` has no point open.
 
     `points` come layer by layer, by rising sparsity, all with one order. Each is asked it from its start, those that
     have come least far first: one that is opened late catches up, and shares the others' batches from then on. `ask`

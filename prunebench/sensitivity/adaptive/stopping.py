@@ -220,7 +220,7 @@ def _point(point: OpenPoint, base: Answers, settings: Settings) -> Point:
 
 
 def _share(point: OpenPoint, base: Answers, *, outcome: int) -> float:
-    """The share of all images with this outcome, by those counted; no less than were seen, no more than can still come."""
+    """The share of all images with this outcome, from those counted, between what was seen and what can still come."""
     counted = (point.outcomes(base) == outcome).astype(np.int8)
     seen, rest = int(counted.sum()), point.unanswered(base)
     most = seen + rest["losable" if outcome == 1 else "gainable"]
