@@ -11,6 +11,7 @@ from prunebench.tasks.evaluation import (
     check_right_or_wrong,
     evaluate,
     output_of,
+    unpacked,
 )
 from prunebench.tasks.registry import find_task, task_names
 from prunebench.tasks.task import Task
@@ -30,4 +31,5 @@ __all__ = [
     "find_task",
     "output_of",
     "task_names",
+    "unpacked",
 ]
