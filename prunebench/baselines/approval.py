@@ -62,10 +62,10 @@ def approve(
         for case, record in records.items():
             path = baseline_path(case, folder)
             old = read_baseline(path) if path.is_file() else None
-            for objection in objections(case, record, old, incomparable=case in incomparable):
-                raise ApprovalError(f"{case} is not approved: {objection}")
             replaced = old.digest if old else None
             baselines.append(approved(record, Approval(by=approver, at=at, reason=reason.strip(), replaced=replaced)))
+            for objection in objections(case, record, old, incomparable=case in incomparable):
+                raise ApprovalError(f"{case} is not approved: {objection}")
         for baseline in baselines:
             write_baseline(baseline, folder)
     return baselines

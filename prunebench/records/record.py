@@ -276,5 +276,7 @@ def parse_kept(content: Content, *, path: Path) -> RunRecord | FailedRun | Scan:
     Raises:
         RecordError: edited since it was written, of a newer schema, or damaged.
     """
-    model: type[RunRecord | FailedRun | Scan] = Scan if "points" in content else FailedRun if content.get("status") == "failed" else RunRecord
+    model: type[RunRecord | FailedRun | Scan] = (
+        Scan if "points" in content else FailedRun if content.get("status") == "failed" else RunRecord
+    )
     return parsed(model, verified(content, path=path, newest=SCHEMA_VERSION), path=path)
