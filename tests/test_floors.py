@@ -56,8 +56,7 @@ def on_cifar10(
             pruned_accuracy=answers(before),
             finetuning=tuned(best),
             checkpoints=make_record().checkpoints.model_copy(update={"is_course_checkpoint": course, "is_own": False}),
-            **changes,
-        )
+        ).model_copy(update=changes)
     )
 
 
