@@ -20,7 +20,7 @@ from prunebench.gate import Status, Thresholds, Tier, Verdict, compare_records, 
 from prunebench.records import Record, case_id, chosen_cases, family, in_families
 
 EXIT_CODES = {Status.FAIL: 1, Status.INCOMPARABLE: 2, Status.NO_BASELINE: 2, Status.INCONCLUSIVE: 3}
-"""Of the command line; the first of these that occurs decides, 0 without any."""
+"""Exit codes of the command line; the first of these that occurs decides, 0 without any."""
 
 
 def compare_sides(

@@ -114,7 +114,7 @@ def case_of(path: Path) -> str:
 
 
 def baseline_path(case: str, folder: Path = BASELINES) -> Path:
-    """Where the baseline of a case is kept.
+    """The file that the baseline of a case is kept in.
 
     Raises:
         RecordError: not a case id.

@@ -62,7 +62,7 @@ order."""
 
 
 class Progress(TrainingProgress, ScanProgress):
-    """What a run tells whoever watches; every method may be left as it is."""
+    """Messages of a run to whoever watches; every method may be left as it is."""
 
     def loading(self, images: int) -> None:
         """`images` are decoded so far."""
@@ -76,7 +76,7 @@ class Progress(TrainingProgress, ScanProgress):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What several runs share: the data, the dense model and its answers, and how to fine-tune.
+    """Things that several runs share: the data, the dense model and its answers, and how to fine-tune.
 
     Attributes:
         recipe_name, recipe: what fine-tunes; where it names no epochs, each run's own count.
@@ -98,7 +98,7 @@ class Setting:
         return self.recipe.for_epochs(run.epochs or UNDOCUMENTED_EPOCHS)
 
     def is_documented(self, run: Run) -> bool:
-        """Whether `run` is fine-tuned as documented, to the last setting; anything else is not to be called so."""
+        """True where `run` is fine-tuned as documented, to the last setting; anything else is not to be called so."""
         documented = DOCUMENTED_RECIPE.for_epochs(run.epochs) if run.epochs is not None else None
         return documented == self.recipe_for(run) and self.select_on == "test"
 

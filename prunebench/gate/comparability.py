@@ -10,7 +10,7 @@ from prunebench.records import Record, RunRecord
 from prunebench.sensitivity import Scan
 
 MACHINE = ("torch", "device", "cpu_capability", "threads", "cuda", "cudnn", "cpu", "cores")
-"""What bytes and times depend on: the keys of `prunebench.machine.environment.exact_fingerprint`, and the cores."""
+"""Parts of an environment that bytes and times depend on: the keys of `prunebench.machine.environment.exact_fingerprint`, and the cores."""
 
 ALWAYS_KNOWN = ("torch", "device", "cpu_capability", "threads")
 

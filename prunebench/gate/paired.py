@@ -51,7 +51,7 @@ class RightWrong:
 
 
 Answered = Accuracy | RightWrong
-"""Which images one model answered right; `predictions_digest` is empty where wrong answers were not kept."""
+"""One model's right and wrong answers; `predictions_digest` is empty where wrong answers were not kept."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ KINDS = {
     "trials": "a plan",
     "verdicts": "a comparison",
 }
-"""What prunebench writes, by a field that no other kind has: so that a sound file is not called damaged."""
+"""Kinds of documents, each by a field that no other kind has: so that a sound file is not called damaged."""
 
 M = TypeVar("M", bound=BaseModel)
 
