@@ -15,7 +15,7 @@ from torch import nn
 
 from prunebench.documented.runs import Run
 from prunebench.errors import PrunebenchError
-from prunebench.experiments.flow import Pruned, Setting, fine_tune, prune, record
+from prunebench.experiments.flow import Pruned, Setting, fine_tune, prune, record, time_pruning
 from prunebench.gate import Status, Verdict, check_record, worst_first
 from prunebench.machine.devices import wait_for
 from prunebench.measure import nominal_size_bits
@@ -105,7 +105,7 @@ def test_finetuning(
     )
     progress.stage(f"{run.name}: fine-tuning")
     training = benchmark.pedantic(fine_tune, args=(run, setting, pruned), kwargs={"progress": progress})
-    measured = record(run, setting, pruned, before, training)
+    measured = record(run, setting, time_pruning(run, setting, pruned), before, training)
     assert measured.finetuning is not None, "a fine-tuned run records its fine-tuning"
     benchmark.extra_info.update(
         size_percent=measured.size_percent,

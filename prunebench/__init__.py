@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prunebench.baselines.approval import approve, approve_scan
+    from prunebench.baselines.approval import approve
     from prunebench.baselines.shelf import Baseline, read_baseline
     from prunebench.data import Augmentation, Dataset, Examples, Normalization, load_cifar10, load_digits, load_shapes
     from prunebench.documented.floors import Floor
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prunebench.experiments.flow import Progress, Setting, execute, prepare
     from prunebench.experiments.inspection import inspect
     from prunebench.experiments.requests import resolve
-    from prunebench.gate import Status, Thresholds, Verdict, check_record, compare_records, compare_scans
+    from prunebench.gate import Status, Thresholds, Verdict, check_record, compare_records
     from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros
     from prunebench.models import build_model, load_checkpoint_, prunable_parameters, save_state
     from prunebench.planning import Allocation, Curves, Goal, Inventory, find_allocation, optimal_plan
@@ -79,11 +79,9 @@ _WHERE = {
     "Verdict": "prunebench.gate",
     "Workload": "prunebench.workloads",
     "approve": "prunebench.baselines.approval",
-    "approve_scan": "prunebench.baselines.approval",
     "build_model": "prunebench.models",
     "check_record": "prunebench.gate",
     "compare_records": "prunebench.gate",
-    "compare_scans": "prunebench.gate",
     "count_macs": "prunebench.measure",
     "dense_model": "prunebench.workloads",
     "evaluate": "prunebench.tasks",
@@ -153,11 +151,9 @@ __all__ = [
     "Verdict",
     "Workload",
     "approve",
-    "approve_scan",
     "build_model",
     "check_record",
     "compare_records",
-    "compare_scans",
     "count_macs",
     "dense_model",
     "evaluate",

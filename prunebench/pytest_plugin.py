@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,9 +30,8 @@ from prunebench.storage.files import BASELINES, RUN_FOLDER, check_writable
 
 if TYPE_CHECKING:
     from prunebench.gate import Thresholds, Verdict
-    from prunebench.records import RunRecord
+    from prunebench.records import Record
     from prunebench.report.progress import ProgressBar
-    from prunebench.sensitivity import Scan
 
 FIXTURE = "prunebench_gate"
 ALWAYS_FAILING = ("FAIL", "INCOMPARABLE")
@@ -67,11 +66,13 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A record or scan that a test handed to the gate, with its outcome; `verdicts` as JSON has them."""
+    """A record or scan that a test handed to the gate, with its outcome; `verdicts` as JSON has them.
+
+    `family` is `prunebench.records.family` of the record.
+    """
 
     case: str
-    workload: str
-    recipe: str
+    family: str
     status: str
     record: str
     verdicts: list[dict[str, Any]]
@@ -116,17 +117,11 @@ class Session:
 
     def find_unused(self) -> None:
         """Find the baselines of the families seen that no test handed a record over for."""
-        from prunebench.baselines.shelf import family, scan_folder
+        from prunebench.baselines.shelf import list_baselines
+        from prunebench.records import in_families
 
-        folder = self.settings.baselines
-        families = {(judged.workload, judged.recipe) for judged in self._all()}
-        kept = {
-            case
-            for workload, recipe in families
-            for kind in (folder, scan_folder(folder))
-            for case in family(kind, workload=workload, recipe=recipe)
-        }
-        self.unused = sorted(kept - self.statuses().keys())
+        kept = in_families(list_baselines(self.settings.baselines), {judged.family for judged in self._all()})
+        self.unused = sorted({*kept} - self.statuses().keys())
 
 
 UNUSED = "unused baselines"
@@ -143,49 +138,31 @@ class Gate:
         self._item = item
         self._settings = settings
 
-    def __call__(self, *records: RunRecord | Scan, case: str | None = None) -> list[Verdict]:
+    def __call__(self, *records: Record, case: str | None = None) -> list[Verdict]:
         """Keep `records` in the run folder and judge them by their floors and against their baselines.
 
-        Several are judged together, as the seeds of one run should be; a scan is judged for itself. `case` says what a
+        Several are judged together, as the seeds of one run should be. `case` says what a
         record has to be of; without it, any case will do. Returns the verdicts.
 
         Raises:
             RecordError: two records are of one case.
             StorageError: a record cannot be kept.
         """
-        from prunebench.records import RunRecord
+        from prunebench.baselines.comparison import compare_apart
+        from prunebench.gate import check_record
+        from prunebench.records import RunRecord, case_id, keep_record
         from prunebench.sensitivity import Scan
 
         for record in records:
             if not isinstance(record, RunRecord | Scan):
                 raise RecordError(f"{FIXTURE} takes records and scans, one by one, got a {type(record).__name__}")
-        runs = [record for record in records if isinstance(record, RunRecord)]
-        scans = [record for record in records if not isinstance(record, RunRecord)]
-        verdicts = self._judge_runs(runs, case=case) if runs else []
-        return [*verdicts, *(verdict for scan in scans for verdict in self._judge_scan(scan, case=case))]
-
-    def _judge_runs(self, records: Sequence[RunRecord], *, case: str | None) -> list[Verdict]:
-        from prunebench.baselines.comparison import compare_apart
-        from prunebench.gate import check_record
-        from prunebench.records import case_id, keep_record
-
         paths = {case_id(record): keep_record(record, self._settings.records) for record in records}
         verdicts = compare_apart(records, self._settings.baselines, thresholds=self._settings.thresholds(), case=case)
         for record in records:
-            actual = case_id(record)
-            verdicts[actual] += check_record(record)
-            self._remember(actual, paths[actual], verdicts[actual], workload=record.workload, recipe=record.recipe)
+            found = verdicts[case_id(record)]
+            found += check_record(record) if isinstance(record, RunRecord) else []
+            self._remember(record, paths[case_id(record)], found)
         return [verdict for found in verdicts.values() for verdict in found]
-
-    def _judge_scan(self, scan: Scan, *, case: str | None) -> list[Verdict]:
-        """Judge a scan; its number of images stands for the recipe of its case: it sets a scan's family apart."""
-        from prunebench.baselines.comparison import compare_scan
-        from prunebench.records.scans import keep_scan, scan_case
-
-        path = keep_scan(scan, self._settings.records)
-        verdicts = compare_scan(scan, self._settings.baselines, thresholds=self._settings.thresholds(), case=case)
-        self._remember(scan_case(scan), path, verdicts, workload=scan.data, recipe=str(scan.images))
-        return verdicts
 
     def failures_kept(self, case: str) -> AbstractContextManager[None]:
         """A context for a run of `case`: one that raises leaves a record of its failure in the run folder."""
@@ -193,13 +170,13 @@ class Gate:
 
         return failures_kept(case, self._settings.records)
 
-    def _remember(self, case: str, path: Path, verdicts: list[Verdict], *, workload: str, recipe: str) -> None:
+    def _remember(self, record: Record, path: Path, verdicts: list[Verdict]) -> None:
         from prunebench.baselines.comparison import worst_status
+        from prunebench.records import case_id, family
 
         judged = Judged(
-            case=case,
-            workload=workload,
-            recipe=recipe,
+            case=case_id(record),
+            family=family(record),
             status=str(worst_status(verdicts)),
             record=_shown(path, self._item.config),
             verdicts=[{**asdict(verdict), "text": str(verdict)} for verdict in verdicts],

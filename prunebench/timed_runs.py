@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from prunebench.documented.runs import Run
-from prunebench.experiments.flow import Progress, Pruned, Setting, fine_tune, record
+from prunebench.experiments.flow import Progress, Pruned, Setting, fine_tune, record, time_pruning
 from prunebench.gate import Status, Verdict, check_floors, check_record, check_sizes, worst_first
 from prunebench.machine.devices import wait_for
 from prunebench.measure import nominal_size_bits
@@ -75,7 +75,7 @@ def check_finetuning(
     """The fine-tuned model keeps its masks, reaches its floors and is no worse than its baseline."""
     progress.stage(f"{run.name}: fine-tuning")
     training = benchmark.pedantic(fine_tune, args=(run, setting, pruned), kwargs={"progress": progress})
-    measured = record(run, setting, pruned, before, training)
+    measured = record(run, setting, time_pruning(run, setting, pruned), before, training)
     assert measured.finetuning is not None, "a fine-tuned run records its fine-tuning"
     benchmark.extra_info.update(
         size_percent=measured.size_percent,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from prunebench.baselines.shelf import Approval, Baseline, approved
-from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Layer, RunRecord, Signature, Timings
+from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Layer, Record, RunRecord, Signature, Timings
 
 IMAGES = 200
 SHAPES = {"backbone.conv0.weight": [4, 3, 3, 3], "classifier.weight": [10, 4]}
@@ -116,7 +116,7 @@ def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int =
     return RunRecord(**(fields | changes))
 
 
-def make_baseline(record: RunRecord | None = None, *, reason: str = "first", replaced: str | None = None) -> Baseline:
+def make_baseline(record: Record | None = None, *, reason: str = "first", replaced: str | None = None) -> Baseline:
     at = datetime(2026, 1, 3, tzinfo=UTC).isoformat()
     approval = Approval(by="Somebody <some@body.example>", at=at, reason=reason, replaced=replaced)
     return approved(record or make_record(), approval)

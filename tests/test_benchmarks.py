@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from record_factory import make_baseline
 
-from prunebench.baselines.scans import approved_scan, write_scan_baseline
-from prunebench.baselines.shelf import Approval
+from prunebench.baselines.shelf import write_baseline
 from prunebench.models import save_state
 from prunebench.sensitivity import read_scan
 from prunebench.workloads import BUILT_IN
@@ -85,10 +85,9 @@ def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(tiny_suite: 
     (benchmark,) = content["benchmarks"]
     assert (400, 6) == (benchmark["extra_info"]["images"], benchmark["extra_info"]["points"])
     assert {"digits/scan-vgg-400": "NO_BASELINE"} == content["prunebench"]
-    (kept,) = (tiny_suite / ".prunebench" / "records" / "scans" / "digits").iterdir()
-    approval = Approval(by="Somebody", at="2026-01-03T00:00:00+00:00", reason="first", replaced=None)
+    (kept,) = (tiny_suite / ".prunebench" / "records").iterdir()
     scan = read_scan(kept)
-    write_scan_baseline(approved_scan(scan, approval), tiny_suite / "baselines")
+    write_baseline(make_baseline(scan), tiny_suite / "baselines")
     # Without times: a scan of milliseconds on a busy machine takes half as long again, which is INCONCLUSIVE.
     judged = ("--benchmark-disable", "--prunebench-strict=yes", "--prunebench-times=no")
     again = run_benchmarks(tmp_path, *judged, suite=tiny_suite)
@@ -108,7 +107,7 @@ def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(tiny_suite: 
         }
     )
     better = scan.model_copy(update={"points": [point, *scan.points[1:]]})
-    write_scan_baseline(approved_scan(better, approval), tiny_suite / "baselines")
+    write_baseline(make_baseline(better), tiny_suite / "baselines")
     worse = run_benchmarks(tmp_path, "--benchmark-disable", suite=tiny_suite)
     assert 1 == worse.returncode, worse.stdout
     assert "1 of 8 checks of digits/scan-vgg-400 failed" in worse.stdout

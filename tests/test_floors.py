@@ -46,7 +46,7 @@ def on_cifar10(
 ) -> RunRecord:
     """A record of a documented run on 10,000 images with the floors of `cifar10`."""
     return with_floors(
-        make_record(
+        unchecked(
             run=run,
             run_digest=run_digest(RUNS[run]),
             workload="cifar10",
@@ -58,6 +58,11 @@ def on_cifar10(
             checkpoints=make_record().checkpoints.model_copy(update={"is_course_checkpoint": course, "is_own": False}),
         ).model_copy(update=changes)
     )
+
+
+def unchecked(**changes: Any) -> RunRecord:
+    """A record with other counts of right answers than its bits say: of thousands only the counts matter here."""
+    return make_record().model_copy(update=changes)
 
 
 def with_floors(record: RunRecord) -> RunRecord:
@@ -126,7 +131,7 @@ def test_the_floors_of_what_needs_no_download_hold_for_the_recipe_they_were_meas
     workload: str, changes: dict[str, Any], held: int
 ) -> None:
     run3 = {"run": "run3", "run_digest": run_digest(RUNS["run3"]), "workload": workload, "finetuning": tuned(7000)}
-    record = with_floors(make_record(**run3).model_copy(update=changes))
+    record = with_floors(unchecked(**run3 | changes))
     assert dict.fromkeys(["accuracy after fine-tuning, best epoch, %"] * held, Status.FAIL) == statuses(record)
 
 

@@ -26,7 +26,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "code.py",
         "tests/test_it.py",
         "baselines/signs/half-ci.json",
-        "baselines/scans/signs/scan-net-9.json",
+        "baselines/signs/scan-net-9.json",
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("{}\n")
@@ -49,7 +49,7 @@ def project_state() -> tuple[str | None, bool | None]:
         (True, "code.py"),
         (True, "tests/test_it.py"),
         (False, "baselines/signs/half-ci.json"),
-        (False, "baselines/scans/signs/scan-net-9.json"),
+        (False, "baselines/signs/scan-net-9.json"),
         (False, "untracked.py"),
     ],
 )

@@ -1,21 +1,13 @@
-"""What a record or a scan must satisfy before it becomes a baseline; and the functions that change `baselines/`."""
+"""Approval: what a record must satisfy before it becomes a baseline; and the functions that change `baselines/`."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from prunebench.baselines.approvers import changed_files, git_user
 from prunebench.baselines.collected import Collected
-from prunebench.baselines.scans import (
-    ScanBaseline,
-    approved_scan,
-    read_scan_baseline,
-    scan_baseline_path,
-    write_scan_baseline,
-)
 from prunebench.baselines.shelf import (
     Approval,
     Baseline,
@@ -27,17 +19,15 @@ from prunebench.baselines.shelf import (
 )
 from prunebench.documented.runs import RUNS, run_digest
 from prunebench.errors import ApprovalError, StorageError
-from prunebench.gate import Status, Verdict, check_record, compare_records, compare_scans
-from prunebench.gate.consistency import contradictions, scan_contradictions
-from prunebench.records import BASELINES, RunRecord, case_id, chosen_cases
-from prunebench.records.scans import scan_case
+from prunebench.gate import Status, check_record, compare_records
+from prunebench.records import BASELINES, Record, RunRecord, case_id, chosen_cases
 from prunebench.sensitivity import Scan
 from prunebench.storage.revisions import CHANGED
 from prunebench.workloads import BUILT_IN
 
 
 def approve(
-    records: Mapping[str, RunRecord],
+    records: Mapping[str, Record],
     folder: Path = BASELINES,
     *,
     reason: str,
@@ -53,46 +43,11 @@ def approve(
 
     Raises:
         ApprovalError: no reason, nobody to name, a dirty tree (now, or when the record was made), a record under a
-            floor or of another case, or one that is INCOMPARABLE with its baseline and not named so.
-        RecordError: a baseline that stands there cannot be read.
+            floor or of another case, a scan that is not exact, or what is INCOMPARABLE with its baseline and not named
+            so.
+        RecordError: a record contradicts itself, or a baseline that stands there cannot be read.
         StorageError: the folder cannot be locked or written.
     """
-    with _approving(folder, reason=reason, by=by, now=now) as approval:
-        baselines = []
-        for case, record in records.items():
-            old = _standing(case, folder)
-            _refuse(case, objections(case, record, old, incomparable=case in incomparable))
-            baselines.append(approved(record, approval(old.digest if old else None)))
-        for baseline in baselines:
-            write_baseline(baseline, folder)
-    return baselines
-
-
-def approve_scan(
-    scan: Scan,
-    folder: Path = BASELINES,
-    *,
-    reason: str,
-    by: str | None = None,
-    now: datetime | None = None,
-    incomparable: Collection[str] = (),
-) -> ScanBaseline:
-    """Make `scan` the baseline of its case; arguments and errors as `approve`."""
-    case = scan_case(scan)
-    with _approving(folder, reason=reason, by=by, now=now) as approval:
-        path = scan_baseline_path(case, folder)
-        old = read_scan_baseline(path) if path.is_file() else None
-        _refuse(case, scan_objections(scan, old, incomparable=case in incomparable))
-        baseline = approved_scan(scan, approval(old.digest if old else None))
-        write_scan_baseline(baseline, folder)
-    return baseline
-
-
-@contextlib.contextmanager
-def _approving(
-    folder: Path, *, reason: str, by: str | None, now: datetime | None
-) -> Iterator[Callable[[str | None], Approval]]:
-    """Hold `folder`, and give what makes an approval from the digest of what it replaces."""
     if not reason.strip():
         raise ApprovalError("an approval needs a reason, for whoever reads the baseline's history")
     with locked(folder):
@@ -103,12 +58,17 @@ def _approving(
             shown = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
             raise ApprovalError(f"the working tree is dirty ({shown}): commit or stash it, then approve")
         at = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
-        yield lambda replaced: Approval(by=approver, at=at, reason=reason.strip(), replaced=replaced)
-
-
-def _refuse(case: str, found: Iterable[str]) -> None:
-    for objection in found:
-        raise ApprovalError(f"{case} is not approved: {objection}")
+        baselines = []
+        for case, record in records.items():
+            path = baseline_path(case, folder)
+            old = read_baseline(path) if path.is_file() else None
+            replaced = old.digest if old else None
+            baselines.append(approved(record, Approval(by=approver, at=at, reason=reason.strip(), replaced=replaced)))
+            for objection in objections(case, record, old, incomparable=case in incomparable):
+                raise ApprovalError(f"{case} is not approved: {objection}")
+        for baseline in baselines:
+            write_baseline(baseline, folder)
+    return baselines
 
 
 def remove_baselines(paths: Iterable[Path], folder: Path = BASELINES) -> None:
@@ -118,7 +78,7 @@ def remove_baselines(paths: Iterable[Path], folder: Path = BASELINES) -> None:
         StorageError: the folder cannot be locked, or a file cannot be removed.
     """
     with locked(folder):
-        for path in (*paths, *folder.glob("*/.*.tmp"), *folder.glob("scans/*/.*.tmp")):
+        for path in (*paths, *folder.glob("*/.*.tmp")):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
@@ -128,7 +88,7 @@ def remove_baselines(paths: Iterable[Path], folder: Path = BASELINES) -> None:
 def superseded(paths: Mapping[str, Path]) -> dict[str, str]:
     """By case, why nothing can be compared with a baseline any more; one that can be is not listed.
 
-    Of a workload that is not one of prunebench's own nothing is known, and nothing said.
+    Of scans, and of a workload that is not one of prunebench's own, nothing is known and nothing said.
 
     Raises:
         RecordError: a baseline cannot be read.
@@ -137,9 +97,9 @@ def superseded(paths: Mapping[str, Path]) -> dict[str, str]:
     return {case: reason for case, reason in reasons if reason}
 
 
-def _superseded(record: RunRecord) -> str | None:
-    workload = BUILT_IN.get(record.workload)
-    if workload is None:
+def _superseded(record: Record) -> str | None:
+    workload = BUILT_IN.get(record.workload) if isinstance(record, RunRecord) else None
+    if workload is None or isinstance(record, Scan):
         return None
     if record.run in RUNS and record.recipe not in workload.recipes:  # of a run of your own the recipe may be too
         return f"the recipe {record.recipe} of {record.workload} is gone"
@@ -148,7 +108,7 @@ def _superseded(record: RunRecord) -> str | None:
     return None
 
 
-def chosen_records(found: Collected, only: Collection[str] = ()) -> dict[str, RunRecord]:
+def chosen_records(found: Collected, only: Collection[str] = ()) -> dict[str, Record]:
     """The records to approve: those of the cases in `only`; without it, the only one there is.
 
     Raises:
@@ -164,29 +124,30 @@ def chosen_records(found: Collected, only: Collection[str] = ()) -> dict[str, Ru
     return {case: found.records[case] for case in cases}
 
 
-def objections(
-    case: str, record: RunRecord, old: Baseline | None = None, *, incomparable: bool = False
-) -> Iterator[str]:
-    """What speaks against making `record` the baseline of `case` in the place of `old`."""
+def objections(case: str, record: Record, old: Baseline | None = None, *, incomparable: bool = False) -> Iterator[str]:
+    """Everything that speaks against making `record` the baseline of `case` in the place of `old`."""
     if case_id(record) != case:
         yield f"the record is of {case_id(record)}"
     yield from _dirty(record)
-    if broken := contradictions(record):
-        yield f"the record contradicts itself: {broken[0]}"
-        return
-    if not record.dense_size_bits:
+    if isinstance(record, Scan):
+        yield from _not_exact(record)
+    elif not record.dense_size_bits:
         yield "a dense size of 0 bits"  # of which a size in percent cannot be computed
         return
-    yield from _under_floors(record)
+    else:
+        yield from _under_floors(record)
     if old is not None and not incomparable:
-        yield from _incomparable(case, compare_records({case: old.record}, {case: record}))
+        yield from _incomparable(case, old.record, record)
 
 
-def scan_objections(scan: Scan, old: ScanBaseline | None = None, *, incomparable: bool = False) -> Iterator[str]:
-    """What speaks against making `scan` the baseline of its case in the place of `old`."""
-    yield from _dirty(scan)
-    if broken := scan_contradictions(scan):
-        yield f"the scan contradicts itself: {broken[0]}"
+def _dirty(made: Record) -> Iterator[str]:
+    if made.dirty:
+        yield f"the record was made from a dirty tree, at revision {(made.revision or 'unknown')[:12]} with changes"
+    if (made.prunebench_revision or "").endswith(CHANGED):
+        yield f"the record was made by a changed prunebench, {made.prunebench_revision}"
+
+
+def _not_exact(scan: Scan) -> Iterator[str]:
     if partial := [point for point in scan.points if point.correct_bits is None]:
         yield (
             f"{len(partial)} of {len(scan.points)} points were not answered in full, and nothing can be compared with "
@@ -194,19 +155,10 @@ def scan_objections(scan: Scan, old: ScanBaseline | None = None, *, incomparable
         )
     if not scan.points:
         yield "it has no points"
-    if old is not None and not incomparable:
-        yield from _incomparable(scan_case(scan), compare_scans(old.scan, scan))
 
 
-def _dirty(made: RunRecord | Scan) -> Iterator[str]:
-    if made.dirty:
-        yield f"the record was made from a dirty tree, at revision {(made.revision or 'unknown')[:12]} with changes"
-    if (made.prunebench_revision or "").endswith(CHANGED):
-        yield f"the record was made by a changed prunebench, {made.prunebench_revision}"
-
-
-def _incomparable(case: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
-    for verdict in verdicts:
+def _incomparable(case: str, old: Record, new: Record) -> Iterator[str]:
+    for verdict in compare_records({case: old}, {case: new}):
         if verdict.status is Status.INCOMPARABLE and not verdict.advisory:
             yield (
                 f"it is INCOMPARABLE with the baseline it would replace ({verdict.check}: {verdict.measured}); if that "
@@ -215,14 +167,9 @@ def _incomparable(case: str, verdicts: Iterable[Verdict]) -> Iterator[str]:
 
 
 def _under_floors(record: RunRecord) -> Iterator[str]:
+    for verdict in check_record(record):
+        if verdict.status is Status.FAIL:
+            yield f"below its floor: {verdict.check}: {verdict.measured}, expected {verdict.expected} ({verdict.rule})"
     documented = RUNS.get(record.run)
-    failed: list[Verdict] = [verdict for verdict in check_record(record) if verdict.status is Status.FAIL]
-    for verdict in failed:
-        yield f"below its floor: {verdict.check}: {verdict.measured}, expected {verdict.expected} ({verdict.rule})"
     if documented is not None and record.run_digest != run_digest(documented):
         yield f"its sparsities, model or epochs are not those of the documented {record.run}"
-
-
-def _standing(case: str, folder: Path) -> Baseline | None:
-    path = baseline_path(case, folder)
-    return read_baseline(path) if path.is_file() else None

@@ -1,4 +1,4 @@
-"""What git knows of those who approve a record."""
+"""Git's word on who approves a record, and on what changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from prunebench.errors import ApprovalError
 from prunebench.storage.revisions import git
 
-_BASELINES = (":(exclude,glob)*/*.json", ":(exclude,glob)scans/*/*.json")
+_BASELINES = ":(exclude,glob)*/*.json"
 
 
 def git_user(folder: Path) -> str | None:
@@ -27,7 +27,7 @@ def changed_files(baselines: Path) -> list[str]:
         ApprovalError: there is one, and git cannot tell.
     """
     arguments = ("--porcelain", "-z", "--untracked-files=no", "--no-renames")
-    status = git(baselines, "status", *arguments, "--", ":/", *_BASELINES)
+    status = git(baselines, "status", *arguments, "--", ":/", _BASELINES)
     folder = baselines.resolve()
     if status is None and any((above / ".git").exists() for above in (folder, *folder.parents)):
         raise ApprovalError(f"git cannot tell whether the working tree is clean: see 'git -C {baselines} status'")

@@ -1,4 +1,4 @@
-"""One side of a comparison: the records of a file or folder, by case."""
+"""One side of a comparison: the records of runs and scans of a file or folder, by case."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 
 from prunebench.baselines.shelf import Baseline, case_of, parse_baseline
 from prunebench.errors import RecordError
-from prunebench.records.cases import case_id, check_case_id
-from prunebench.records.record import SCHEMA_VERSION, FailedRun, RunRecord, parse_run
-from prunebench.storage.documents import Content, check_kind, read_document, verified
+from prunebench.records import FailedRun, Record, case_id
+from prunebench.records.cases import check_case_id
+from prunebench.records.record import parse_kept
+from prunebench.sensitivity import Scan
+from prunebench.storage.documents import check_kind, read_document
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collected:
-    """What a file or folder holds.
+    """Records of a file or folder.
 
     Attributes:
         records: by case; of several records of a case, the newest.
@@ -25,7 +27,7 @@ class Collected:
         is_folder: whether a case that is not here may be called missing.
     """
 
-    records: Mapping[str, RunRecord] = field(default_factory=dict)
+    records: Mapping[str, Record] = field(default_factory=dict)
     paths: Mapping[str, Path] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
     is_folder: bool = False
@@ -36,24 +38,30 @@ class Collected:
         return sorted({*self.records, *self.unusable})
 
 
-def looks_like_scan(content: Content) -> bool:
-    """Whether it is the content of a scan's file or of a scan's baseline, and not of a run's; it may be damaged."""
-    return "points" in content or "scan" in content
-
-
-def read_any(path: Path) -> RunRecord | FailedRun | Baseline:
-    """A record, the record of a failed run, or a baseline.
+def read_any(path: Path) -> Record | FailedRun | Baseline:
+    """A record of a run or a scan, that of a run that failed, or a baseline.
 
     Raises:
         RecordError: none of these, or damaged.
     """
     content = read_document(path)
-    if looks_like_scan(content):
-        raise RecordError(f"'{path}' holds a sensitivity scan, and those are judged one by one: name its file")
-    check_kind(content, "a record", "a baseline", path=path)
-    if "approval" in content:
-        return parse_baseline(content, path=path)
-    return parse_run(verified(content, path=path, newest=SCHEMA_VERSION), path=path)
+    check_kind(content, "a record", "a sensitivity scan", "a baseline", path=path)
+    return parse_baseline(content, path=path) if "approval" in content else parse_kept(content, path=path)
+
+
+def read_any_scan(path: Path) -> Scan:
+    """The scan of a file, or of a file with the baseline of one.
+
+    Raises:
+        RecordError: neither, or damaged.
+    """
+    content = read_document(path)
+    check_kind(content, "a sensitivity scan", "a baseline", path=path)
+    found = read_any(path)
+    record = found.record if isinstance(found, Baseline) else found
+    if not isinstance(record, Scan):
+        raise RecordError(f"'{path}' holds the baseline of a run: expected a sensitivity scan or the baseline of one")
+    return record
 
 
 def collect(path: Path) -> Collected:
@@ -81,7 +89,7 @@ def collect(path: Path) -> Collected:
 class _Found:
     path: Path
     case: str
-    record: RunRecord | FailedRun
+    record: Record | FailedRun
 
     @property
     def age(self) -> tuple[str, str]:
@@ -107,5 +115,5 @@ def _newest(found: list[_Found], unusable: Mapping[str, str], *, is_folder: bool
 
 
 def _called(file: Path, folder: Path) -> str:
-    """By which name an unusable file is spoken of: the case, where its folder is that of a workload."""
+    """The name that an unusable file is spoken of by: the case, where its folder is that of a workload."""
     return case_of(file) if file.parent != folder else file.name

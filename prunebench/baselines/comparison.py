@@ -1,4 +1,4 @@
-"""Two sides of a comparison put together: which cases are judged, what of those that have no usable record.
+"""Two sides of a comparison put together: the cases that are judged, and those without a usable record.
 
 The judging itself is `prunebench.gate.compare`. Compared here are files and folders; the pytest plugin, which sees one
 record at a time, uses pieces of it.
@@ -14,25 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.baselines.collected import Collected
-from prunebench.baselines.scans import read_scan_baseline, scan_baseline_path
-from prunebench.baselines.shelf import baseline_path, family, read_baseline, scan_folder
+from prunebench.baselines.shelf import baseline_path, list_baselines, read_baseline
 from prunebench.errors import RecordError
-from prunebench.gate import (
-    Status,
-    Thresholds,
-    Tier,
-    Verdict,
-    compare_records,
-    compare_scans,
-    scan_without_baseline,
-    worst_first,
-)
-from prunebench.records import RunRecord, case_id, chosen_cases, in_family
-from prunebench.records.scans import scan_case
-from prunebench.sensitivity import Scan
+from prunebench.gate import Status, Thresholds, Tier, Verdict, compare_records, worst_first
+from prunebench.records import Record, case_id, chosen_cases, family, in_families
 
 EXIT_CODES = {Status.FAIL: 1, Status.INCOMPARABLE: 2, Status.NO_BASELINE: 2, Status.INCONCLUSIVE: 3}
-"""Of the command line; the first of these that occurs decides, 0 without any."""
+"""Exit codes of the command line; the first of these that occurs decides, 0 without any."""
 
 
 def compare_sides(
@@ -40,8 +28,9 @@ def compare_sides(
 ) -> list[Verdict]:
     """Verdicts on the records of `new`, with those of `reference` as their baselines.
 
-    Judged are the cases of `new`; where it is a folder, also those of `reference` of the same workload and recipe, so
-    that a case that vanished is INCOMPARABLE and no pass. `only` restricts both sides to the cases it names.
+    Judged are the cases of `new`; where it is a folder, also those of `reference` of the same families
+    (`prunebench.records.family`), so that a case that vanished is INCOMPARABLE and no pass. `only` restricts both sides
+    to the cases it names.
 
     Raises:
         UnknownNameError: `only` names a case that neither side has.
@@ -62,13 +51,13 @@ def compare_sides(
 
 
 def compare_apart(
-    records: Sequence[RunRecord], folder: Path, *, thresholds: Thresholds, case: str | None = None
+    records: Sequence[Record], folder: Path, *, thresholds: Thresholds, case: str | None = None
 ) -> dict[str, list[Verdict]]:
-    """Verdicts by case on a part of a family: one record or several seeds, in a test that knows nothing of the others.
+    """Verdicts by case on a part of a family: a record, a scan or several, in a test that knows nothing of the others.
 
-    The chance of a false alarm, `thresholds.alpha`, is over the whole family, the baselines of a workload and recipe.
-    A part gets its share of it, by the number of its baselines (Bonferroni). The shares add up to `thresholds.alpha` at
-    most, in any order and whichever parts are judged.
+    The chance of a false alarm, `thresholds.alpha`, is over a whole family (`prunebench.records.family`). A part gets
+    its share of it, by the number of its baselines (Bonferroni). The shares add up to `thresholds.alpha` at most, in
+    any order and whichever parts are judged.
 
     `case` is what a single record is expected to be of, in full or without the workload: another is INCOMPARABLE, as is
     one whose baseline cannot be read.
@@ -80,50 +69,30 @@ def compare_apart(
     if len(by_case) < len(records):
         raise RecordError(f"{len(records)} records of {', '.join(by_case)}: expected one of each case")
     verdicts: dict[str, list[Verdict]] = {actual: [] for actual in by_case}
-    baselines: dict[str, RunRecord] = {}
-    for actual in by_case:
+    baselines: dict[str, Record] = {}
+    families: dict[str, dict[str, Record]] = {}
+    for actual, record in by_case.items():
         if case is not None and case not in (actual, actual.partition("/")[2]):
             verdicts[actual].append(incomparable(case, f"record: it is of {actual}"))
             continue
         path = baseline_path(actual, folder)
         try:
             baselines |= {actual: read_baseline(path).record} if path.is_file() else {}
+            families.setdefault(family(record), {})[actual] = record
         except RecordError as error:
             verdicts[actual].append(incomparable(actual, f"baseline: {error}"))
-    usable = {actual: record for actual, record in by_case.items() if not verdicts[actual]}
-    share = min([1.0, *(len(baselines) / _family_size(record, folder) for record in baselines.values())])
-    shared = replace(thresholds, alpha=thresholds.alpha * share)
-    for verdict in compare_records(baselines, usable, thresholds=shared):
-        verdicts[case_of(verdict) if case_of(verdict) in usable else next(iter(usable))].append(verdict)
+    for pattern, usable in families.items():
+        standing = {actual: baselines[actual] for actual in usable if actual in baselines}
+        share = len(standing) / len(in_families(list_baselines(folder), [pattern])) if standing else 1.0
+        shared = replace(thresholds, alpha=thresholds.alpha * share)
+        for verdict in compare_records(standing, usable, thresholds=shared):
+            verdicts[case_of(verdict) if case_of(verdict) in usable else next(iter(usable))].append(verdict)
     return verdicts
-
-
-def compare_scan(scan: Scan, folder: Path, *, thresholds: Thresholds, case: str | None = None) -> list[Verdict]:
-    """Verdicts on a scan against its baseline in `folder`, the folder of all baselines; `case` as in `compare_apart`.
-
-    The scans of one data set and number of images are a family of their own, of which this gets its share.
-    """
-    actual = scan_case(scan)
-    if case is not None and case not in (actual, actual.partition("/")[2]):
-        return [incomparable(case, f"scan: it is of {actual}")]
-    path = scan_baseline_path(actual, folder)
-    if not path.is_file():
-        return [scan_without_baseline(scan)]
-    try:
-        baseline = read_scan_baseline(path)
-    except RecordError as error:
-        return [incomparable(actual, f"baseline: {error}")]
-    others = family(scan_folder(folder), workload=scan.data, recipe=str(scan.images))
-    return compare_scans(baseline.scan, scan, replace(thresholds, alpha=thresholds.alpha / max(1, len(others))))
 
 
 def case_of(verdict: Verdict) -> str:
     """The case a verdict is on; for one that needed no baseline, the run."""
     return verdict.case or verdict.run
-
-
-def _family_size(record: RunRecord, folder: Path) -> int:
-    return max(1, len(family(folder, workload=record.workload, recipe=record.recipe)))
 
 
 def incomparable(case: str, reason: str) -> Verdict:
@@ -180,16 +149,9 @@ def as_json(verdicts: Iterable[Verdict]) -> str:
 
 
 def _judged(new: Collected, reference: Collected) -> list[str]:
-    cases = set(new.cases)
-    if new.is_folder:
-        families = {(record.workload, record.recipe) for record in new.records.values()}
-        cases |= {
-            case
-            for case in reference.cases
-            if any(in_family(case, workload=workload, recipe=recipe) for workload, recipe in families)
-        }
-    return sorted(cases)
+    families = {family(record) for record in new.records.values()} if new.is_folder else set()
+    return sorted({*new.cases, *in_families(reference.cases, families)})
 
 
-def _those(records: Mapping[str, RunRecord], cases: Iterable[str]) -> dict[str, RunRecord]:
+def _those(records: Mapping[str, Record], cases: Iterable[str]) -> dict[str, Record]:
     return {case: records[case] for case in cases if case in records}

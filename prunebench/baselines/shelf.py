@@ -1,8 +1,8 @@
 """Baselines: records that a person approved, one readable file a case, kept in git.
 
-A baseline is `baselines/WORKLOAD/RUN-RECIPE.json` (see `prunebench.records.cases`): the record, who approved it, when
-and why, the digest of the baseline it replaced, and a digest of all that. What a record must satisfy before it becomes
-one is `prunebench.baselines.approval`.
+A baseline is `baselines/WORKLOAD/RUN-RECIPE.json`, of a scan `baselines/DATA/scan-MODEL-IMAGES.json` (see
+`prunebench.records.cases`): the record, who approved it, when and why, the digest of the baseline it replaced, and a
+digest of all that. `prunebench.baselines.approval` says what a record must satisfy before it becomes one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from prunebench.errors import RecordError
-from prunebench.records.cases import case_id, check_case_id, in_family
-from prunebench.records.record import RunRecord, parse_record
+from prunebench.records import Record, case_id
+from prunebench.records.cases import check_case_id
 from prunebench.storage.documents import (
     Content,
     Digest,
@@ -35,7 +35,7 @@ LOCK_SECONDS = 60.0
 
 
 class Approval(Part):
-    """Who made a record the baseline, when (UTC, ISO 8601) and why, and the digest of the baseline that it replaced."""
+    """Person who made a record the baseline, when (UTC, ISO 8601) and why, and the digest of the one it replaced."""
 
     by: Annotated[str, Field(min_length=1)]
     at: str
@@ -44,11 +44,11 @@ class Approval(Part):
 
 
 class Baseline(Part):
-    """A record that a person approved. `digest` is over all the rest, as it stands in the file."""
+    """A record of a run or a scan that a person approved. `digest` is over all the rest, as it stands in the file."""
 
     schema_version: Literal[1] = 1
     approval: Approval
-    record: RunRecord
+    record: Record
     digest: Digest
 
     @property
@@ -57,8 +57,12 @@ class Baseline(Part):
         return case_id(self.record)
 
 
-def approved(record: RunRecord, approval: Approval) -> Baseline:
-    """The baseline that `approval` makes of `record`."""
+def approved(record: Record, approval: Approval) -> Baseline:
+    """The baseline that `approval` makes of `record`.
+
+    Raises:
+        RecordError: the record contradicts itself.
+    """
     content = {
         "schema_version": SCHEMA_VERSION,
         "approval": approval.model_dump(mode="json"),
@@ -96,12 +100,7 @@ def parse_baseline(content: Content, *, path: Path) -> Baseline:
         RecordError: as `read_baseline`.
     """
     check_kind(content, "a baseline", path=path)
-    digest = content.get("digest")
-    content = verified(content, path=path, newest=SCHEMA_VERSION)
-    if not isinstance(content.get("record"), dict):
-        raise RecordError(f"'{path}' is damaged: record: expected an object")
-    record = parse_record(content["record"], path=path)
-    content = {**content, "record": record.model_dump(mode="json"), "digest": digest}
+    verified(content, path=path, newest=SCHEMA_VERSION)
     baseline = parsed(Baseline, content, path=path)
     if baseline.case != case_of(path):
         raise RecordError(f"'{path}' holds the baseline of {baseline.case}: it was moved or copied; put it back")
@@ -115,7 +114,7 @@ def case_of(path: Path) -> str:
 
 
 def baseline_path(case: str, folder: Path = BASELINES) -> Path:
-    """Where the baseline of a case is kept.
+    """The file that the baseline of a case is kept in.
 
     Raises:
         RecordError: not a case id.
@@ -126,21 +125,6 @@ def baseline_path(case: str, folder: Path = BASELINES) -> Path:
 def list_baselines(folder: Path = BASELINES) -> dict[str, Path]:
     """The files in `folder` by case, in the order of the cases; they are not read."""
     return {case_of(path): path for path in sorted(folder.glob("*/*.json")) if not path.name.startswith(".")}
-
-
-def scan_folder(folder: Path = BASELINES) -> Path:
-    """Where the scans of a folder of baselines, or of records, are."""
-    return folder / "scans"
-
-
-def list_scan_baselines(folder: Path = BASELINES) -> dict[str, Path]:
-    """The files of scans in the folder of all baselines, by case; they are not read."""
-    return list_baselines(scan_folder(folder))
-
-
-def family(folder: Path = BASELINES, *, workload: str, recipe: str) -> list[str]:
-    """The cases of one workload and recipe that have a baseline."""
-    return [case for case in list_baselines(folder) if in_family(case, workload=workload, recipe=recipe)]
 
 
 def locked(folder: Path = BASELINES) -> AbstractContextManager[None]:

@@ -6,14 +6,13 @@ from typing import Any
 
 import click
 
+from prunebench.cli.options import ONLY
 from prunebench.cli.shell import FILE, perform
 from prunebench.storage.files import BASELINES
 
 BASELINES_OPTION = click.option(
     "--baselines", "folder", type=FILE, default=BASELINES, show_default=True, help="The folder of baselines."
 )
-
-ONLY = click.option("--only", metavar="IDS", multiple=True, help="Cases, with commas: digits/run3-quick,run4-quick.")
 
 
 @click.group()
@@ -47,8 +46,8 @@ def show_(**options: Any) -> None:
 def approve(**options: Any) -> None:
     """Make records of RUN the baselines of their cases.
 
-    RUN is a record, a folder of records, of which all that are named become baselines or none does, or the file of a
-    sensitivity scan. Refuses a dirty tree, a failed run, a record under a floor, a scan that is not exact, and whatever
+    RUN is a record of a run or a sensitivity scan, or a folder of them, of which all that are named become baselines or
+    none does. Refuses a dirty tree, a failed run, a record under a floor, a scan that is not exact, and whatever
     is INCOMPARABLE with the baseline it would replace. Commit what it writes.
     """
     perform("baseline.approve", **options)

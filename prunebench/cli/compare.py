@@ -6,10 +6,9 @@ from typing import Any
 
 import click
 
+from prunebench.cli.options import ONLY
 from prunebench.cli.shell import FILE, perform
 from prunebench.storage.files import BASELINES
-
-ONLY = click.option("--only", metavar="IDS", multiple=True, help="Cases, with commas: digits/run3-quick,run4-quick.")
 
 
 @click.command()
@@ -25,11 +24,11 @@ ONLY = click.option("--only", metavar="IDS", multiple=True, help="Cases, with co
 @click.option("--json", "json_file", type=FILE, help="Write the verdicts with their evidence here.")
 @click.option("--markdown", "markdown_file", type=FILE, help="Write the summary here.")
 def compare(**options: Any) -> None:
-    """Judge records or a scan A against B, by default the baselines.
+    """Judge records A of runs and sensitivity scans against B, by default the baselines.
 
     A and B are each a record, a folder of records, or a folder of baselines; of several records of a case the newest
-    counts. Where A is a folder, a baseline of the same workload and recipe without a record in A is INCOMPARABLE.
-    A may be a sensitivity scan, and B then another or a folder of baselines; scans in a folder A are left out.
+    counts. Where A is a folder, a baseline of the same workload and recipe without a record in A is INCOMPARABLE, and
+    so is one of the same data and number of images without a scan.
 
     Exits with 0 where all passed, 1 for a regression, 2 where something could not be compared, 3 for inconclusive.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -33,6 +33,14 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(converted):
             self.fail(f"expected a finite number, got {value}", param, ctx)
         return converted
+
+
+ONLY = click.option("--only", metavar="IDS", multiple=True, help="Cases, with commas: digits/run3-quick,run4-quick.")
+
+
+def names(given: Sequence[str]) -> list[str]:
+    """The names that an option was given with, with commas between or again and again."""
+    return [name.strip() for names in given for name in names.split(",") if name.strip()]
 
 
 def precision_option(about: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

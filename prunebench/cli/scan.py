@@ -80,7 +80,7 @@ class Fractions(click.ParamType):  # type: ignore[type-arg]  # subscriptable fro
               "images that judge it.")  # fmt: skip
 @click.option("--images", type=click.IntRange(min=1), help="Only so many of them, drawn by seed.")
 @shared("seed")
-@click.option("--json", "output", type=FILE, help=f"Where to write it. Default: a new file in {RUN_FOLDER}/scans/.")
+@click.option("--json", "output", type=FILE, help=f"Where to write it. Default: a new file in {RUN_FOLDER}/.")
 def scan(**options: Any) -> None:
     """Measure accuracy with one layer pruned at a time.
 

@@ -6,7 +6,7 @@ import copy
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -46,7 +46,7 @@ VALIDATION_IMAGES = 0.1
 
 
 PRUNING_SAMPLES = 3
-"""Times pruning is timed, before everything else of a run and again after it.
+"""Times pruning is timed, before everything else of a run and, where `time_pruning` is called again, after it.
 
 The gate fails where every new sample is slower than every old one. Samples of some milliseconds, taken one after the
 other, are all slow in one bad moment of a shared machine.
@@ -62,7 +62,7 @@ order."""
 
 
 class Progress(TrainingProgress, ScanProgress):
-    """What a run tells whoever watches; every method may be left as it is."""
+    """Messages of a run to whoever watches; every method may be left as it is."""
 
     def loading(self, images: int) -> None:
         """`images` are decoded so far."""
@@ -76,7 +76,7 @@ class Progress(TrainingProgress, ScanProgress):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What several runs share: the data, the dense model and its answers, and how to fine-tune.
+    """Things that several runs share: the data, the dense model and its answers, and how to fine-tune.
 
     Attributes:
         recipe_name, recipe: what fine-tunes; where it names no epochs, each run's own count.
@@ -98,7 +98,7 @@ class Setting:
         return self.recipe.for_epochs(run.epochs or UNDOCUMENTED_EPOCHS)
 
     def is_documented(self, run: Run) -> bool:
-        """Whether `run` is fine-tuned as documented, to the last setting; anything else is not to be called so."""
+        """True where `run` is fine-tuned as documented, to the last setting; anything else is not to be called so."""
         documented = DOCUMENTED_RECIPE.for_epochs(run.epochs) if run.epochs is not None else None
         return documented == self.recipe_for(run) and self.select_on == "test"
 
@@ -108,7 +108,7 @@ class Pruned:
     """A pruned copy of the dense model and the masks it obeys.
 
     Attributes:
-        seconds: what pruning took, each time it was timed.
+        seconds: samples of the time that pruning takes, in the order they were taken.
     """
 
     model: nn.Module
@@ -230,6 +230,7 @@ def execute(
         PlanError, UnknownNameError: the run's table does not fit the workload's model.
         TrainingError: fine-tuning diverged.
         CheckpointError, MaskError: what would be kept is not what was judged.
+        RecordError: what was measured contradicts itself.
     """
     progress = progress or Progress()
     pruned = prune(run, setting)
@@ -239,7 +240,7 @@ def execute(
     if finetune:
         progress.stage("fine-tuning")
         training = fine_tune(run, setting, pruned, progress=progress)
-    measured = record(run, setting, pruned, before, training)
+    measured = record(run, setting, time_pruning(run, setting, pruned), before, training)
     if save:
         state = training.best_state if training else pruned.model.state_dict()
         save_state(state, save)
@@ -258,11 +259,12 @@ def prune(run: Run, setting: Setting) -> Pruned:
     # All zeros, not only those chosen: of a model that was pruned before, those that the table would give back would
     # come to life in fine-tuning, and the sizes of the record are those of the pruned model.
     masks = Masks.of_zeros(model, chosen)
-    return Pruned(model=model, masks=masks, seconds=_time_pruning(run, setting))
+    return time_pruning(run, setting, Pruned(model=model, masks=masks, seconds=[]))
 
 
-def _time_pruning(run: Run, setting: Setting) -> list[float]:
-    seconds = []
+def time_pruning(run: Run, setting: Setting, pruned: Pruned) -> Pruned:
+    """Prune copies of the dense model for the time it takes, and add the samples to those of `pruned`."""
+    seconds = [*pruned.seconds]
     for _ in range(PRUNING_SAMPLES):
         model = copy.deepcopy(setting.dense.model)
         wait_for(setting.device)
@@ -270,11 +272,11 @@ def _time_pruning(run: Run, setting: Setting) -> list[float]:
         prune_(model, run.sparsity)
         wait_for(setting.device)
         seconds.append(time.perf_counter() - start)
-    return seconds
+    return replace(pruned, seconds=seconds)
 
 
 def fine_tune(run: Run, setting: Setting, pruned: Pruned, *, progress: TrainingProgress | None = None) -> Training:
-    """Fine-tune a copy of the pruned model by the recipe's recipe; a stopped one goes on where it was.
+    """Fine-tune a copy of the pruned model by the setting's recipe; a stopped one goes on where it was.
 
     Call `Training.discard` once the results are kept.
     """
@@ -304,7 +306,11 @@ def _training_examples(setting: Setting) -> tuple[Examples, Examples]:
 def record(
     run: Run, setting: Setting, pruned: Pruned, before: Evaluation, training: Training | None = None
 ) -> RunRecord:
-    """Everything that was measured, in the form that is kept; pruning is timed once more."""
+    """Everything that was measured, in the form that is kept.
+
+    Raises:
+        RecordError: it contradicts itself, so that something was measured wrongly.
+    """
     dense, data = setting.dense, setting.data
     counts = nonzeros(pruned.model)
     macs = count_macs(pruned.model, _example(data))
@@ -356,7 +362,7 @@ def record(
         pruned_accuracy=_accuracy(before),
         finetuning=finetuning,
         timings=Timings(
-            prune=[*pruned.seconds, *_time_pruning(run, setting)],
+            prune=pruned.seconds,
             evaluate=[setting.dense_evaluation.seconds, before.seconds, *_later_evaluations(setting, training)],
             epochs=[epoch.seconds for epoch in training.epochs] if training else [],
         ),
@@ -364,11 +370,11 @@ def record(
         **provenance(),
     )
     floors = [*_documented_sizes(run), *run.floors, *setting.workload.floors(made)]
-    return made.model_copy(update={"floors": floors})
+    return RunRecord(**dict(made) | {"floors": floors})
 
 
 def model_name(setting: Setting) -> str:
-    """What records call the model."""
+    """The name of the model in records."""
     return setting.workload.model or type(setting.dense.model).__name__
 
 

@@ -1,10 +1,9 @@
-"""The gate: a record against documented values, floors and a baseline; a scan against its baseline.
+"""The gate: a record of a run against documented values, floors and a baseline; a scan against its baseline.
 
 Checks return verdicts, they never assert or print.
 """
 
 from prunebench.gate.compare import compare_records
-from prunebench.gate.curves import compare_scans, scan_without_baseline
 from prunebench.gate.floors import check_floors, check_record, check_sizes
 from prunebench.gate.thresholds import Thresholds
 from prunebench.gate.verdicts import Status, Tier, Verdict, worst_first
@@ -18,7 +17,5 @@ __all__ = [
     "check_record",
     "check_sizes",
     "compare_records",
-    "compare_scans",
-    "scan_without_baseline",
     "worst_first",
 ]

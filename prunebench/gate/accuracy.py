@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from scipy.stats import norm
 
 from prunebench.gate.paired import (
-    Answers,
+    Answered,
     PairedCounts,
     drop_interval,
     holm,
@@ -42,8 +42,8 @@ class Pair:
     case: str
     run: str
     check: str
-    baseline: Answers
-    new: Answers
+    baseline: Answered
+    new: Answered
     trained: bool
     density: float = 1.0
     hint: str = LOOK

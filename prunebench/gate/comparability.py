@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import chain
-from typing import Protocol
 
-from prunebench.records import RunRecord
+from prunebench.records import Record, RunRecord
 from prunebench.sensitivity import Scan
 
 MACHINE = ("torch", "device", "cpu_capability", "threads", "cuda", "cudnn", "cpu", "cores")
-"""What bytes and times depend on: the keys of `prunebench.machine.environment.exact_fingerprint`, and the cores."""
+"""Keys of an environment that bytes and times depend on: those of `exact_fingerprint`, and the cores."""
 
 ALWAYS_KNOWN = ("torch", "device", "cpu_capability", "threads")
-
-
-class Measured(Protocol):
-    """A record or a scan, which says on what machine it was measured."""
-
-    @property
-    def environment(self) -> Mapping[str, str | int]: ...  # noqa: D102 - said above
 
 
 def case_differences(baseline: RunRecord, record: RunRecord) -> list[str]:
@@ -72,7 +64,7 @@ def training_differences(baseline: RunRecord, record: RunRecord, *, seed_matters
     return list(chain.from_iterable(found))
 
 
-def environment_differences(baseline: Measured, record: Measured, keys: Iterable[str]) -> list[str]:
+def environment_differences(baseline: Record, record: Record, keys: Iterable[str]) -> list[str]:
     """Those of `keys` that differ between two environments; one that every record must carry and does not, differs."""
     found = []
     for key in keys:

@@ -14,7 +14,7 @@ from prunebench.gate.comparability import (
     same_recipe_elsewhere,
     training_differences,
 )
-from prunebench.gate.consistency import contradictions
+from prunebench.gate.curves import compare_scans
 from prunebench.gate.exact import changed_nonzeros, compare_exact, compare_repetition
 from prunebench.gate.floors import check_floors
 from prunebench.gate.signature import compare_signatures
@@ -22,27 +22,35 @@ from prunebench.gate.thresholds import DEFAULTS, Thresholds
 from prunebench.gate.timing import compare_timings
 from prunebench.gate.tolerance import Cases, compare_seeds, seed_groups
 from prunebench.gate.verdicts import Status, Tier, Verdict, different, stated
-from prunebench.records import RunRecord
+from prunebench.records import Record, RunRecord, case_id
+from prunebench.sensitivity import Scan
 
 
 def compare_records(
-    baselines: Mapping[str, RunRecord],
-    records: Mapping[str, RunRecord],
-    *,
-    thresholds: Thresholds = DEFAULTS,
+    baselines: Mapping[str, Record], records: Mapping[str, Record], *, thresholds: Thresholds = DEFAULTS
 ) -> list[Verdict]:
     """Every verdict on `records`, by case id; a case in one mapping only gets a verdict that is no pass.
 
-    All accuracy tests of one call are one family (Holm), so what belongs together should be compared together.
+    All accuracy tests on runs of one call are one family (Holm), so what belongs together should be compared together.
+    Those on scans are another, of which each scan gets its share (Bonferroni).
     """
     verdicts = [_without_baseline(case, records[case]) for case in sorted(records.keys() - baselines.keys())]
     verdicts += [_vanished(case, baselines[case]) for case in sorted(baselines.keys() - records.keys())]
     cases: dict[str, tuple[RunRecord, RunRecord]] = {}
+    scans: dict[str, tuple[Scan, Scan]] = {}
     for case in sorted(baselines.keys() & records.keys()):
-        obstacles = list(_obstacles(case, baselines[case], records[case]))
-        verdicts += obstacles
-        if not obstacles:
-            cases[case] = baselines[case], records[case]
+        baseline, record = baselines[case], records[case]
+        if isinstance(baseline, Scan) and isinstance(record, Scan):
+            scans[case] = baseline, record
+        elif isinstance(baseline, Scan) or isinstance(record, Scan):
+            verdicts.append(different(case, run_of(record), "same experiment", ["one of them is a scan"]))
+        elif obstacles := list(_obstacles(case, baseline, record)):
+            verdicts += obstacles
+        else:
+            cases[case] = baseline, record
+    shared = replace(thresholds, alpha=thresholds.alpha / max(1, len(scans)))
+    for case, (before, after) in scans.items():
+        verdicts += compare_scans(case, before, after, shared)
     for case, (baseline, record) in cases.items():
         verdicts += compare_exact(case, baseline, record)
         verdicts += compare_repetition(case, baseline, record)
@@ -76,14 +84,7 @@ def _compare_accuracies(cases: Cases, thresholds: Thresholds) -> list[Verdict]:
 
 
 def _obstacles(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
-    """What keeps a whole case from being compared."""
-    if broken := contradictions(record):
-        yield stated(
-            case, record.run, "record agrees with itself", Status.FAIL, "no contradiction", "; ".join(broken),
-            rule="exact: one figure, measured once, is the same everywhere",
-        )  # fmt: skip
-    if broken := contradictions(baseline):
-        yield different(case, record.run, "baseline agrees with itself", broken)
+    """Differences that keep a whole case from being compared."""
     if differences := case_differences(baseline, record):
         yield different(case, record.run, "same experiment", differences)
         if baseline.run_digest != record.run_digest and baseline.model == record.model:
@@ -121,15 +122,20 @@ def _other_training(case: str, baseline: RunRecord, record: RunRecord) -> Iterat
         yield different(case, record.run, "accuracy after fine-tuning", differences, tier=Tier.ACCURACY)
 
 
-def _without_baseline(case: str, record: RunRecord) -> Verdict:
+def run_of(record: Record) -> str:
+    """The run that verdicts name: of a scan, its case without the folder."""
+    return case_id(record).partition("/")[2] if isinstance(record, Scan) else record.run
+
+
+def _without_baseline(case: str, record: Record) -> Verdict:
     return stated(
-        case, record.run, "baseline", Status.NO_BASELINE, "an approved baseline", "none",
+        case, run_of(record), "baseline", Status.NO_BASELINE, "an approved baseline", "none",
         rule="a new case has to be approved once",
     )  # fmt: skip
 
 
-def _vanished(case: str, baseline: RunRecord) -> Verdict:
+def _vanished(case: str, baseline: Record) -> Verdict:
     return stated(
-        case, baseline.run, "vanished case", Status.INCOMPARABLE, "a record", "none",
+        case, run_of(baseline), "vanished case", Status.INCOMPARABLE, "a record", "none",
         rule="a baseline without a record: nothing was measured",
     )  # fmt: skip

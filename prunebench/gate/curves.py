@@ -21,31 +21,30 @@ from prunebench.gate.comparability import (
     same_own_checkpoint,
     scan_differences,
 )
-from prunebench.gate.consistency import base_answers, point_answers, scan_contradictions
-from prunebench.gate.thresholds import DEFAULTS, Thresholds
+from prunebench.gate.paired import RightWrong
+from prunebench.gate.thresholds import Thresholds
 from prunebench.gate.timing import Samples, compare_times
 from prunebench.gate.verdicts import Status, Tier, Verdict, different, stated
-from prunebench.records.scans import scan_case
 from prunebench.sensitivity import Point, Scan
 
 Place = tuple[str, float]
 """A layer and a sparsity."""
 
 
-def compare_scans(baseline: Scan, new: Scan, thresholds: Thresholds = DEFAULTS) -> list[Verdict]:
+def compare_scans(case: str, baseline: Scan, new: Scan, thresholds: Thresholds) -> list[Verdict]:
     """Every verdict on `new`: one a point of either scan, one on the base model, one on the seconds.
 
     Where the scans as wholes cannot be compared, the verdict on that is the only one.
     """
-    case, run = scan_case(new), _run(new)
-    if obstacles := _obstacles(case, baseline, new):
+    run = case.rpartition("/")[2]
+    if obstacles := _obstacles(case, run, baseline, new):
         return obstacles
     before, after = _by_place(baseline), _by_place(new)
     both = [place for place in after if place in before]
     full = [place for place in both if before[place].correct_bits is not None and after[place].correct_bits is not None]
-    answers = {"accuracy of the base model": (base_answers(baseline), base_answers(new))}
+    answers = {"accuracy of the base model": (_base_answers(baseline), _base_answers(new))}
     answers |= {
-        _named(place): (point_answers(before[place], baseline), point_answers(after[place], new)) for place in full
+        _named(place): (_point_answers(before[place], baseline), _point_answers(after[place], new)) for place in full
     }
     timed = thresholds.times and before.keys() == after.keys() == set(full)
     hint = f"'prunebench baseline show {case}' prints the approved curves"
@@ -62,34 +61,14 @@ def compare_scans(baseline: Scan, new: Scan, thresholds: Thresholds = DEFAULTS) 
     ]
 
 
-def scan_without_baseline(new: Scan) -> Verdict:
-    """The verdict on a scan that none was approved for."""
-    return stated(
-        scan_case(new), _run(new), "baseline", Status.NO_BASELINE, "an approved baseline", "none",
-        rule="a new case has to be approved once",
-    )  # fmt: skip
-
-
-def _obstacles(case: str, baseline: Scan, new: Scan) -> list[Verdict]:
-    """What keeps two whole scans from being compared."""
-    run, found = _run(new), []
-    if broken := scan_contradictions(new):
-        found.append(
-            stated(
-                case, run, "scan agrees with itself", Status.FAIL, "no contradiction", _first(broken),
-                rule="exact: one figure, measured once, is the same everywhere",
-            )
-        )  # fmt: skip
-    if broken := scan_contradictions(baseline):
-        found.append(different(case, run, "baseline agrees with itself", [_first(broken)]))
+def _obstacles(case: str, run: str, baseline: Scan, new: Scan) -> list[Verdict]:
+    """Differences that keep two whole scans from being compared."""
     if differences := scan_differences(baseline, new):
-        found.append(different(case, run, "same experiment", differences))
-    if not found and baseline.model_digest != new.model_digest:
-        found.append(_other_base(case, baseline, new))
-    return found
+        return [different(case, run, "same experiment", differences)]
+    return [_other_base(case, run, baseline, new)] if baseline.model_digest != new.model_digest else []
 
 
-def _other_base(case: str, baseline: Scan, new: Scan) -> Verdict:
+def _other_base(case: str, run: str, baseline: Scan, new: Scan) -> Verdict:
     """Advisory where the weights are the workload's own, trained by one recipe on another machine."""
     machine = environment_differences(baseline, new, MACHINE)
     elsewhere = bool(machine) and same_own_checkpoint(baseline.origin, new.origin)
@@ -100,7 +79,7 @@ def _other_base(case: str, baseline: Scan, new: Scan) -> Verdict:
         *(["one recipe", *machine] if elsewhere else []),
     ]
     check = "curves, same base weights"
-    return different(case, _run(new), check, differences, tier=Tier.ACCURACY, advisory=elsewhere)
+    return different(case, run, check, differences, tier=Tier.ACCURACY, advisory=elsewhere)
 
 
 def _largest_change(baseline: Scan, new: Scan) -> list[str]:
@@ -145,6 +124,15 @@ def _seconds(case: str, run: str, baseline: Scan, new: Scan, thresholds: Thresho
     yield compare_times(case, run, "seconds, scan", samples, elsewhere, thresholds=thresholds)
 
 
+def _base_answers(scan: Scan) -> RightWrong:
+    return RightWrong(correct=scan.base_correct, images=scan.images, correct_bits=scan.base_bits)
+
+
+def _point_answers(point: Point, scan: Scan) -> RightWrong:
+    assert point.correct_bits is not None, "callers look"
+    return RightWrong(correct=point.correct, images=scan.images, correct_bits=point.correct_bits)
+
+
 def _by_place(scan: Scan) -> Mapping[Place, Point]:
     return {(point.layer, point.sparsity): point for point in scan.points}
 
@@ -152,12 +140,3 @@ def _by_place(scan: Scan) -> Mapping[Place, Point]:
 def _named(place: Place) -> str:
     layer, sparsity = place
     return f"{layer} at {sparsity:g}"
-
-
-def _run(scan: Scan) -> str:
-    return scan_case(scan).partition("/")[2]
-
-
-def _first(broken: list[str]) -> str:
-    """A few of many: a scan has hundreds of figures."""
-    return "; ".join(broken[:3]) + (f"; {len(broken) - 3} more" if len(broken) > 3 else "")

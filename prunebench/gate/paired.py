@@ -15,13 +15,10 @@ Sources:
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,27 +28,11 @@ from scipy.stats import binom, binomtest, norm
 from prunebench.errors import RecordError
 from prunebench.gate.thresholds import Thresholds
 from prunebench.gate.verdicts import Status
+from prunebench.records import Accuracy
+from prunebench.tasks import unpacked
 
 _TAIL = 1e-12
 """Probability left out at each end where a binomial is summed."""
-
-
-class Answers(Protocol):
-    """One model's right and wrong answers on `images` images, as `prunebench.records.Accuracy` holds them.
-
-    `predictions_digest` is empty where it was not kept what a wrong answer was.
-    """
-
-    @property
-    def correct(self) -> int: ...  # noqa: D102 - said above
-    @property
-    def images(self) -> int: ...  # noqa: D102
-    @property
-    def correct_bits(self) -> str: ...  # noqa: D102
-    @property
-    def predictions_digest(self) -> str: ...  # noqa: D102
-    @property
-    def percent(self) -> float: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +48,10 @@ class RightWrong:
     def percent(self) -> float:
         """Percent of images answered right."""
         return 100 * self.correct / self.images
+
+
+Answered = Accuracy | RightWrong
+"""One model's right and wrong answers; `predictions_digest` is empty where wrong answers were not kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,26 +78,16 @@ class PairedCounts:
         return PairedCounts(b=self.c, c=self.b, n=self.n)
 
 
-def correctness(accuracy: Answers) -> NDArray[np.bool_]:
+def correctness(answers: Answered) -> NDArray[np.bool_]:
     """Unpack the right answers, bool (images,), from the record's bits.
 
     Raises:
         RecordError: the bits are not base64, too few or too many, or do not add up to the count of right answers.
     """
-    try:
-        packed = np.frombuffer(base64.b64decode(accuracy.correct_bits, validate=True), dtype=np.uint8)
-    except (binascii.Error, ValueError) as error:
-        raise RecordError(f"correct_bits are not base64: {error}") from error
-    if len(packed) != -(-accuracy.images // 8):
-        needed = -(-accuracy.images // 8)
-        raise RecordError(f"correct_bits hold {len(packed)} bytes, {accuracy.images} images need {needed}")
-    bits = np.unpackbits(packed).astype(np.bool_)
-    if int(bits.sum()) != accuracy.correct or bits[accuracy.images :].any():
-        raise RecordError(f"correct_bits say {int(bits.sum())} images are right, the record says {accuracy.correct}")
-    return bits[: accuracy.images]
+    return unpacked(answers.correct_bits, correct=answers.correct, images=answers.images)
 
 
-def paired_counts(baseline: Answers, new: Answers) -> PairedCounts:
+def paired_counts(baseline: Answered, new: Answered) -> PairedCounts:
     """Count the images that only one of two models got right, from the correctness bits.
 
     Raises:

@@ -17,6 +17,7 @@ from prunebench.storage.documents import (
     Count,
     Digest,
     Part,
+    Percent,
     check_kind,
     parsed,
     read_document,
@@ -29,8 +30,6 @@ SCHEMA_VERSION = 1
 
 Rule = str
 """`optimal`, `documented`, `compounding`, or the name of an allocation."""
-
-Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class PlannedLayer(Part):

@@ -9,9 +9,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from torch import nn
 
 from prunebench.data import Examples
@@ -29,10 +28,9 @@ from prunebench.planning.interaction import (
 from prunebench.planning.optimise import STEP, Goal, optimal_plan
 from prunebench.planning.search import local_search
 from prunebench.pruning import Masks, prune_
-from prunebench.storage.documents import Count, Part
+from prunebench.storage.documents import Count, Part, Percent
 from prunebench.tasks import CLASSIFICATION, BatchProgress, Task, evaluate
 
-Percent = Annotated[float, Field(ge=0, le=100)]
 FineTune = Callable[[nn.Module, Masks], None]
 """Fine-tunes a pruned model in place, under its masks."""
 

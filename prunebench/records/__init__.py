@@ -1,6 +1,6 @@
-"""Records: what one execution measured, with everything needed to judge it later."""
+"""Records of runs and scans: figures of one execution, with everything needed to judge them later."""
 
-from prunebench.records.cases import case_id, chosen_cases, in_family, name_case
+from prunebench.records.cases import case_id, chosen_cases, family, in_families, name_case
 from prunebench.records.record import (
     SCHEMA_VERSION,
     Accuracy,
@@ -9,6 +9,7 @@ from prunebench.records.record import (
     FailedRun,
     FineTuning,
     Layer,
+    Record,
     RunRecord,
     Signature,
     Timings,
@@ -28,13 +29,15 @@ __all__ = [
     "FailedRun",
     "FineTuning",
     "Layer",
+    "Record",
     "RunRecord",
     "Signature",
     "Timings",
     "case_id",
     "chosen_cases",
     "failures_kept",
-    "in_family",
+    "family",
+    "in_families",
     "keep_record",
     "name_case",
     "read_record",

@@ -1,10 +1,14 @@
-"""Cases: which records are of one thing, and so are compared with each other.
+"""Cases: records are compared with those of the same case.
 
 A case id is `WORKLOAD/RUN-RECIPE`, for example `digits/run3-quick`. What departs from the defaults is added to it:
 `-seed1`, `-bf16`, `-validation` (the best epoch chosen on a validation split), `-oneshot` (no fine-tuning), in this
 order. So a record in bf16 never takes the place of one in fp32. The id of a record follows from the record alone, and
 is the path of its baseline below `baselines/`: what a file's name should not hold is written as in a URL
 (`my%20run-quick`), and so is a hyphen of a recipe's, or `half-long-ci` could be of two runs and recipes.
+
+A scan's case id is `DATA/scan-MODEL-IMAGES`, for example `digits/scan-vgg-600`. What departs from the usual is added:
+`-kept29` (a base model of which 29 % of the elements are not zero), `-random` (a criterion other than magnitude),
+`-bf16`, `-adaptive`, in this order. No run's begins with `scan-`: its hyphen is written as in a URL.
 """
 
 from __future__ import annotations
@@ -14,19 +18,22 @@ from collections.abc import Collection, Iterable
 from urllib.parse import quote
 
 from prunebench.errors import RecordError, UnknownNameError
-from prunebench.records.record import RunRecord
+from prunebench.records.record import Record
+from prunebench.sensitivity import Scan
 
 VARIANTS = r"(-seed\d+)?(-bf16)?(-validation)?(-oneshot)?"
-"""What `name_case` adds to a case's name."""
+"""Additions of `name_case` to a run's case."""
 
 SCAN_VARIANTS = r"(-[^-]*[a-z][^-]*)*"
-"""What a scan's case may add to the number of its images: nothing that could be a number of images itself."""
+"""Additions to the number of a scan's images: nothing that could be a number of images itself."""
 
 NAME = re.compile(r"[\w%~-][\w.%~-]*", re.ASCII)
 
 
-def case_id(record: RunRecord) -> str:
+def case_id(record: Record) -> str:
     """The id of the case that `record` is of."""
+    if isinstance(record, Scan):
+        return _scan_case(record)
     tuned = record.finetuning
     return name_case(
         workload=record.workload,
@@ -56,7 +63,19 @@ def name_case(
         f"-{select_on}" if finetuned and select_on != "test" else "",
         "" if finetuned else "-oneshot",
     )
-    return f"{in_path(workload)}/{in_path(run)}-{_recipe(recipe)}{''.join(variants)}"
+    name = in_path(run).replace("-", "%2D", 1) if run.startswith("scan-") else in_path(run)
+    return f"{in_path(workload)}/{name}-{_recipe(recipe)}{''.join(variants)}"
+
+
+def _scan_case(scan: Scan) -> str:
+    kept = round(100 * scan.nonzeros / scan.elements)
+    variants = (
+        "" if kept == 100 else f"-kept{kept}",
+        "" if scan.criterion == "magnitude" else f"-{in_path(scan.criterion)}",
+        "" if scan.precision == "fp32" else f"-{scan.precision}",
+        "" if scan.mode == "exact" else f"-{scan.mode}",
+    )
+    return f"{in_path(scan.data)}/scan-{in_path(scan.model)}-{scan.images}{''.join(variants)}"
 
 
 def check_case_id(case: str) -> str:
@@ -71,12 +90,19 @@ def check_case_id(case: str) -> str:
     return case
 
 
-def in_family(case: str, *, workload: str, recipe: str) -> bool:
-    """Whether a case belongs to a workload and recipe: the cases that are judged together."""
-    folder, _, name = case.partition("/")
-    is_scan = name.startswith("scan-") and recipe.isdecimal()
-    ending = re.escape(_recipe(recipe)) + (SCAN_VARIANTS if is_scan else VARIANTS)
-    return folder == in_path(workload) and re.fullmatch(f".+-{ending}", name) is not None
+def family(record: Record) -> str:
+    """The cases that are judged together with that of `record`, as a regular expression over all of an id.
+
+    Those of one workload and recipe; of a scan, those of the same data and number of images.
+    """
+    if isinstance(record, Scan):
+        return f"{re.escape(in_path(record.data))}/scan-.+-{record.images}{SCAN_VARIANTS}"
+    return f"{re.escape(in_path(record.workload))}/(?!scan-).+-{re.escape(_recipe(record.recipe))}{VARIANTS}"
+
+
+def in_families(cases: Iterable[str], families: Collection[str]) -> list[str]:
+    """Those of `cases` that one of `families` has."""
+    return [case for case in cases if any(re.fullmatch(pattern, case) for pattern in families)]
 
 
 def _recipe(name: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from prunebench.documented.floors import Figure, Floor
 from prunebench.errors import RecordError
+from prunebench.records.consistency import contradictions
+from prunebench.sensitivity import Scan
 from prunebench.storage.documents import (
     Content,
     Count,
@@ -20,10 +22,12 @@ from prunebench.storage.documents import (
     check_kind,
     parsed,
     read_document,
+    refuse_contradictions,
     render,
     verified,
 )
 from prunebench.storage.files import write_text
+from prunebench.tasks import unpacked
 
 SCHEMA_VERSION = 1
 
@@ -52,13 +56,19 @@ class Layer(Part):
 class Accuracy(Part):
     """Answers on all test images, in the order of the data digest.
 
-    `correct_bits`: one bit an image, first image in the highest bit of the first byte, base64.
+    `correct_bits`: one bit an image, first image in the highest bit of the first byte, base64; as many
+    as `correct` and `images` say, or it is a RecordError.
     """
 
     correct: Count
     images: Annotated[int, Field(gt=0)]
     correct_bits: str
     predictions_digest: Digest
+
+    @model_validator(mode="after")
+    def _is_readable(self) -> Self:
+        unpacked(self.correct_bits, correct=self.correct, images=self.images)
+        return self
 
     @property
     def percent(self) -> float:
@@ -67,7 +77,7 @@ class Accuracy(Part):
 
 
 class Data(Part):
-    """Which images; the digest is over their pixels, labels, classes and order."""
+    """Training and test images; the digest is over their pixels, labels, classes and order."""
 
     name: str
     digest: Digest
@@ -76,7 +86,7 @@ class Data(Part):
 
 
 class Checkpoints(Part):
-    """Where the dense weights came from, and digests of the weights at each stage.
+    """Origin of the dense weights, and digests of the weights at each stage.
 
     `is_own`: made by the recipe `dense` of the workload; `source` and `licence` are of published weights.
     """
@@ -93,7 +103,7 @@ class Checkpoints(Part):
 
 
 class Signature(Part):
-    """What fine-tuning did, as it was done: `prunebench.training.signature` says what each is.
+    """Fine-tuning as it was done: `prunebench.training.signature` says what each is.
 
     The first seven are over all epochs and follow from data, seed and recipe alone. `learning_rates` are means, one
     an epoch; `distance` and `length` are of parameters and `statistics` of buffers after the last epoch, by name,
@@ -146,10 +156,11 @@ class Timings(Part):
 
 
 class RunRecord(Part):
-    """What one execution of a run measured.
+    """Figures of one execution of a run, with all that is needed to judge them.
 
     Sizes are in bits (nominal) and bytes (file), MACs of one image, accuracy as counts of images. `elements` and the
     nonzeros are over all parameters, batch norm and bias included. `revision` and `dirty` are of the user's project.
+    One that contradicts itself cannot be built: RecordError.
     """
 
     schema_version: Literal[1] = 1
@@ -185,13 +196,18 @@ class RunRecord(Part):
     dirty: bool | None
     prunebench_revision: str | None = None
 
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        refuse_contradictions("the record", contradictions(self))
+        return self
+
     @property
     def size_percent(self) -> float:
         """Nominal size in percent of the dense model's."""
         return 100 * self.pruned_size_bits / self.dense_size_bits
 
     def figure(self, name: Figure) -> float | None:
-        """What a floor limits; None where it was not measured."""
+        """The figure that a floor limits; None where it was not measured."""
         best = self.finetuning.best.percent if self.finetuning else None
         return {
             "accuracy_dense": self.dense_accuracy.percent,
@@ -224,15 +240,17 @@ class FailedRun(Part):
     prunebench_revision: str | None = None
 
 
+def _tag(record: object) -> str:
+    return "scan" if isinstance(record, Scan) or (isinstance(record, dict) and "points" in record) else "run"
+
+
+Record = Annotated[Annotated[RunRecord, Tag("run")] | Annotated[Scan, Tag("scan")], Discriminator(_tag)]
+"""The record of a run or a scan: what a person may approve."""
+
+
 def write_record(record: RunRecord | FailedRun, path: str | Path) -> None:
     """Write as JSON with sorted keys and a digest of the content; whole or not at all."""
-    path = Path(path)
-    write_text(path, record_text(record))
-
-
-def record_text(record: RunRecord | FailedRun) -> str:
-    """What a record's file holds."""
-    return render(record.model_dump(mode="json"))
+    write_text(Path(path), render(record.model_dump(mode="json")))
 
 
 def read_record(path: str | Path) -> RunRecord:
@@ -245,27 +263,20 @@ def read_record(path: str | Path) -> RunRecord:
     path = Path(path)
     content = read_document(path)
     check_kind(content, "a record", path=path)
-    return parse_record(verified(content, path=path, newest=SCHEMA_VERSION), path=path)
+    found = parse_kept(content, path=path)
+    assert not isinstance(found, Scan), "that is another kind"
+    if isinstance(found, FailedRun):
+        raise RecordError(f"'{path}' is of a run that failed: {found.error}")
+    return found
 
 
-def parse_record(content: Content, *, path: Path) -> RunRecord:
-    """A record from the content of a document; `path` is for messages.
-
-    Raises:
-        RecordError: as `read_record`.
-    """
-    parsed_run = parse_run(content, path=path)
-    if isinstance(parsed_run, FailedRun):
-        raise RecordError(f"'{path}' is of a run that failed: {parsed_run.error}")
-    return parsed_run
-
-
-def parse_run(content: Content, *, path: Path) -> RunRecord | FailedRun:
-    """A record, or that of a run that failed.
+def parse_kept(content: Content, *, path: Path) -> RunRecord | FailedRun | Scan:
+    """Read any kind of record from the content of its file.
 
     Raises:
-        RecordError: neither.
+        RecordError: edited since it was written, of a newer schema, or damaged.
     """
-    if content.get("status") == "failed":
-        return parsed(FailedRun, content, path=path)
-    return parsed(RunRecord, content, path=path)
+    model: type[RunRecord | FailedRun | Scan] = (
+        Scan if "points" in content else FailedRun if content.get("status") == "failed" else RunRecord
+    )
+    return parsed(model, verified(content, path=path, newest=SCHEMA_VERSION), path=path)

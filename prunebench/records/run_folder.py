@@ -11,12 +11,13 @@ from pathlib import Path
 
 from prunebench.errors import PrunebenchError
 from prunebench.records.cases import case_id
-from prunebench.records.record import FailedRun, RunRecord, record_text
+from prunebench.records.record import FailedRun, Record
+from prunebench.storage.documents import render
 from prunebench.storage.files import RUN_FOLDER, write_new_text
 from prunebench.storage.revisions import provenance
 
 
-def keep_record(record: RunRecord | FailedRun, folder: Path = RUN_FOLDER, *, now: datetime | None = None) -> Path:
+def keep_record(record: Record | FailedRun, folder: Path = RUN_FOLDER, *, now: datetime | None = None) -> Path:
     """Write a record to a new file in `folder`, whole or not at all, and return its path.
 
     The name is the time in UTC and the case; many processes may keep records at once.
@@ -25,16 +26,11 @@ def keep_record(record: RunRecord | FailedRun, folder: Path = RUN_FOLDER, *, now
         StorageError: the folder cannot be made or written.
     """
     case = f"{record.case}-failed" if isinstance(record, FailedRun) else case_id(record)
-    return keep_text(record_text(record), case, folder, now=now)
-
-
-def keep_text(text: str, case: str, folder: Path, *, now: datetime | None = None) -> Path:
-    """Write what was measured of `case` to a new file in `folder`, as `keep_record` does."""
     stamp = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")
     name = f"{stamp}-{re.sub(r'[^A-Za-z0-9._-]', '-', case)[:120]}"
     for again in count():
         path = folder / (f"{name}-{again}.json" if again else f"{name}.json")
-        if write_new_text(path, text):
+        if write_new_text(path, render(record.model_dump(mode="json"))):
             return path
     raise AssertionError("count() ends never")
 

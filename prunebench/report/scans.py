@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from prunebench.escaping import terminal
 from prunebench.report.tables import aligned_table, approval_rows, facts_table, machine_line, short_name
 
 if TYPE_CHECKING:
-    from prunebench.baselines.scans import ScanBaseline
+    from prunebench.baselines.shelf import Baseline
     from prunebench.sensitivity import Point, Scan
 
 RECOMPUTED = {
@@ -69,27 +69,29 @@ def scan_table(scan: Scan) -> str:
     return aligned_table(rows, headers=headers)
 
 
-def scan_baselines_table(baselines: Iterable[ScanBaseline]) -> str:
-    """One line a baseline: points, accuracies, and its approval."""
-    rows = [
-        [
-            baseline.case,
-            str(len(baseline.scan.points)),
-            f"{baseline.scan.base_accuracy:.2f}",
-            f"{min(point.accuracy for point in baseline.scan.points):.2f}" if baseline.scan.points else "-",
-            baseline.approval.at[:10],
-            baseline.approval.by.partition(" <")[0],
-            baseline.approval.reason,
-        ]
-        for baseline in baselines
-    ]
+def scan_baselines_table(baselines: Iterable[Baseline]) -> str:
+    """One line a baseline of a scan: points, accuracies, and its approval."""
+    rows = []
+    for baseline in baselines:
+        scan, approval = cast("Scan", baseline.record), baseline.approval
+        rows.append(
+            [
+                baseline.case,
+                str(len(scan.points)),
+                f"{scan.base_accuracy:.2f}",
+                f"{min(point.accuracy for point in scan.points):.2f}" if scan.points else "-",
+                approval.at[:10],
+                approval.by.partition(" <")[0],
+                approval.reason,
+            ]
+        )
     headers = ["scan", "points", "base %", "lowest %", "approved", "by", "reason"]
     return aligned_table(rows, headers=headers, texts=3)
 
 
-def scan_baseline_text(baseline: ScanBaseline) -> str:
+def scan_baseline_text(baseline: Baseline) -> str:
     """Who approved it, when and why; what it was measured on; accuracies."""
-    scan = baseline.scan
+    scan = cast("Scan", baseline.record)
     rows = [
         *approval_rows(baseline),
         ["recorded", f"{scan.created}, revision {scan.revision or 'unknown'}, {scan.seconds:.1f} s"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tabulate import tabulate
 
@@ -11,7 +11,6 @@ from prunebench.documented.runs import Cited, DocumentedRun, Run, is_documented_
 from prunebench.escaping import terminal
 
 if TYPE_CHECKING:
-    from prunebench.baselines.scans import ScanBaseline
     from prunebench.baselines.shelf import Baseline
     from prunebench.data import Dataset
     from prunebench.documented.claims import Claim
@@ -135,10 +134,11 @@ def summary_table(rows: Sequence[tuple[RunRecord, Run]]) -> str:
 
 
 def baselines_table(baselines: Iterable[Baseline]) -> str:
-    """One line a baseline: size, accuracies, and its approval."""
+    """One line a baseline of a run: size, accuracies, and its approval."""
     rows = []
     for baseline in baselines:
-        record, approval, tuned = baseline.record, baseline.approval, baseline.record.finetuning
+        record, approval = cast("RunRecord", baseline.record), baseline.approval
+        tuned = record.finetuning
         rows.append(
             [
                 baseline.case,
@@ -155,7 +155,7 @@ def baselines_table(baselines: Iterable[Baseline]) -> str:
     return aligned_table(rows, headers=headers, texts=3)
 
 
-def approval_rows(baseline: Baseline | ScanBaseline) -> list[list[str]]:
+def approval_rows(baseline: Baseline) -> list[list[str]]:
     """Rows on an approval: which case, who approved it, when and why, in the place of what."""
     approval = baseline.approval
     return [
@@ -169,7 +169,8 @@ def approval_rows(baseline: Baseline | ScanBaseline) -> list[list[str]]:
 
 def baseline_text(baseline: Baseline) -> str:
     """Who approved it, when and why; what it was measured on; sizes and accuracies."""
-    record, tuned = baseline.record, baseline.record.finetuning
+    record = cast("RunRecord", baseline.record)
+    tuned = record.finetuning
     measured = [("dense", record.dense_accuracy), ("pruned", record.pruned_accuracy)]
     measured += [("best epoch", tuned.best), ("last epoch", tuned.last)] if tuned else []
     rows = [

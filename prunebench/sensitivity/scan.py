@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from prunebench.errors import UnknownNameError
+from prunebench.sensitivity.consistency import scan_contradictions
 from prunebench.storage.documents import (
-    Content,
     Count,
     Digest,
     Fraction,
     Part,
+    Percent,
     Seconds,
     check_kind,
     parsed,
     read_document,
+    refuse_contradictions,
     render,
     verified,
 )
@@ -30,7 +32,6 @@ SPARSITIES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Source: the documented runs."""
 
 Mode = Literal["exact", "adaptive", "decision"]
-Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class ScannedLayer(Part):
@@ -89,6 +90,8 @@ class Point(Part):
 class Scan(Part):
     """Sensitivity of a model, the base, to pruning one layer at a time, the others left as they are.
 
+    One that contradicts itself cannot be built: RecordError.
+
     Attributes:
         model, model_digest: architecture by name, and digest of the base weights; they need not be dense.
         data, data_digest: of the images that were answered, in order.
@@ -144,6 +147,11 @@ class Scan(Part):
     dirty: bool | None = None
     prunebench_revision: str | None = None
 
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        refuse_contradictions("the scan", scan_contradictions(self))
+        return self
+
     @property
     def base_accuracy(self) -> float:
         """Percent of images the base model gets right."""
@@ -195,13 +203,4 @@ def read_scan(path: str | Path) -> Scan:
     path = Path(path)
     content = read_document(path)
     check_kind(content, "a sensitivity scan", path=path)
-    return parse_scan(verified(content, path=path, newest=SCHEMA_VERSION), path=path)
-
-
-def parse_scan(content: Content, *, path: Path) -> Scan:
-    """A scan from the content of its file, whose digest was verified; `path` is for messages.
-
-    Raises:
-        RecordError: of a newer schema, or damaged.
-    """
-    return parsed(Scan, content, path=path)
+    return parsed(Scan, verified(content, path=path, newest=SCHEMA_VERSION), path=path)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,31 +21,45 @@ WIDTH = 120
 
 Content = dict[str, Any]
 
-Kind = Literal["a record", "a baseline", "a sensitivity scan", "the baseline of a scan", "a plan", "a comparison"]
-
-KINDS: Mapping[str, Kind] = {
+KINDS = {
     "run_digest": "a record",
     "status": "a record",
     "record": "a baseline",
     "points": "a sensitivity scan",
-    "scan": "the baseline of a scan",
     "trials": "a plan",
     "verdicts": "a comparison",
 }
-"""What prunebench writes, by a field that no other kind has: so that a sound file is not called damaged."""
+"""Kinds of documents, each by a field that no other kind has: so that a sound file is not called damaged."""
 
 M = TypeVar("M", bound=BaseModel)
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Seconds = Annotated[float, Field(ge=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]  # thirty years
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Part(BaseModel):
-    """A piece of a document: cannot change, and takes no unknown field, no other type, no NaN."""
+def refuse_contradictions(name: str, found: Iterable[str]) -> None:
+    """Raise an error with the first of the contradictions `found` in a document, where there are any.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    Raises:
+        RecordError: there are.
+    """
+    if broken := list(found):
+        more = f"; {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise RecordError(f"{name} contradicts itself: {'; '.join(broken[:3])}{more}")
+
+
+class Part(BaseModel):
+    """A piece of a document: cannot change, and takes no unknown field, no other type, no NaN.
+
+    What `model_copy` changed is checked once it becomes a part of another.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, revalidate_instances="always"
+    )
 
 
 def render(content: Content) -> str:
@@ -78,7 +92,7 @@ def read_document(path: Path) -> Content:
     return content
 
 
-def check_kind(content: Content, *expected: Kind, path: Path) -> None:
+def check_kind(content: Content, *expected: str, path: Path) -> None:
     """Find out, before anything in it is called damaged, whether a file is of another kind than those `expected`.
 
     Raises:
@@ -115,7 +129,7 @@ def parsed(model: type[M], content: Content, *, path: Path) -> M:
     """The content as a `model`.
 
     Raises:
-        RecordError: a field that is missing, unknown or of the wrong type; it is named.
+        RecordError: a field that is missing, unknown or of the wrong type, which is named; or it contradicts itself.
     """
     try:
         return model.model_validate_json(json.dumps(content))
@@ -123,6 +137,8 @@ def parsed(model: type[M], content: Content, *, path: Path) -> M:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"]) or "the whole"
         raise RecordError(f"'{path}' is damaged: {where}: {first['msg']}") from error
+    except RecordError as error:
+        raise RecordError(f"'{path}' cannot be used: {error}") from error
     except (ValueError, RecursionError) as error:
         raise RecordError(f"'{path}' is damaged: {error}") from error
 

@@ -12,7 +12,7 @@ from prunebench.storage.files import BASELINES
 CHANGED = "-dirty"
 """At the end of prunebench's own revision where tracked files of its checkout differ."""
 
-_BASELINES = tuple(f":(exclude,top,glob)**/{BASELINES}/{below}/*.json" for below in ("*", "scans/*"))
+_BASELINES = f":(exclude,top,glob)**/{BASELINES}/*/*.json"
 
 
 def provenance() -> dict[str, Any]:
@@ -25,7 +25,7 @@ def provenance() -> dict[str, Any]:
     revision = _head(here)
     return {
         "revision": revision,
-        "dirty": _changed(here, *_BASELINES) if revision else None,
+        "dirty": _changed(here, _BASELINES) if revision else None,
         "prunebench_revision": _prunebench_revision(Path(prunebench.__file__).parent),
     }
 
@@ -34,7 +34,7 @@ def _prunebench_revision(folder: Path) -> str | None:
     revision = _head(folder)
     if revision is None or git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:  # installed in a project
         return None
-    return revision + CHANGED if _changed(folder, *_BASELINES) else revision
+    return revision + CHANGED if _changed(folder, _BASELINES) else revision
 
 
 def _head(folder: Path) -> str | None:

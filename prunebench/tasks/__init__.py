@@ -12,6 +12,7 @@ from prunebench.tasks.evaluation import (
     evaluate,
     forward_digest,
     output_of,
+    unpacked,
 )
 from prunebench.tasks.registry import find_task, task_names
 from prunebench.tasks.task import Task
@@ -32,4 +33,5 @@ __all__ = [
     "forward_digest",
     "output_of",
     "task_names",
+    "unpacked",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import contextlib
 import hashlib
 import json
@@ -14,10 +15,11 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from prunebench.data import Examples, whole_batches
-from prunebench.errors import DataError, ModelError, first_line
+from prunebench.errors import DataError, ModelError, RecordError, first_line
 from prunebench.machine.devices import Precision, SinglePrecision, arithmetic, evaluation_mode, model_device, seeded
 from prunebench.models import check_values, copied, in_float32, prunable_parameters, state_digest
 from prunebench.tasks.classification import CLASSIFICATION
@@ -73,6 +75,24 @@ class Evaluation:
     def correct_bits(self) -> str:
         """One bit an example, packed (the first in the highest bit of the first byte), in base64."""
         return base64.b64encode(np.packbits(self.correct.numpy()).tobytes()).decode("ascii")
+
+
+def unpacked(bits: str, *, correct: int, images: int) -> NDArray[np.bool_]:
+    """Unpack `Evaluation.correct_bits`: which images were answered right, bool (images,).
+
+    Raises:
+        RecordError: the bits are not base64, too few or too many, or do not add up to `correct` right answers.
+    """
+    try:
+        packed = np.frombuffer(base64.b64decode(bits, validate=True), dtype=np.uint8)
+    except (binascii.Error, ValueError) as error:
+        raise RecordError(f"correct_bits are not base64: {error}") from error
+    if len(packed) != (needed := -(-images // 8)):
+        raise RecordError(f"correct_bits hold {len(packed)} bytes, {images} images need {needed}")
+    right = np.unpackbits(packed).astype(np.bool_)
+    if int(right.sum()) != correct or right[images:].any():
+        raise RecordError(f"correct_bits say {int(right.sum())} images are right, the record says {correct}")
+    return right[:images]
 
 
 @contextlib.contextmanager

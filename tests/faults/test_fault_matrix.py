@@ -23,16 +23,20 @@ import torch
 from torch import nn
 from training_faults import TRAINING_FAULTS, training
 
+from prunebench.baselines.comparison import compare_apart
+from prunebench.baselines.shelf import baseline_path
 from prunebench.data import Augmentation, Dataset, Examples, load_digits
 from prunebench.data.batches import augment, whole_batches
 from prunebench.documented.runs import Run
 from prunebench.errors import PrunebenchError
 from prunebench.experiments import flow
-from prunebench.gate import Status, compare_records
+from prunebench.gate import Status, Thresholds, compare_records
 from prunebench.machine.devices import arithmetic
 from prunebench.models import state_digest
 from prunebench.pruning import Masks, keep_mask, prune_
-from prunebench.records import RunRecord
+from prunebench.records import RunRecord, case_id
+from prunebench.storage.documents import render
+from prunebench.storage.files import write_text
 from prunebench.tasks.evaluation import Evaluation, evaluate
 from prunebench.training import Recipe, train
 from prunebench.workloads import DenseModel, find_workload
@@ -253,12 +257,12 @@ def training_mode(patch):
     patch.setattr(Tiny, "eval", nn.Module.train)
 
 
-@patched("evaluation drops the last partial batch", caught_by="record agrees with itself")
+@patched("evaluation drops the last partial batch", caught_by="RecordError", status=None)
 def partial_batch(patch):
     patch_evaluate(patch, lambda model, data, **options: evaluate(model, data.take(torch.arange(500)), **options))
 
 
-@patched("accuracy divides by n - 1", caught_by="record agrees with itself")
+@patched("accuracy divides by n - 1", caught_by="RecordError", status=None)
 def one_image_less(patch):
     patch.setattr(Evaluation, "count", property(lambda self: len(self.correct) - 1))
 
@@ -281,7 +285,7 @@ def labels_off(patch):
     patch_evaluate(patch, with_other_labels)
 
 
-@patched("half precision where fp32 is claimed, in training", caught_by="record agrees with itself")
+@patched("half precision where fp32 is claimed, in training", caught_by="RecordError", status=None)
 def half_precision_training(patch):
     patch.setattr(training, "arithmetic", lambda device, precision: arithmetic(device, "bf16"))
 
@@ -315,7 +319,7 @@ def other_seed(sound, patch):
     return sound.baseline, record.model_copy(update={"seed": 0})
 
 
-@fault("a baseline edited by hand", caught_by="baseline agrees with itself", status=Status.INCOMPARABLE)
+@fault("a baseline edited by hand", caught_by="record and baseline", status=Status.INCOMPARABLE)
 def edited_baseline(sound, patch):
     accuracy = sound.baseline.pruned_accuracy
     lowered = accuracy.model_copy(update={"correct": accuracy.correct - 30})
@@ -347,7 +351,12 @@ def caught(fault, sound, patch):
         return [(type(error).__name__, "pipeline", None)]
     if fault.elsewhere:
         baseline = on_another_machine(baseline)
-    verdicts = compare_records({"tiny": baseline}, {"tiny": record})
+    with tempfile.TemporaryDirectory() as folder:
+        path = baseline_path(case_id(record), Path(folder))
+        approval = {"by": "Somebody", "at": "2026-01-03T00:00:00+00:00", "reason": "first", "replaced": None}
+        content = {"schema_version": 1, "approval": approval, "record": baseline.model_dump(mode="json")}
+        write_text(path, render(content))  # as it is, sound or not
+        (verdicts,) = compare_apart([record], Path(folder), thresholds=Thresholds()).values()
     return [
         (verdict.check, verdict.tier, verdict.status)
         for verdict in verdicts

@@ -21,7 +21,7 @@ from prunebench.training import train
 training = import_module("prunebench.training.train")  # as an attribute of its package it is the function
 
 AS_DONE = "training as it was done"
-ITSELF = "record agrees with itself"
+ITSELF = "RecordError"
 LOSS = "training loss by epoch"
 DISTANCE = "how far the weights moved"
 LENGTH = "length of the weights"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from record_factory import digest
 
 from prunebench.sensitivity import Point, Scan, ScannedLayer
+from prunebench.storage.documents import render
 
 IMAGES = 10_000
 LAYERS = {
@@ -122,19 +124,32 @@ def losing(place: Place, count: int, *, images: int = IMAGES) -> dict[Place, Rig
 
 def with_layer(scan: Scan, **changes: Any) -> Scan:
     """The scan with its first layer changed, and nothing else."""
-    return scan.model_copy(update={"layers": [scan.layers[0].model_copy(update=changes), *scan.layers[1:]]})
+    return Scan(**dict(scan) | {"layers": [scan.layers[0].model_copy(update=changes), *scan.layers[1:]]})
 
 
-CONTRADICTORY: dict[str, Scan] = {
-    "correct_bits say": make_scan(base_correct=IMAGES + 1),
-    "it has no layers": make_scan(layers=[], points=[]),
-    "the model has no such layer": make_scan(
-        points=[make_scan().points[0].model_copy(update={"layer": "gone"}), *make_scan().points[1:]]
-    ),
-    "of shape [0, 3, 3, 3] has no elements": with_layer(make_scan(), shape=[0, 3, 3, 3], nonzeros=0),
-    "1,729 nonzeros in 1,728 elements": with_layer(make_scan(), nonzeros=1729),
-    "39,232 nonzeros in 0 elements": make_scan(elements=0),
-    "39,233 nonzeros in 39,232 elements, 1 in 0 outside the layers": make_scan(nonzeros=39_233),
-    "0 nonzeros in 39,232 elements": make_scan(nonzeros=0),
+def edited(path: Path, **changes: Any) -> Path:
+    """The file of a usual scan, with `changes` in it that no scan can be built with."""
+    path.write_text(render(make_scan().model_dump(mode="json") | changes))
+    return path
+
+
+_LAYERS = make_scan().model_dump(mode="json")["layers"]
+_POINTS = make_scan().model_dump(mode="json")["points"]
+CONTRADICTORY: dict[str, dict[str, Any]] = {
+    "base model: correct_bits say 9300 images are right, the record says 1": {"base_correct": 1},
+    "base model: correct_bits are not base64": {"base_bits": "?"},
+    "it has no layers": {"layers": [], "points": []},
+    "layer backbone.conv0.weight is there twice": {"layers": [_LAYERS[0], *_LAYERS]},
+    "of shape [0, 3, 3, 3] has no elements": {
+        "layers": [_LAYERS[0] | {"shape": [0, 3, 3, 3], "nonzeros": 0}, *_LAYERS[1:]]
+    },
+    "1,729 nonzeros in 1,728 elements": {"layers": [_LAYERS[0] | {"nonzeros": 1729}, *_LAYERS[1:]]},
+    "39,232 nonzeros in 0 elements": {"elements": 0},
+    "39,233 nonzeros in 39,232 elements, 1 in 0 outside the layers": {"nonzeros": 39_233},
+    "0 nonzeros in 39,232 elements": {"nonzeros": 0},
+    "backbone.conv0.weight at 0.5 is there twice": {"points": [*_POINTS, _POINTS[0]]},
+    "1 lost and 0 gained": {"points": [_POINTS[0] | {"lost": 1}]},
+    "accuracy 99.0000 %": {"points": [_POINTS[0] | {"accuracy": 99.0}]},
+    "the model has no such layer": {"points": [_POINTS[0] | {"layer": "gone"}]},
 }
-"""Scans that contradict themselves, by what is said of them."""
+"""Changes that make a scan contradict itself, by what is said of it."""

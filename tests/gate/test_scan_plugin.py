@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from gate.scan_documents import make_scan
+from record_factory import make_baseline
 
-from prunebench.baselines.scans import approved_scan, read_any_scan, write_scan_baseline
-from prunebench.baselines.shelf import Approval
-from prunebench.records.scans import scan_case
+from prunebench.baselines.collected import read_any_scan
+from prunebench.baselines.shelf import write_baseline
+from prunebench.records import case_id
 from prunebench.sensitivity import Scan
 
 pytest_plugins = ["pytester"]
@@ -44,9 +45,8 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 
 def based(pytester: pytest.Pytester, *scans: Scan) -> None:
-    approval = Approval(by="Somebody", at="2026-01-03T00:00:00+00:00", reason="first", replaced=None)
     for scan in scans:
-        write_scan_baseline(approved_scan(scan, approval), pytester.path / "baselines")
+        write_baseline(make_baseline(scan), pytester.path / "baselines")
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
@@ -63,14 +63,14 @@ def test_a_worse_curve_fails_its_test_and_says_how_to_approve_it(project: pytest
         [
             f"prunebench gate: 1 of 11 checks of {CASE} failed",
             f"FAIL {CASE}: backbone.conv1.weight at 0.7: *60 of 10,000 answers lost*",
-            "record: .prunebench/records/scans/digits/*-scan-vgg-10000.json",
-            f"*baseline approve .prunebench/records/scans/digits/*.json --only {CASE} --reason*",
+            "record: .prunebench/records/*-digits-scan-vgg-10000.json",
+            f"*baseline approve .prunebench/records/*.json --only {CASE} --reason*",
             "*= prunebench gate =*",
             "21 of 22 comparisons passed, 1 case; the others: *",
         ]
     )
-    kept = (project.path / ".prunebench" / "records" / "scans" / "digits").iterdir()
-    assert {CASE} == {scan_case(read_any_scan(path)) for path in kept}
+    kept = (project.path / ".prunebench" / "records").iterdir()
+    assert {CASE} == {case_id(read_any_scan(path)) for path in kept}
 
 
 def test_without_a_baseline_it_is_said_and_fails_in_strict_mode_only(project: pytest.Pytester) -> None:

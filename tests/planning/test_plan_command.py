@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from gate.scan_documents import CONTRADICTORY
+from gate.scan_documents import CONTRADICTORY, edited
 from planning.scan_factory import make_scan, vgg_scan
 from torch import nn
 
@@ -381,7 +381,7 @@ def test_a_file_of_another_model_is_refused_before_anything_is_measured(
 @pytest.mark.parametrize("rule", ["optimal", "erk"])
 @pytest.mark.parametrize("said", CONTRADICTORY)
 def test_nothing_is_planned_by_a_scan_that_contradicts_itself(said: str, rule: str, tmp_path: Path) -> None:
-    write_scan(CONTRADICTORY[said], tmp_path / "scan.json")
+    edited(tmp_path / "scan.json", **CONTRADICTORY[said])
     result = call("--rule", rule, "--size", 50, "--scan", tmp_path / "scan.json", "--output", tmp_path / "table.toml")
-    assert_one_clear_line(result, "scan.json' contradicts itself", said)
+    assert_one_clear_line(result, "scan.json' cannot be used: the scan contradicts itself", said)
     assert not (tmp_path / "table.toml").exists()

@@ -109,14 +109,29 @@ def test_changed_baselines_do_not_make_the_tree_dirty(repository: Path) -> None:
         (make_record(prunebench_revision=f"{'0' * 40}-dirty"), "made by a changed prunebench"),
         (make_record(extra_nonzeros=1), "below its floor: nonzeros of classifier.weight"),
         (make_record(run="run3"), "not those of the documented run3"),
-        (make_record(dense_size_bits=0), "contradicts itself"),
-        (make_record(pruned_accuracy=accuracy(10, IMAGES - 1)), "contradicts itself: pruned accuracy is over 199"),
-        (make_record(nonzeros={}), "contradicts itself: pruned size is 2,688 bits"),
     ],
 )
 def test_a_record_that_is_no_baseline_is_refused(repository: Path, record: RunRecord, message: str) -> None:
     with pytest.raises(ApprovalError, match=message):
         approve_one(repository, record)
+    assert {} == list_baselines(repository / "baselines")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dense_size_bits": 0}, "contradicts itself: dense size is 0 bits"),
+        ({"pruned_accuracy": accuracy(10, IMAGES - 1)}, "contradicts itself: pruned accuracy is over 199"),
+        ({"nonzeros": {}}, "contradicts itself: pruned size is 2,688 bits"),
+        (
+            {"pruned_accuracy": accuracy().model_copy(update={"correct": 200})},
+            "190 images are right, the record says 200",
+        ),
+    ],
+)
+def test_a_copy_that_contradicts_itself_is_refused(repository: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(RecordError, match=message):
+        approve_one(repository, make_record().model_copy(update=changes))
     assert {} == list_baselines(repository / "baselines")
 
 

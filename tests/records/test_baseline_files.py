@@ -7,13 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from gate.scan_documents import make_scan
 from record_factory import make_baseline, make_record
 
 from prunebench.baselines.collected import collect
-from prunebench.baselines.shelf import family, list_baselines, read_baseline, write_baseline
+from prunebench.baselines.shelf import list_baselines, read_baseline, write_baseline
 from prunebench.documented.runs import DocumentedRun, run_digest
 from prunebench.errors import RecordError
-from prunebench.records import case_id, chosen_cases, in_family, name_case
+from prunebench.records import Record, case_id, chosen_cases, family, in_families, name_case
 from prunebench.storage.documents import render
 
 
@@ -88,18 +89,31 @@ def test_a_family_is_one_workload_and_recipe(tmp_path: Path) -> None:
         make_record(workload="cifar10"),
     ):
         write_baseline(make_baseline(record), tmp_path)
-    assert ["digits/b-quick-seed1", "digits/tiny-quick"] == family(tmp_path, workload="digits", recipe="quick")
-    assert not in_family("digits/quickly-full", workload="digits", recipe="quick")
-    assert not in_family("digits/lamp-full-quick", workload="digits", recipe="full")
-    assert in_family("digits/lamp-full-quick-seed1-bf16-validation", workload="digits", recipe="quick")
-    assert in_family("digits/scan-vgg-400-kept29-bf16-adaptive", workload="digits", recipe="400")
-    assert not in_family("digits/scan-net-400-600", workload="digits", recipe="400")
-    half, long = (name_case(workload="signs", run="half", recipe=recipe) for recipe in ("ci", "long-ci"))
-    assert in_family(half, workload="signs", recipe="ci")
-    assert in_family(long, workload="signs", recipe="long-ci")
-    assert not in_family(long, workload="signs", recipe="ci")
+    assert ["digits/b-quick-seed1", "digits/tiny-quick"] == in_families(
+        list_baselines(tmp_path), [family(make_record())]
+    )
+    long = name_case(workload="signs", run="half", recipe="long-ci")
     assert name_case(workload="signs", run="half-long", recipe="ci") != long
     assert 4 == len(list_baselines(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("case", "record", "is_in"),
+    [
+        ("digits/quickly-full", make_record(), False),
+        ("digits/lamp-full-quick", make_record(recipe="full"), False),
+        ("digits/lamp-full-quick-seed1-bf16-validation", make_record(), True),
+        ("digits/scan-vgg-400-kept29-bf16-adaptive", make_scan(images=400), True),
+        ("digits/scan-net-400-600", make_scan(images=400), False),
+        ("digits/scan-net-400", make_record(recipe="400"), False),
+        ("digits/half-400", make_scan(images=400), False),
+        ("signs/half-ci", make_record(workload="signs", recipe="ci"), True),
+        ("signs/half-long%2Dci", make_record(workload="signs", recipe="long-ci"), True),
+        ("signs/half-long%2Dci", make_record(workload="signs", recipe="ci"), False),
+    ],
+)
+def test_a_case_is_in_the_family_of_a_record(case: str, record: Record, is_in: bool) -> None:
+    assert is_in == (case in in_families([case], [family(record)]))
 
 
 def test_cases_are_chosen_in_full_or_by_their_end() -> None:

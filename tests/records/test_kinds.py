@@ -11,16 +11,15 @@ from gate.scan_documents import make_scan
 from record_factory import digest, make_baseline, make_record
 
 from prunebench.baselines.comparison import as_json
-from prunebench.baselines.scans import approved_scan, read_scan_baseline, write_scan_baseline
-from prunebench.baselines.shelf import Approval, read_baseline, write_baseline
+from prunebench.baselines.shelf import read_baseline, write_baseline
 from prunebench.cli import main
 from prunebench.errors import RecordError
 from prunebench.planning import PlanRecord, write_plan
 from prunebench.records import FailedRun, read_record, write_record
 from prunebench.sensitivity import read_scan, write_scan
 
-SCAN = "expected a sensitivity scan or the baseline of a scan"
-RECORD = "expected a record or a baseline"
+SCAN = "expected a sensitivity scan or a baseline"
+RECORD = "expected a record or a sensitivity scan or a baseline"
 
 
 @pytest.fixture
@@ -35,8 +34,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     write_plan(PlanRecord(base_digest=digest("dense")), found["plan"])
     found["comparison"].write_text(as_json([]))
     found["baseline"] = write_baseline(make_baseline(make_record()))
-    approval = Approval(by="Somebody", at="2026-01-02T03:04:05+00:00", reason="r", replaced=None)
-    found["scan baseline"] = write_scan_baseline(approved_scan(make_scan(), approval))
+    found["scan baseline"] = write_baseline(make_baseline(make_scan()))
     return found
 
 
@@ -45,15 +43,18 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     [
         ("plan", "compare FILE", f"a plan: {RECORD}"),
         ("plan", "compare record.json FILE", f"a plan: {RECORD}"),
-        ("plan", "compare scan.json FILE", f"a plan: {SCAN}"),
+        ("plan", "compare scan.json FILE", f"a plan: {RECORD}"),
         ("comparison", "compare FILE", f"a comparison: {RECORD}"),
-        ("record", "compare scan.json FILE", f"a record: {SCAN}"),
         ("plan", "baseline approve FILE --reason r", f"a plan: {RECORD}"),
         ("plan", "plan --scan FILE --size 30", f"a plan: {SCAN}"),
         ("failed", "plan --scan FILE --size 30", f"a record: {SCAN}"),
-        ("baseline", "plan --scan FILE --size 30", f"a baseline: {SCAN}"),
+        (
+            "baseline",
+            "plan --scan FILE --size 30",
+            "the baseline of a run: expected a sensitivity scan or the baseline of one",
+        ),
         ("scan", "plan --rule erk --size 30 --json FILE", "a sensitivity scan: expected a plan"),
-        ("scan baseline", "plan --rule erk --size 30 --json FILE", "the baseline of a scan: expected a plan"),
+        ("scan baseline", "plan --rule erk --size 30 --json FILE", "a baseline: expected a plan"),
         ("record", "plan --rule erk --size 30 --json FILE", "a record: expected a plan"),
         ("plan", "plot sensitivity FILE -o x.svg", f"a plan: {SCAN}"),
         ("plan", "plot parameters FILE -o x.svg", f"a plan: {RECORD}"),
@@ -72,9 +73,8 @@ def test_a_command_says_what_a_file_holds(files: dict[str, Path], kind: str, arg
     ("read", "own"),
     [
         (read_record, {"record"}),
-        (read_baseline, {"baseline"}),
+        (read_baseline, {"baseline", "scan baseline"}),
         (read_scan, {"scan"}),
-        (read_scan_baseline, {"scan baseline"}),
     ],
 )
 def test_a_reader_reads_its_own_kind_and_names_the_others(

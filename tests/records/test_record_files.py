@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from record_factory import make_record
+from record_factory import make_record, make_signature
 
 from prunebench.baselines.collected import collect
 from prunebench.data import Augmentation
@@ -30,7 +30,8 @@ def test_a_recipes_settings_are_equal_in_memory_and_in_the_file(tmp_path: Path) 
     tuned = make_record().finetuning
     assert tuned is not None
     settings = asdict(Recipe(epochs=2, batch_size=8, learning_rate=0.1, augmentation=Augmentation()))
-    record = make_record(finetuning=FineTuning(**{**dict(tuned), "settings": settings}))
+    done = make_signature(steps=250, optimizer={})
+    record = make_record(finetuning=FineTuning(**{**dict(tuned), "settings": settings, "signature": done}))
     write_record(record, tmp_path / "a.json")
     assert [] == training_differences(read_record(tmp_path / "a.json"), record)
 
@@ -38,8 +39,10 @@ def test_a_recipes_settings_are_equal_in_memory_and_in_the_file(tmp_path: Path) 
 def test_keys_are_sorted_and_lines_are_short(tmp_path: Path) -> None:
     record = make_record()
     losses = [0.1 + index / 7 for index in range(200)]
+    signature = make_signature(learning_rates=losses)
+    long = {"losses": losses, "selection_accuracies": [96.0] * 199 + [97.0], "best_epoch": 200, "signature": signature}
     write_record(
-        record.model_copy(update={"finetuning": record.finetuning.model_copy(update={"losses": losses})}),
+        record.model_copy(update={"finetuning": record.finetuning.model_copy(update=long)}),
         tmp_path / "a.json",
     )
     text = (tmp_path / "a.json").read_text()

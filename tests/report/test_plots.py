@@ -15,7 +15,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from gate.scan_documents import CONTRADICTORY
+from gate.scan_documents import CONTRADICTORY, edited
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
@@ -599,9 +599,9 @@ def _failed(path: Path) -> None:
 @pytest.mark.parametrize("command", ["sensitivity", "parameters"])
 @pytest.mark.parametrize("said", CONTRADICTORY)
 def test_a_scan_that_contradicts_itself_is_not_drawn(said: str, command: str, tmp_path: Path) -> None:
-    write_scan(CONTRADICTORY[said], tmp_path / "scan.json")
+    edited(tmp_path / "scan.json", **CONTRADICTORY[said])
     result = call(command, tmp_path / "scan.json", "--output", tmp_path / "plot.svg")
-    assert_one_clear_line(result, "scan.json' contradicts itself", said)
+    assert_one_clear_line(result, "scan.json' cannot be used: the scan contradicts itself", said)
     assert not (tmp_path / "plot.svg").exists()
 
 

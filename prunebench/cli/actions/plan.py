@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from prunebench.baselines.scans import sound_scan
+from prunebench.baselines.collected import read_any_scan
 from prunebench.cli.shell import say, show
 from prunebench.documented.tables import find_run, table_file
 from prunebench.errors import PlanError, UnknownNameError
@@ -56,7 +56,7 @@ def plan(**options: Any) -> None:
     _check(request)
 
     check_targets({"--output": request.output, "--json": request.json_file}, inputs=_inputs(request))
-    scan = sound_scan(request.scan_file) if request.scan_file else None
+    scan = read_any_scan(request.scan_file) if request.scan_file else None
     check_earlier(request, scan.model_digest if scan else None)
     if scan and scan.compounding and request.rule == "compounding":
         raise PlanError(

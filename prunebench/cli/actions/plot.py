@@ -1,20 +1,20 @@
-"""What `prunebench plot` does."""
+"""Actions of `prunebench plot`."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
-import click
 import numpy as np
 from numpy.typing import NDArray
 
-from prunebench.baselines.collected import Collected, collect
-from prunebench.baselines.scans import holds_scan, sound_scan
-from prunebench.cli.shell import FILE, say
+from prunebench.baselines.collected import collect, read_any_scan
+from prunebench.cli.shell import say
 from prunebench.documented.runs import REPORT, RUNS
 from prunebench.errors import RecordError
 from prunebench.models import load_checkpoint_, prunable_parameters, state_digest
+from prunebench.records import RunRecord
 from prunebench.report.plots import (
     NEAR_ZERO,
     LayerCount,
@@ -28,28 +28,23 @@ from prunebench.report.plots import (
     weights_figure,
     write_figure,
 )
+from prunebench.sensitivity import Scan
 from prunebench.storage.files import check_targets
 from prunebench.workloads import Workload, find_workload
 from prunebench.workloads.dense import built
 
-OUTPUT = click.option("--output", "-o", type=FILE, required=True, help="The picture: a .png, .svg or .pdf file.")
-
-MODEL = click.option("--model", default="vgg", show_default=True, help="Architecture of the checkpoints.")
-
 
 def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | None, output: Path) -> None:
     """Draw the curves of one to four SCANS, one panel a layer."""
-
     check_suffix(output)
     check_targets({"--output": output}, inputs=scans)
-    found = {name: sound_scan(path) for name, path in _names(scans).items()}
+    found = {name: read_any_scan(path) for name, path in _names(scans).items()}
     write_figure(sensitivity_figure(found, floor=floor, lowest=lowest), output)
     say(f"Plot: {output}")
 
 
 def parameters(source: Path, workload: str | None, output: Path) -> None:
     """Draw how many elements each layer of SOURCE holds and keeps. It is a scan, record, baseline or checkpoint."""
-
     check_suffix(output)
     check_targets({"--output": output}, inputs=(source,))
     layers, name, note = (
@@ -63,7 +58,6 @@ def parameters(source: Path, workload: str | None, output: Path) -> None:
 
 def weights(checkpoints: tuple[Path, ...], workload: str | None, near_zero: float | None, output: Path) -> None:
     """Draw histograms of the weights of one or two checkpoints. One panel a layer; two to compare before and after."""
-
     check_suffix(output)
     check_targets({"--output": output}, inputs=checkpoints)
     chosen = find_workload(workload)
@@ -80,23 +74,25 @@ def weights(checkpoints: tuple[Path, ...], workload: str | None, near_zero: floa
 
 def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -> None:
     """Draw size against accuracy of RECORDS. Records, baselines, or folders of them, before and after fine-tuning."""
-
     check_suffix(output)
     check_targets({"--output": output}, inputs=records)
     found = {name: collect(path) for name, path in _names(records).items()}
     for side in found.values():
         for case, reason in side.unusable.items():
             say(f"left out: {case}: {reason}", err=True)
-    everything = [record for side in found.values() for record in side.records.values()]
-    cases = Counter(case for side in found.values() for case in side.records)
+    sides = {
+        name: {case: record for case, record in side.records.items() if isinstance(record, RunRecord)}
+        for name, side in found.items()
+    }
+    everything = [record for side in sides.values() for record in side.values()]
+    cases = Counter(case for side in sides.values() for case in side)
     if max(cases.values(), default=0) > 1:  # the same case from several places: each place is a series
-        sides = [record_points(side.records.values(), suffix=f", {name}") for name, side in found.items()]
-        points = [point for side in sides for point in side]
+        points = [point for name, side in sides.items() for point in record_points(side.values(), suffix=f", {name}")]
     else:
         points = record_points(everything)
     if documented is None:
         documented = any(record.checkpoints.is_course_checkpoint for record in everything)
-    sources = _sources(found)
+    sources = _sources(everything)
     if documented:
         points += documented_points(RUNS.values())
         sources.append(f"as documented: {REPORT}")
@@ -117,15 +113,13 @@ def _names(paths: tuple[Path, ...]) -> dict[str, Path]:
 
 def _counts_of_json(source: Path) -> tuple[list[LayerCount], str, str]:
     """The layers of a scan, record or baseline, what they belong to, and where the numbers come from."""
-
-    if holds_scan(source):
-        scan = sound_scan(source)
-        weights = f"weights {scan.model_digest[:12]}{f' ({scan.origin})' if scan.origin else ''}"
-        return layer_counts(scan.layers), scan.model, f"{source.name}: {weights}"
     found = collect(source)
     for case, reason in found.unusable.items():
         raise RecordError(f"cannot draw '{source}': {case}: {reason}")
     ((case, record),) = found.records.items()
+    if isinstance(record, Scan):
+        weights = f"weights {record.model_digest[:12]}{f' ({record.origin})' if record.origin else ''}"
+        return layer_counts(record.layers), record.model, f"{source.name}: {weights}"
     note = f"{source.name}: {case}, pruned weights {record.checkpoints.pruned[:12]} from {record.checkpoints.origin}"
     return layer_counts(record.layers), f"{record.model}, {record.run}", note
 
@@ -142,7 +136,6 @@ def _counts_of_state(source: Path, workload: Workload) -> tuple[list[LayerCount]
 
 def _load(checkpoint: Path, workload: Workload) -> tuple[dict[str, NDArray[np.floating]], str]:
     """The prunable weights of a checkpoint, and the digest of all of it."""
-
     model = built(workload)
     load_checkpoint_(model, checkpoint)
     weights = {name: weight.detach().float().numpy() for name, weight in prunable_parameters(model).items()}
@@ -153,13 +146,12 @@ def _model_name(workload: Workload) -> str:
     return workload.model or workload.name
 
 
-def _sources(found: dict[str, Collected]) -> list[str]:
+def _sources(records: Iterable[RunRecord]) -> list[str]:
     """A line a dense checkpoint."""
     lines = {
         f"{record.checkpoints.origin}: weights {record.checkpoints.dense[:12]}; {record.data.name} "
         f"{record.data.digest[:12]}, {record.dense_accuracy.images:,} test images"
         + (f"; best epoch chosen on {record.finetuning.selected_on} images" if record.finetuning else "")
-        for side in found.values()
-        for record in side.records.values()
+        for record in records
     }
     return sorted(lines)

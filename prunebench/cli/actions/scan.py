@@ -13,7 +13,7 @@ from prunebench.experiments.requests import kept_dense
 from prunebench.machine.devices import resolve_device
 from prunebench.machine.memory import keep_freed_memory
 from prunebench.models import prunable_parameters
-from prunebench.records.scans import keep_scan
+from prunebench.records import keep_record
 from prunebench.report import scan_heading, scan_table
 from prunebench.report.progress import ProgressBar
 from prunebench.sensitivity import HalfWidth, sensitivity_scan, write_scan
@@ -75,7 +75,7 @@ def scan(
     if output:
         write_scan(found, output)
     else:
-        output = keep_scan(found)
+        output = keep_record(found)
     show(f"{scan_heading(found)}\n\n{scan_table(found)}\n")
     say(f"Scan: {output}")
 
