@@ -37,10 +37,10 @@ def test_a_scan_is_shown_and_written(untrained_checkpoint: Path, tmp_path: Path,
     assert str(path) in done.output
 
 
-def test_without_a_place_it_goes_to_the_scan_folder(untrained_checkpoint: Path, tmp_path: Path) -> None:
+def test_without_a_place_it_goes_to_the_run_folder(untrained_checkpoint: Path, tmp_path: Path) -> None:
     done = scan("--checkpoint", untrained_checkpoint, *FEW, "--on", "validation")
     assert 0 == done.exit_code, done.output
-    (path,) = (tmp_path / ".prunebench" / "records" / "scans").rglob("*.json")
+    (path,) = (tmp_path / ".prunebench" / "records").glob("*.json")
     assert "digits validation" == read_scan(path).data
 
 
