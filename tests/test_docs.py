@@ -36,12 +36,11 @@ from prunebench.cli.actions.plan import _check
 from prunebench.data import CIFAR10_CLASSES, Dataset, Examples
 from prunebench.documented.runs import RUNS
 from prunebench.documented.tables import read_table
-from prunebench.experiments import flow
 from prunebench.experiments.plan_request import Request
 from prunebench.models import build_model, save_state
 from prunebench.records import keep_record
 from prunebench.sensitivity import write_scan
-from prunebench.workloads import BUILT_IN, cifar10, find_recipe, find_workload
+from prunebench.workloads import BUILT_IN, Weights, cifar10, find_recipe, find_workload
 
 pytest_plugins = ["pytester"]
 
@@ -253,9 +252,10 @@ def small_workloads(monkeypatch: pytest.MonkeyPatch) -> None:
     save_state(untrained, Path("untrained.safetensors"))
     digits = BUILT_IN["digits"]
     quick = digits.recipes["quick"].for_epochs(1).shortened(epochs=1, images_per_epoch=32)
-    monkeypatch.setitem(BUILT_IN, "digits", replace(digits, recipes={"quick": quick}))
-    prepare, evaluate = flow.prepare, prunebench.tasks.evaluation.evaluate
-    monkeypatch.setattr(flow, "prepare", lambda *a, **k: prepare(*a, **k, checkpoint=Path("untrained.safetensors")))
+    weights = Weights(file=Path("untrained.safetensors"))
+    small = replace(digits, recipes={**digits.recipes, "quick": quick}, weights=weights)
+    monkeypatch.setitem(BUILT_IN, "digits", small)
+    evaluate = prunebench.tasks.evaluation.evaluate
 
     def load(path: Path | None, *, progress: Any) -> Dataset:
         if progress:

@@ -28,7 +28,15 @@ from prunebench.sensitivity.exact import BATCH_SIZE, ScanProgress, exact_points
 from prunebench.sensitivity.recomputation import recomputation
 from prunebench.sensitivity.scan import SPARSITIES, Mode, Scan, ScannedLayer
 from prunebench.storage.revisions import provenance
-from prunebench.tasks import CLASSIFICATION, Task, answering, check_answers, check_right_or_wrong, forward_digest
+from prunebench.tasks import (
+    CLASSIFICATION,
+    Task,
+    answering,
+    check_answers,
+    check_right_or_wrong,
+    forward_digest,
+    task_key,
+)
 
 _PROBE_IMAGES = 2
 
@@ -105,7 +113,7 @@ def sensitivity_scan(
             "order": settings and [MINIMUM_WEIGHTS[settings.mode], seed],
             "machine": exact_fingerprint(device),
             "forward": forward_digest(model, data),
-            "task": task.name,
+            "task": task_key(task),
             "arithmetic": ARITHMETIC,
         }
         answers = AnswerStore(len(data), store, key)

@@ -15,7 +15,7 @@ from prunebench.tasks.evaluation import (
     unpacked,
 )
 from prunebench.tasks.registry import find_task, task_names
-from prunebench.tasks.task import Task
+from prunebench.tasks.task import Task, task_key
 
 __all__ = [
     "BATCH_SIZE",
@@ -32,6 +32,7 @@ __all__ = [
     "find_task",
     "forward_digest",
     "output_of",
+    "task_key",
     "task_names",
     "unpacked",
 ]

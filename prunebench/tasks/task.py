@@ -58,3 +58,8 @@ class Task(Protocol):
     def guessing(self, examples: Examples) -> float:
         """The mean score of the best answer that looks at no input."""
         ...
+
+
+def task_key(task: Task) -> str:
+    """The task's name and class: two tasks of one name share no kept work."""
+    return f"{task.name} ({type(task).__module__}.{type(task).__qualname__})"

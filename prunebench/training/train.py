@@ -27,7 +27,7 @@ from prunebench.machine.environment import ARITHMETIC, exact_fingerprint
 from prunebench.models import prunable_parameters, state_digest
 from prunebench.pruning import Masks
 from prunebench.storage.files import check_writable, replacing, sweep
-from prunebench.tasks import CLASSIFICATION, Evaluation, Task, ask, evaluate, forward_digest
+from prunebench.tasks import CLASSIFICATION, Evaluation, Task, ask, evaluate, forward_digest, task_key
 from prunebench.training.recipe import Recipe, check_recipe
 from prunebench.training.signature import Tally, Tallying
 
@@ -368,7 +368,7 @@ def _key(
     parts = {
         "forward": forward_digest(model, data, training=True),
         "arithmetic": ARITHMETIC,
-        "task": task.name,
+        "task": task_key(task),
         "weights": state_digest(model.state_dict()),
         "trained": [name for name, parameter in model.named_parameters() if parameter.requires_grad],
         "masks": masks.digest if masks is not None else None,
