@@ -24,11 +24,11 @@ from prunebench.storage.files import BASELINES
 @click.option("--json", "json_file", type=FILE, help="Write the verdicts with their evidence here.")
 @click.option("--markdown", "markdown_file", type=FILE, help="Write the summary here.")
 def compare(**options: Any) -> None:
-    """Judge records A of runs and sensitivity scans against B, by default the baselines.
+    """Judge records A against B, by default the baselines.
 
-    A and B are each a record, a folder of records, or a folder of baselines; of several records of a case the newest
-    counts. Where A is a folder, a baseline of the same workload and recipe without a record in A is INCOMPARABLE, and
-    so is one of the same data and number of images without a scan.
+    A and B are each a record of a run or a scan, a folder of records, or a folder of baselines; of several records of a
+    case the newest counts. Where A is a folder, a baseline of the same workload and recipe without a record in A is
+    INCOMPARABLE, and so is one of the same data and number of images without a scan.
 
     Exits with 0 where all passed, 1 for a regression, 2 where something could not be compared, 3 for inconclusive.
     """
