@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -82,18 +80,9 @@ def setting(pytestconfig: pytest.Config, progress: ProgressBar) -> Setting:
 
 
 @pytest.fixture(scope="session")
-def progress(pytestconfig: pytest.Config) -> Iterator[ProgressBar]:
-    """A bar on the terminal, past pytest's capturing, so that minutes of training are seen to pass."""
-    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
-
-    settings: dict[str, Any] = {}
-    if capture:
-        settings["around"] = capture.global_and_fixture_disabled
-    if reporter:
-        settings["fresh_line"] = reporter.ensure_newline
-    with ProgressBar(**settings) as bar:
-        yield bar
+def progress(prunebench_progress: ProgressBar) -> ProgressBar:
+    """The plugin's bar on the terminal."""
+    return prunebench_progress
 
 
 @pytest.fixture(scope="session")

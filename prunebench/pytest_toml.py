@@ -13,18 +13,22 @@ from typing import Any, ClassVar
 
 import pytest
 
+from prunebench.documented.floors import Figure
 from prunebench.documented.runs import Run
 from prunebench.errors import PrunebenchError
-from prunebench.experiments.flow import Progress, Pruned, Setting, example_of, prepare, prune
+from prunebench.experiments.flow import Progress, Pruned, Setting, example_of, prepare, prune, record
 from prunebench.experiments.requests import resolve
+from prunebench.gate import check_floors, check_sizes
+from prunebench.gate.floors import FIGURES, SIZES
 from prunebench.machine.devices import resolve_device
 from prunebench.machine.memory import keep_freed_memory
 from prunebench.tasks import Evaluation, evaluate
-from prunebench.timed_runs import check_evaluation, check_finetuning, check_size
+from prunebench.timed_runs import check_finetuning, pass_or_fail, timed_evaluation
 from prunebench.workloads import RequestedRun, Workload, read_configuration
 from prunebench.workloads.registry import workload_of
 
 TESTS = ("size", "accuracy", "finetuned")
+ACCURACIES: list[Figure] = [figure for figure in FIGURES if figure not in SIZES]
 
 
 @dataclass
@@ -54,15 +58,17 @@ class RunTests:
     def size(self, pytestconfig: pytest.Config, prunebench_progress: Progress) -> None:
         """Every layer keeps exactly what its sparsity leaves, and the size keeps its floor."""
         run, setting, pruned = self._pruned(pytestconfig, prunebench_progress)
-        check_size(run, setting, pruned, self._before(pytestconfig, prunebench_progress))
+        measured = record(run, setting, pruned, self._before(pytestconfig, prunebench_progress))
+        pass_or_fail([*check_sizes(measured), *check_floors(measured, SIZES)])
 
     @pytest.mark.benchmark(group="evaluation")
     def accuracy(self, pytestconfig: pytest.Config, prunebench_progress: Progress, benchmark: Any) -> None:
         """The pruned model keeps the floors that need no fine-tuning."""
         run, setting, pruned = self._pruned(pytestconfig, prunebench_progress)
         benchmark.name = f"{run.name}::accuracy"
-        before = check_evaluation(run, setting, pruned, benchmark, sizes=False, progress=prunebench_progress)
+        before = timed_evaluation(run, setting, pruned, benchmark, progress=prunebench_progress)
         _shared(pytestconfig).before[self.path, self.requested.name] = before
+        pass_or_fail(check_floors(record(run, setting, pruned, before), ACCURACIES))
 
     @pytest.mark.benchmark(group="fine-tuning")
     def finetuned(

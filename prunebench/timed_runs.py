@@ -11,7 +11,7 @@ from torch import nn
 
 from prunebench.documented.runs import Run
 from prunebench.experiments.flow import Progress, Pruned, Setting, fine_tune, record, time_pruning
-from prunebench.gate import Status, Verdict, check_floors, check_record, check_sizes, worst_first
+from prunebench.gate import Status, Verdict, worst_first
 from prunebench.machine.devices import wait_for
 from prunebench.measure import nominal_size_bits
 from prunebench.pruning import Masks, prune_
@@ -43,10 +43,8 @@ def check_pruning(run: Run, setting: Setting, pruned: Pruned, benchmark: Any) ->
     assert pruned.masks.digest == masks.digest, "pruning the same weights again gave other masks"
 
 
-def check_evaluation(
-    run: Run, setting: Setting, pruned: Pruned, benchmark: Any, *, sizes: bool, progress: Progress
-) -> Evaluation:
-    """The pruned model keeps the floors that need no fine-tuning; with `sizes`, those of sizes too."""
+def timed_evaluation(run: Run, setting: Setting, pruned: Pruned, benchmark: Any, *, progress: Progress) -> Evaluation:
+    """Evaluate the pruned model on the test examples, timed."""
     progress.stage(f"{run.name}: evaluation of the pruned model")
     evaluation: Evaluation = benchmark.pedantic(
         evaluate,
@@ -54,19 +52,7 @@ def check_evaluation(
         kwargs={"task": setting.workload.task, "progress": progress.evaluated},
     )
     benchmark.extra_info.update(accuracy_before=evaluation.accuracy, correct=evaluation.correct_count)
-    measured = record(run, setting, pruned, evaluation)
-    others = [floor for floor in measured.floors if not floor.figure.startswith("size")]
-    without_sizes = measured.model_copy(update={"floors": others})
-    pass_or_fail(check_record(measured) if sizes else check_floors(without_sizes))
     return evaluation
-
-
-def check_size(run: Run, setting: Setting, pruned: Pruned, before: Evaluation) -> None:
-    """Every layer keeps exactly what its sparsity leaves, and sizes keep their floors."""
-    measured = record(run, setting, pruned, before)
-    floors = [floor for floor in measured.floors if floor.figure.startswith("size")]
-    measured = measured.model_copy(update={"floors": floors})
-    pass_or_fail([*check_sizes(measured), *check_floors(measured)])
 
 
 def check_finetuning(

@@ -16,7 +16,7 @@ from torch import nn
 
 from prunebench.data import Augmentation, Dataset, load_digits
 from prunebench.documented.runs import RUNS, documented_run
-from prunebench.errors import CheckpointError, ModelError, UnknownNameError, WorkloadError
+from prunebench.errors import CheckpointError, ImportedNameError, ModelError, UnknownNameError, WorkloadError
 from prunebench.experiments.flow import Setting, prepare
 from prunebench.machine.environment import ARITHMETIC
 from prunebench.models import build_model, load_state, read_metadata, save_state, state_digest
@@ -258,8 +258,8 @@ class Mine(Workload):
         return load_digits()
 
 
-def test_a_class_that_names_the_protocol_as_its_base_needs_four_things_and_is_made_where_it_is_given() -> None:
-    workload = check_workload(Mine, called="nets:Mine")
+def test_a_class_that_names_the_protocol_as_its_base_needs_four_things() -> None:
+    workload = check_workload(Mine(), called="nets:Mine")
     assert (None, (), "", False) == (
         workload.checkpoint(),
         tuple(workload.keep_dense),
@@ -271,7 +271,6 @@ def test_a_class_that_names_the_protocol_as_its_base_needs_four_things_and_is_ma
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (Dataset, "workload 'it' cannot be made: TypeError: "),
         (3, "'it' is no workload: it has no name, recipes, build, data; expected"),
         (threading.current_thread(), "'it' is no workload: it has no recipes, build, data; expected"),
     ],
@@ -279,6 +278,13 @@ def test_a_class_that_names_the_protocol_as_its_base_needs_four_things_and_is_ma
 def test_what_is_no_workload_is_refused_by_what_it_lacks(found: object, said: str) -> None:
     with pytest.raises(WorkloadError, match=f"^{said}"):
         check_workload(found, called="it")
+
+
+def test_a_class_that_is_named_is_made_an_object_of() -> None:
+    with pytest.raises(WorkloadError, match="is no workload: it has no recipes, build, data"):
+        find_workload("prunebench.tasks:Classification")
+    with pytest.raises(ImportedNameError, match=r"workload 'prunebench.data:Dataset' cannot be made: TypeError: "):
+        find_workload("prunebench.data:Dataset")
 
 
 def test_a_model_that_cannot_be_built_names_the_workload(digits: Dataset) -> None:

@@ -113,8 +113,7 @@ def _other_dense_weights(case: str, baseline: RunRecord, record: RunRecord) -> I
 
 def _floors(record: RunRecord) -> list[Verdict]:
     """On the accuracy after fine-tuning."""
-    of = [floor for floor in record.floors if floor.figure in {"accuracy_best", "change"}]
-    return list(check_floors(record.model_copy(update={"floors": of})))
+    return list(check_floors(record, ("accuracy_best", "change")))
 
 
 def _other_training(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:

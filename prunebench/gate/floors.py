@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
 from prunebench.documented.floors import Figure, Floor
@@ -24,8 +24,10 @@ FIGURES: Mapping[Figure, str] = MappingProxyType(
 )
 """What floors limit, as verdicts call it."""
 
-SIZES = "look closer with 'prunebench lint {}' and 'prunebench run {} --no-finetune'"
-ACCURACIES = "look closer with 'prunebench run {}', which prints every epoch"
+SIZES: tuple[Figure, ...] = ("size_percent", "size_mib")
+
+LOOK_AT_SIZES = "look closer with 'prunebench lint {}' and 'prunebench run {} --no-finetune'"
+LOOK_AT_EPOCHS = "look closer with 'prunebench run {}', which prints every epoch"
 
 
 def check_record(record: RunRecord) -> list[Verdict]:
@@ -35,7 +37,7 @@ def check_record(record: RunRecord) -> list[Verdict]:
 
 def check_sizes(record: RunRecord) -> Iterator[Verdict]:
     """Nonzeros of every layer and in total, exactly what its sparsities leave of the dense model."""
-    hint = _hint(record, SIZES)
+    hint = _hint(record, LOOK_AT_SIZES)
     expected = dict(record.dense_nonzeros)
     for layer in record.layers:
         kept = layer.numel - pruned_count(layer.numel, layer.sparsity, name=layer.name)
@@ -44,15 +46,15 @@ def check_sizes(record: RunRecord) -> Iterator[Verdict]:
     yield _exact(record, "nonzeros of all parameters", sum(expected.values()), sum(record.nonzeros.values()), hint)
 
 
-def check_floors(record: RunRecord) -> Iterator[Verdict]:
-    """Each floor whose figure was measured; those of sizes first."""
-    for floor in sorted(record.floors, key=lambda floor: not floor.figure.startswith("size")):
-        if (measured := record.figure(floor.figure)) is not None:
+def check_floors(record: RunRecord, figures: Collection[Figure] = tuple(FIGURES)) -> Iterator[Verdict]:
+    """Each floor on one of `figures` that was measured; those of sizes first."""
+    for floor in sorted(record.floors, key=lambda floor: floor.figure not in SIZES):
+        if floor.figure in figures and (measured := record.figure(floor.figure)) is not None:
             yield _floor(record, floor, measured)
 
 
 def _floor(record: RunRecord, floor: Floor, measured: float) -> Verdict:
-    size = floor.figure.startswith("size")
+    size = floor.figure in SIZES
     missed = max(
         -math.inf if floor.least is None else floor.least - measured,
         -math.inf if floor.most is None else measured - floor.most,
@@ -73,7 +75,7 @@ def _floor(record: RunRecord, floor: Floor, measured: float) -> Verdict:
         measured=f"{measured:.{4 if size else 2}f}",
         shortfall=missed,
         rule=rule,
-        hint=_hint(record, SIZES if size else ACCURACIES),
+        hint=_hint(record, LOOK_AT_SIZES if size else LOOK_AT_EPOCHS),
         evidence={"least": floor.least, "most": floor.most, "measured": measured},
         smallest_effect="anything outside the limit",
     )

@@ -9,10 +9,10 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from prunebench.errors import PlanError, UnknownNameError
+from prunebench.errors import PlanError
 from prunebench.planning.allocators import erk, global_magnitude, lamp, uniform
 from prunebench.planning.costs import Inventory
-from prunebench.storage.imports import entry_point_names, load_entry_point, load_object
+from prunebench.storage.imports import entry_point_names, load_extension
 
 GROUP = "prunebench.allocations"
 """The entry-point group in which packages name allocations of theirs."""
@@ -85,14 +85,7 @@ def find_allocation(name: str, *, folder: Path | None = None) -> Allocation:
     """
     if name in OWN:
         return OWN[name]
-    if name in entry_point_names(GROUP):
-        found = load_entry_point(GROUP, name, kind="allocation")
-    elif ":" in name:
-        found = load_object(name, kind="allocation", folder=folder)
-    else:
-        raise UnknownNameError("allocation", name, allocation_names())
-    if isinstance(found, type):
-        found = found()
+    found = load_extension(name, kind="allocation", group=GROUP, known=OWN, folder=folder)
     if not isinstance(found, Allocation):
         raise PlanError(f"'{name}' is no allocation: expected an object with name and kept (prunebench.Allocation)")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Collection
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,33 @@ def _import(module_name: str, folder: Path, name: str, kind: str) -> Any:
         raise ImportedNameError(f"{kind} '{name}': module '{module_name}' fails: {first_line(error)}") from error
     except Exception as error:  # somebody else's code may raise anything
         raise ImportedNameError(f"{kind} '{name}': module '{module_name}' fails: {first_line(error)}") from error
+
+
+def load_extension(name: str, *, kind: str, group: str, known: Collection[str], folder: Path | None = None) -> Any:
+    """An extension that is none of prunebench's own: an installed package's, or `package.module:object`.
+
+    A class is made an object of.
+
+    Args:
+        group: the entry-point group that packages name theirs in.
+        known: names of prunebench's own, for messages.
+
+    Raises:
+        UnknownNameError: no such extension.
+        ImportedNameError: it cannot be imported.
+    """
+    if name in entry_point_names(group):
+        found = load_entry_point(group, name, kind=kind)
+    elif ":" in name:
+        found = load_object(name, kind=kind, folder=folder)
+    else:
+        raise UnknownNameError(kind, name, [*known, *entry_point_names(group)])
+    if not isinstance(found, type):
+        return found
+    try:
+        return found()
+    except Exception as error:  # somebody else's code may raise anything
+        raise ImportedNameError(f"{kind} '{name}' cannot be made: {first_line(error)}") from error
 
 
 def entry_point_names(group: str) -> list[str]:

@@ -14,7 +14,7 @@ from prunebench.tasks.evaluation import (
     output_of,
     unpacked,
 )
-from prunebench.tasks.registry import find_task, task_names
+from prunebench.tasks.registry import find_task
 from prunebench.tasks.task import Task, task_key
 
 __all__ = [
@@ -33,6 +33,5 @@ __all__ = [
     "forward_digest",
     "output_of",
     "task_key",
-    "task_names",
     "unpacked",
 ]

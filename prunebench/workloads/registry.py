@@ -7,7 +7,7 @@ from pathlib import Path
 from prunebench.documented.runs import RUNS, Run
 from prunebench.documented.tables import Architecture, find_run, table_file
 from prunebench.errors import UnknownNameError, WorkloadError
-from prunebench.storage.imports import entry_point_names, load_entry_point, load_object
+from prunebench.storage.imports import entry_point_names, load_extension
 from prunebench.workloads.cifar10 import CIFAR10
 from prunebench.workloads.cifar10_resnets import RESNET20, RESNET20_PADDING, RESNET56, RESNET56_PADDING
 from prunebench.workloads.configuration import Configuration, RequestedRun, find_file, read_configuration
@@ -64,11 +64,8 @@ def find_workload(name: str | None = None) -> Workload:
     here = _here()
     if here and name in here.workloads:
         return here.workloads[name]
-    if name in entry_point_names(GROUP):
-        return check_workload(load_entry_point(GROUP, name, kind="workload"), called=name)
-    if ":" in name:
-        return check_workload(load_object(name, kind="workload"), called=name)
-    raise UnknownNameError("workload", name, workload_names())
+    known = [*BUILT_IN, *(here.workloads if here else ())]
+    return check_workload(load_extension(name, kind="workload", group=GROUP, known=known), called=name)
 
 
 def workload_of(run: RequestedRun, described: Configuration) -> Workload:

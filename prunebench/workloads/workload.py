@@ -180,11 +180,6 @@ def check_workload(found: object, *, called: str) -> Workload:
     Raises:
         WorkloadError: something is missing.
     """
-    if isinstance(found, type):
-        try:
-            found = found()
-        except Exception as error:
-            raise WorkloadError(f"workload '{called}' cannot be made: {type(error).__name__}: {error}") from error
     needed = [name for name in ("name", "recipes", "build", "data") if not hasattr(found, name)]
     others = ("model", "task", "pretrained", "weights", "trains_itself", "keep_dense", "checkpoint",
               "floors")  # fmt: skip
