@@ -105,9 +105,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             heading("runs", results[0][0], [run for _, run in results if isinstance(run, DocumentedRun)])
         )
         terminalreporter.line("")
-        terminalreporter.line(summary_table(results))
+        terminalreporter.line(str(summary_table(results)))
     for scan in config.stash[SCANS]:
         terminalreporter.section("sensitivity")
         terminalreporter.line(scan_heading(scan))
         terminalreporter.line("")
-        terminalreporter.line(scan_table(scan))
+        terminalreporter.line(str(scan_table(scan)))

@@ -85,9 +85,9 @@ def say(*lines: str, err: bool = False) -> None:
         click.echo(terminal(line), err=err)
 
 
-def show(block: str) -> None:
+def show(block: object) -> None:
     """Print what `prunebench.report` put together, of many lines."""
-    say(*block.split("\n"))
+    say(*str(block).split("\n"))
 
 
 def fail(message: str) -> NoReturn:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from prunebench.report.tables import UNDOCUMENTED, aligned_table, short_name
+from prunebench.report.table import Table
+from prunebench.report.tables import UNDOCUMENTED, short_name
 
 if TYPE_CHECKING:
     from prunebench.planning import Inventory, Plan, Trial
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 NONE = UNDOCUMENTED
 
 
-def plan_table(plan: Plan) -> str:
+def plan_table(plan: Plan) -> Table:
     """Sparsity and kept elements by layer, each layer's share of the size, and what it alone is predicted to lose."""
     rows = [
         [short_name(layer.name), f"{layer.sparsity:.4f}", f"{layer.numel:,}", f"{layer.kept:,}",
@@ -29,10 +30,10 @@ def plan_table(plan: Plan) -> str:
     rows.append(
         ["all", f"{1 - plan.nonzeros / plan.elements:.4f}", f"{plan.elements:,}", f"{plan.nonzeros:,}", "100.00", ""]
     )
-    return aligned_table(rows, headers=["layer", "sparsity", "elements", "kept", "% of size", "alone loses, points"])
+    return Table(rows=rows, headers=["layer", "sparsity", "elements", "kept", "% of size", "alone loses, points"])
 
 
-def cost_table(plan: Plan, inventory: Inventory) -> str:
+def cost_table(plan: Plan, inventory: Inventory) -> Table:
     """Nominal size, size in a sparse file and multiply-accumulates, beside the dense model's."""
     dense_bytes, dense_macs = inventory.dense_total("size") / 8, inventory.dense_total("macs")
     unit, size = ("MiB", 2**20) if dense_bytes >= 2**20 else ("KiB", 2**10)
@@ -45,7 +46,7 @@ def cost_table(plan: Plan, inventory: Inventory) -> str:
         [f"{macs_unit} an image", f"{plan.macs / macs:,.{decimals}f}", f"{dense_macs / macs:,.{decimals}f}",
          f"{plan.macs_percent:.2f}"],
     ]  # fmt: skip
-    return aligned_table(rows, headers=["", "plan", "dense", "% of dense"])
+    return Table(rows=rows, headers=["", "plan", "dense", "% of dense"])
 
 
 def plan_accuracy_table(
@@ -56,7 +57,7 @@ def plan_accuracy_table(
     finetuned: float | None = None,
     tuned: bool = False,
     images: str,
-) -> str:
+) -> Table:
     """Accuracy of the base model and of the plan, predicted and measured, on the same images, in percent.
 
     `tuned`: the prediction is of what fine-tuning reaches, as of a law that was fitted to fine-tuned models.
@@ -70,10 +71,10 @@ def plan_accuracy_table(
         columns["fine-tuned"] = f"{finetuned:.2f}"
         if tuned:
             columns["fine-tuned - predicted"] = _difference(finetuned, predicted)
-    return aligned_table([list(columns.values())], headers=list(columns))
+    return Table(rows=[list(columns.values())], headers=list(columns))
 
 
-def trials_table(trials: Sequence[Trial], *, elements: int, best: Trial) -> str:
+def trials_table(trials: Sequence[Trial], *, elements: int, best: Trial) -> Table:
     """A table of what a refinement measured, in order: plans, and what a search found better than all before."""
     rows = []
     for trial in _told(trials, best):
@@ -90,8 +91,8 @@ def trials_table(trials: Sequence[Trial], *, elements: int, best: Trial) -> str:
                 "best" if trial.sparsity == best.sparsity else "",
             ]
         )
-    return aligned_table(
-        rows, headers=["", "round", "size, %", "predicted, %", "measured, %", "fine-tuned, %", "smooth, %", ""]
+    return Table(
+        rows=rows, headers=["", "round", "size, %", "predicted, %", "measured, %", "fine-tuned, %", "smooth, %", ""]
     )
 
 

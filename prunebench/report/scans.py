@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from prunebench.escaping import terminal
-from prunebench.report.tables import aligned_table, approval_rows, facts_table, machine_line, short_name
+from prunebench.report.table import Table, facts_table
+from prunebench.report.tables import approval_rows, machine_line, short_name
 
 if TYPE_CHECKING:
     from prunebench.baselines.shelf import Baseline
@@ -45,7 +46,7 @@ def _narrow_enough(scan: Scan) -> str:
     return f"{points:g} points" + (f", or {100 * share:g} % of the drop where that is more" if share else "")
 
 
-def scan_table(scan: Scan) -> str:
+def scan_table(scan: Scan) -> Table:
     """Accuracy in percent with one layer pruned, by layer and absolute sparsity, and the most points a layer lost.
 
     For a decision scan, how far each layer can go instead.
@@ -66,10 +67,10 @@ def scan_table(scan: Scan) -> str:
         ]
         for name, curve in curves.items()
     ]
-    return aligned_table(rows, headers=headers)
+    return Table(rows=rows, headers=headers)
 
 
-def scan_baselines_table(baselines: Iterable[Baseline]) -> str:
+def scan_baselines_table(baselines: Iterable[Baseline]) -> Table:
     """One line a baseline of a scan: points, accuracies, and its approval."""
     rows = []
     for baseline in baselines:
@@ -86,7 +87,7 @@ def scan_baselines_table(baselines: Iterable[Baseline]) -> str:
             ]
         )
     headers = ["scan", "points", "base %", "lowest %", "approved", "by", "reason"]
-    return aligned_table(rows, headers=headers, texts=3)
+    return Table(rows=rows, headers=headers, texts=3)
 
 
 def scan_baseline_text(baseline: Baseline) -> str:
@@ -112,7 +113,7 @@ def _accuracy(point: Point) -> str:
     return f"{point.accuracy:.2f}" if not width else f"{point.accuracy:.1f}±{width:.1f}"
 
 
-def _decisions(scan: Scan, curves: dict[str, list[Point]]) -> str:
+def _decisions(scan: Scan, curves: dict[str, list[Point]]) -> Table:
     headers = ["layer", "elements", "is", "keeps accuracy at", "loses more at", "images"]
     rows = []
     for name, curve in curves.items():
@@ -120,4 +121,4 @@ def _decisions(scan: Scan, curves: dict[str, list[Point]]) -> str:
         kept = next((f"{point.sparsity:g}" for point in reversed(curve) if point.keeps), "none")
         lost = ", ".join(f"{point.sparsity:g}" for point in curve if point.keeps is False)
         rows.append([short_name(name), f"{layer.numel:,}", f"{layer.sparsity:.2f}", kept, lost, f"{images:,}"])
-    return aligned_table(rows, headers=headers)
+    return Table(rows=rows, headers=headers)

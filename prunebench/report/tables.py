@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from tabulate import tabulate
-
 from prunebench.documented.runs import Cited, DocumentedRun, Run, is_documented_run
 from prunebench.escaping import terminal
+from prunebench.report.table import Table, facts_table
 
 if TYPE_CHECKING:
     from prunebench.baselines.shelf import Baseline
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 UNDOCUMENTED = "-"
 
 
-def runs_table(runs: Iterable[DocumentedRun]) -> str:
+def runs_table(runs: Iterable[DocumentedRun]) -> Table:
     """The documented runs: sparsity by layer, then size and accuracy, as documented."""
     runs = list(runs)
     layers: list[list[object]] = [
@@ -33,7 +32,7 @@ def runs_table(runs: Iterable[DocumentedRun]) -> str:
         ["accuracy best, %", *(_figure(run.accuracy_best) for run in runs)],
         ["change from dense, points", *(_signed(run.change_after_finetuning) for run in runs)],
     ]
-    return aligned_table([*layers, *figures], headers=["", *(run.name for run in runs)])
+    return Table(rows=[*layers, *figures], headers=["", *(run.name for run in runs)])
 
 
 def heading(title: str, record: RunRecord, runs: Iterable[DocumentedRun]) -> str:
@@ -54,7 +53,7 @@ def heading(title: str, record: RunRecord, runs: Iterable[DocumentedRun]) -> str
     return "\n".join(map(terminal, lines))
 
 
-def layer_table(record: RunRecord) -> str:
+def layer_table(record: RunRecord) -> Table:
     """Kept and pruned elements by layer, and in total over all parameters."""
     rows = [
         [short_name(layer.name), f"{layer.sparsity:.2f}", f"{layer.numel:,}", f"{layer.nonzeros:,}",
@@ -70,10 +69,10 @@ def layer_table(record: RunRecord) -> str:
     rows.append(
         ["all", f"{1 - kept / total:.4f}", f"{total:,}", f"{kept:,}", f"{total - kept:,}", f"{macs / 1e6:,.1f}"]
     )
-    return aligned_table(rows, headers=["layer", "sparsity", "elements", "kept", "pruned", "dense MMACs"])
+    return Table(rows=rows, headers=["layer", "sparsity", "elements", "kept", "pruned", "dense MMACs"])
 
 
-def accuracy_table(record: RunRecord, run: DocumentedRun | None = None) -> str:
+def accuracy_table(record: RunRecord, run: DocumentedRun | None = None) -> Table:
     """Size and accuracy, each beside the documented value and the difference, where anything is documented."""
     run = run or DocumentedRun(name=record.run, sparsity={})
     comparable = _comparable(record)
@@ -106,11 +105,11 @@ def accuracy_table(record: RunRecord, run: DocumentedRun | None = None) -> str:
         cited = Cited(documented_change, "") if documented_change is not None else None
         rows.append(_row("change, best - dense, points", cited, change or 0.0))
     if all(row[1] == UNDOCUMENTED for row in rows):
-        return aligned_table([[row[0], row[2], row[4]] for row in rows], headers=["", "measured", ""])
-    return aligned_table(rows, headers=["", "documented", "measured", "difference", ""])
+        return Table(rows=[[row[0], row[2], row[4]] for row in rows], headers=["", "measured", ""])
+    return Table(rows=rows, headers=["", "documented", "measured", "difference", ""])
 
 
-def summary_table(rows: Sequence[tuple[RunRecord, Run]]) -> str:
+def summary_table(rows: Sequence[tuple[RunRecord, Run]]) -> Table:
     """One line a run: size and accuracy before and after, the documented change beside the measured."""
     lines = []
     for record, run in rows:
@@ -130,10 +129,10 @@ def summary_table(rows: Sequence[tuple[RunRecord, Run]]) -> str:
             ]
         )
     headers = ["run", "size %", "doc.", "dense %", "pruned %", "best %", "last %", "change", "doc."]
-    return aligned_table(lines, headers=headers)
+    return Table(rows=lines, headers=headers)
 
 
-def baselines_table(baselines: Iterable[Baseline]) -> str:
+def baselines_table(baselines: Iterable[Baseline]) -> Table:
     """One line a baseline of a run: size, accuracies, and its approval."""
     rows = []
     for baseline in baselines:
@@ -152,7 +151,7 @@ def baselines_table(baselines: Iterable[Baseline]) -> str:
             ]
         )
     headers = ["case", "size %", "dense %", "pruned %", "best %", "approved", "by", "reason"]
-    return aligned_table(rows, headers=headers, texts=3)
+    return Table(rows=rows, headers=headers, texts=3)
 
 
 def approval_rows(baseline: Baseline) -> list[list[str]]:
@@ -185,10 +184,10 @@ def baseline_text(baseline: Baseline) -> str:
     return facts_table(rows)
 
 
-def claims_table(claims: Iterable[Claim]) -> str:
+def claims_table(claims: Iterable[Claim]) -> Table:
     """A table of claims: what a document says beside what was computed."""
     rows = [[claim.run, claim.what, claim.documented, claim.computed, claim.status] for claim in claims]
-    return aligned_table(rows, headers=["run", "claim", "documented", "computed", ""])
+    return Table(rows=rows, headers=["run", "claim", "documented", "computed", ""])
 
 
 def data_table(data: Dataset) -> str:
@@ -204,20 +203,6 @@ def data_table(data: Dataset) -> str:
         ["digest, test", data.test.digest],
     ]
     return facts_table(rows)
-
-
-def aligned_table(rows: Sequence[Sequence[object]], *, headers: Sequence[str], texts: int = 0) -> str:
-    """Text on the left in the first column and the last `texts`, figures on the right in the others, as given."""
-    alignment = ["left", *["right"] * (len(headers) - 1 - texts), *["left"] * texts]
-    cells = [[terminal(cell) for cell in row] for row in rows]
-    return tabulate(
-        cells, headers=[*map(terminal, headers)], tablefmt="simple", disable_numparse=True, colalign=alignment
-    )
-
-
-def facts_table(rows: Sequence[Sequence[object]]) -> str:
-    """A fact a line, its name on the left."""
-    return tabulate([[terminal(cell) for cell in row] for row in rows], tablefmt="plain", disable_numparse=True)
 
 
 def _sizes(record: RunRecord) -> str:

@@ -242,7 +242,7 @@ def test_the_table_has_the_largest_drop_and_gaps_where_nothing_was_scanned() -> 
 
     right = base_right()
     right[-5000:] = False
-    text = scan_table(make_scan({PLACES[-1]: right}, places=PLACES[2:]))
+    text = str(scan_table(make_scan({PLACES[-1]: right}, places=PLACES[2:])))
     *_, last = rows = [line.split() for line in text.splitlines()[2:]]
     assert ["classifier", "92.38", "90.60", "43.00", "50.00"] == [last[0], *last[3:]]
     assert ["86.44", "6.56"] == rows[0][3:], "no accuracy where nothing was scanned"

@@ -261,14 +261,14 @@ def verdicts_on(baseline: Baseline, content: Any) -> list[Verdict]:
 
 def blocks_of(baseline: Baseline) -> list[str]:
     if isinstance(baseline.record, Scan):
-        return [scan_baselines_table([baseline]), scan_baseline_text(baseline)]
+        return [str(scan_baselines_table([baseline])), scan_baseline_text(baseline)]
     record, run = baseline.record, replace(documented_run("run3"), name=baseline.record.run)
     return [
         heading(record.run, record, [run]),
-        layer_table(record),
-        accuracy_table(record, run),
-        summary_table([(record, run)]),
-        baselines_table([baseline]),
+        str(layer_table(record)),
+        str(accuracy_table(record, run)),
+        str(summary_table([(record, run)])),
+        str(baselines_table([baseline])),
         baseline_text(baseline),
     ]
 

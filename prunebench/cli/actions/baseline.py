@@ -30,7 +30,7 @@ def list_(folder: Path) -> None:
     if runs:
         show(baselines_table(runs))
     if scans:
-        show("\n" * bool(runs) + scan_baselines_table(scans))
+        show(f"{chr(10) * bool(runs)}{scan_baselines_table(scans)}")
     if not found:
         say(f"no baselines in '{folder}'")
     for message in damaged:

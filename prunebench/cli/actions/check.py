@@ -10,7 +10,7 @@ from prunebench.experiments.inspection import inspect
 from prunebench.machine.devices import resolve_device
 from prunebench.machine.memory import keep_freed_memory
 from prunebench.report.progress import ProgressBar
-from prunebench.report.tables import aligned_table, facts_table
+from prunebench.report.table import Table, facts_table
 from prunebench.workloads import find_workload
 from prunebench.workloads.registry import runs_of
 
@@ -34,7 +34,7 @@ def check(workload: str | None, checkpoint: Path | None, data: Path | None, devi
             [layer.name, "x".join(map(str, layer.shape)), f"{layer.macs:,}", "dense" if layer.kept_dense else ""]
             for layer in found.layers
         ]
-        show(f"\n{aligned_table(rows, headers=['layer', 'shape', 'MACs', 'kept'])}")
+        show(f"\n{Table(rows=rows, headers=['layer', 'shape', 'MACs', 'kept'])}")
     say("", *(f"will not work: {problem}" for problem in found.problems))
     say("" if found.problems else "All of this works.")
     sys.exit(2 if found.problems else 0)
