@@ -164,7 +164,7 @@ def test_a_workload_of_somebody_else_cannot_have_the_name_of_one_of_prunebenchs_
 def test_a_failure_says_by_how_much_and_how_to_look_closer() -> None:
     (verdict,) = check_floors(on_cifar10("run5", dense=8963, best=8700))
     assert 0.84 == pytest.approx(verdict.shortfall)
-    parts = ("FAIL run5", "-2.63", "at least -1.79", "dense 89.63", "documented change -0.79, margin 1.0",
+    parts = ("FAIL cifar10/run5-full", "-2.63", "at least -1.79", "dense 89.63", "documented change -0.79, margin 1.0",
              "prunebench run run5")  # fmt: skip
     for part in parts:
         assert part in str(verdict)

@@ -10,7 +10,7 @@ from prunebench.documented.floors import Figure, Floor
 from prunebench.documented.runs import is_documented_run
 from prunebench.gate.verdicts import Status, Verdict
 from prunebench.pruning import pruned_count
-from prunebench.records import RunRecord
+from prunebench.records import RunRecord, case_id
 
 FIGURES: Mapping[Figure, str] = MappingProxyType(
     {
@@ -69,6 +69,7 @@ def _floor(record: RunRecord, floor: Floor, measured: float) -> Verdict:
         rule += f"; the dense checkpoint has {zeros:,} zeros of its own"
     return Verdict(
         run=record.run,
+        case=case_id(record),
         check=FIGURES[floor.figure],
         status=Status.PASS if missed <= 0 else Status.FAIL,
         expected=", ".join(limits),
@@ -91,6 +92,7 @@ def _hint(record: RunRecord, text: str) -> str:
 def _exact(record: RunRecord, check: str, expected: int, measured: int, hint: str) -> Verdict:
     return Verdict(
         run=record.run,
+        case=case_id(record),
         check=check,
         status=Status.PASS if measured == expected else Status.FAIL,
         expected=f"{expected:,}",

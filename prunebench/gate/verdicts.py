@@ -48,7 +48,7 @@ class Verdict:
 
     Attributes:
         run: the run it is about.
-        case: id of the case it is about, where a baseline was compared; else empty.
+        case: id of the case it is about.
         check: what was compared, in words.
         expected, measured: the two figures, ready to print.
         shortfall: how far the measured figure misses the limit, in the figure's own unit; above 0 fails. An exact

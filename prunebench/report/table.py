@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from tabulate import tabulate
 
 from prunebench.escaping import terminal
+
+
+class Cell(str):
+    """A cell that a page shows as more than its text.
+
+    Attributes:
+        link: the anchor in the page that it leads to.
+        status: a verdict's status, that it is coloured by.
+    """
+
+    link: str
+    status: str
+
+    def __new__(cls, text: object, *, link: str = "", status: str = "") -> Self:
+        """A cell with this text."""
+        cell = super().__new__(cls, text)
+        cell.link, cell.status = link, status
+        return cell
 
 
 @dataclass(frozen=True, kw_only=True)
