@@ -16,6 +16,7 @@
     ├── RecordError         a record or baseline that cannot be read
     ├── ApprovalError       a record that must not become a baseline
     ├── PlotError           a plot that cannot be drawn: nothing to show, or a file that is no picture
+    ├── ReportError         a report that cannot be made, or a form that nobody knows
     └── StorageError        a file that cannot be written or read: full disk, no permission
 
 The command line turns each into one line and exit code 2. A `TypeError` or another exception that is not in this tree
@@ -131,6 +132,10 @@ class ApprovalError(PrunebenchError):
 
 class PlotError(PrunebenchError):
     """A plot that cannot be drawn: nothing to show, too much at once, or a file that is no picture."""
+
+
+class ReportError(PrunebenchError):
+    """A report that cannot be made: nothing to show, or a form that nobody knows."""
 
 
 class ThresholdError(PrunebenchError):

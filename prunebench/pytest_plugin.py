@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from prunebench.errors import RecordError, StorageError, ThresholdError
+from prunebench.errors import PrunebenchError, RecordError, StorageError, ThresholdError
 from prunebench.escaping import terminal
 from prunebench.storage.files import BASELINES, RUN_FOLDER, check_writable
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from prunebench.gate import Thresholds, Verdict
     from prunebench.records import Record
     from prunebench.report.progress import ProgressBar
+    from prunebench.session_report import Target
 
 FIXTURE = "prunebench_gate"
 ALWAYS_FAILING = ("FAIL", "INCOMPARABLE")
@@ -101,18 +102,19 @@ class Session:
         from prunebench.baselines.comparison import verdict_from
         from prunebench.gate import worst_first
 
-        return worst_first(verdict_from(verdict) for judged in self._all() for verdict in judged.verdicts)
+        return worst_first(verdict_from(verdict) for judged in self.all_judged() for verdict in judged.verdicts)
 
     def statuses(self) -> dict[str, str]:
         """The worst status by case, of all that were handed over."""
         from prunebench.baselines.comparison import verdict_from, worst_status
 
         verdicts: dict[str, list[Verdict]] = {}
-        for judged in self._all():
+        for judged in self.all_judged():
             verdicts.setdefault(judged.case, []).extend(map(verdict_from, judged.verdicts))
         return {case: str(worst_status(found)) for case, found in verdicts.items()}
 
-    def _all(self) -> list[Judged]:
+    def all_judged(self) -> list[Judged]:
+        """Everything that was handed over, in the order of the tests."""
         return [judged for cases in self.judged.values() for judged in cases]
 
     def find_unused(self) -> None:
@@ -120,7 +122,7 @@ class Session:
         from prunebench.baselines.shelf import list_baselines
         from prunebench.records import in_families
 
-        kept = in_families(list_baselines(self.settings.baselines), {judged.family for judged in self._all()})
+        kept = in_families(list_baselines(self.settings.baselines), {judged.family for judged in self.all_judged()})
         self.unused = sorted({*kept} - self.statuses().keys())
 
 
@@ -210,6 +212,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(f"--prunebench-{name}", metavar=metavar, help=about)
         parser.addini(_ini(name), about)
     group.addoption(
+        "--prunebench-report",
+        metavar="FORMAT=FILE",
+        action="append",
+        help="write a report of the session, html=FILE, markdown=FILE or json=FILE; may be given more than once",
+    )
+    group.addoption(
         "--prunebench-device", metavar="NAME", help="where runs of a prunebench.toml compute: cpu (default), cuda, ..."
     )
     for name, default, about in (
@@ -272,6 +280,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         check_writable(session.config.stash[SESSION].settings.records)
     except StorageError as error:
         raise pytest.UsageError(f"prunebench: {error}; records move with --prunebench-records") from None
+    try:
+        for _, path in _report_targets(session.config):
+            check_writable(path.parent)
+    except PrunebenchError as error:
+        raise pytest.UsageError(f"prunebench: {error}; reports move with --prunebench-report") from None
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -337,11 +350,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     state.is_whole = exitstatus in (0, 1) and not state.deselected and not _is_part(session)
     if state.unused and state.is_whole and state.settings.strict and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    from prunebench.report.markdown import append_step_summary, markdown_summary
+    from prunebench.session_report import write_reports
 
     try:
-        append_step_summary(markdown_summary(state.verdicts(), notes=_notes(state)))
-    except StorageError as error:  # a summary that nobody can read is no reason to lose the session
+        write_reports(
+            {judged.case: config.invocation_params.dir / judged.record for judged in state.all_judged()},
+            state.verdicts(),
+            baselines=state.settings.baselines,
+            notes=_notes(state),
+            targets=_report_targets(config),
+        )
+    except PrunebenchError as error:  # a report that nobody can read is no reason to lose the session
         state.problem = str(error)
 
 
@@ -350,7 +369,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if _is_worker(config) or not state.judged:
         return
     from prunebench.report import notable, passed_lines
-    from prunebench.report.markdown import in_github_actions, workflow_commands
+    from prunebench.report.github import in_github_actions, workflow_commands
 
     verdicts = state.verdicts()
     terminalreporter.write_sep("=", "prunebench gate")
@@ -366,6 +385,15 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if in_github_actions():
         for line in workflow_commands(verdicts):
             terminalreporter.write_line(line)
+
+
+def _report_targets(config: pytest.Config) -> list[Target]:
+    """Where reports are to be written. Raises `PrunebenchError` for a form that nobody knows."""
+    if not (given := config.getoption("prunebench_report")):
+        return []
+    from prunebench.session_report import target
+
+    return [target(text, config.invocation_params.dir) for text in given]
 
 
 def _settings(config: pytest.Config) -> Settings:

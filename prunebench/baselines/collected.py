@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prunebench.baselines.shelf import Baseline, case_of, parse_baseline
+from prunebench.baselines.shelf import Approval, Baseline, case_of, list_baselines, parse_baseline
 from prunebench.errors import RecordError
 from prunebench.records import FailedRun, Record, case_id
 from prunebench.records.cases import check_case_id
 from prunebench.records.record import parse_kept
 from prunebench.sensitivity import Scan
 from prunebench.storage.documents import check_kind, read_document
+from prunebench.storage.files import BASELINES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class Collected:
     Attributes:
         records: by case; of several records of a case, the newest.
         paths: the file of each record.
+        approvals: of those that are approved baselines.
         unusable: why there is no record: of a case whose newest run failed, of a baseline that was edited, or, by file
             name, of a file that says not even which case it is of.
         is_folder: whether a case that is not here may be called missing.
@@ -29,6 +31,7 @@ class Collected:
 
     records: Mapping[str, Record] = field(default_factory=dict)
     paths: Mapping[str, Path] = field(default_factory=dict)
+    approvals: Mapping[str, Approval] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
     is_folder: bool = False
 
@@ -85,11 +88,17 @@ def collect(path: Path) -> Collected:
     return _newest(found, unusable, is_folder=True)
 
 
+def collect_reference(path: Path) -> Collected:
+    """The side that records are judged against: where there are no baselines yet, nothing, and that is no misuse."""
+    return Collected(is_folder=True) if path == BASELINES and not list_baselines(path) else collect(path)
+
+
 @dataclass(frozen=True)
 class _Found:
     path: Path
     case: str
     record: Record | FailedRun
+    approval: Approval | None
 
     @property
     def age(self) -> tuple[str, str]:
@@ -100,18 +109,21 @@ def _read(path: Path) -> _Found:
     content = read_any(path)
     record = content.record if isinstance(content, Baseline) else content
     case = check_case_id(record.case) if isinstance(record, FailedRun) else case_id(record)
-    return _Found(path, case, record)
+    return _Found(path, case, record, content.approval if isinstance(content, Baseline) else None)
 
 
 def _newest(found: list[_Found], unusable: Mapping[str, str], *, is_folder: bool) -> Collected:
     newest = {entry.case: entry for entry in sorted(found, key=lambda entry: entry.age)}
     records, paths, failed = {}, {}, {}
+    approvals: dict[str, Approval] = {}
     for case, entry in newest.items():
         if isinstance(entry.record, FailedRun):
             failed[case] = f"its newest run failed: {entry.record.error} ('{entry.path}')"
         else:
             records[case], paths[case] = entry.record, entry.path
-    return Collected(records=records, paths=paths, unusable={**failed, **unusable}, is_folder=is_folder)
+            approvals |= {case: entry.approval} if entry.approval else {}
+    unusable = {**failed, **unusable}
+    return Collected(records=records, paths=paths, approvals=approvals, unusable=unusable, is_folder=is_folder)
 
 
 def _called(file: Path, folder: Path) -> str:

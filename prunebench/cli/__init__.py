@@ -14,6 +14,7 @@ from prunebench.cli.init import init
 from prunebench.cli.lint import lint
 from prunebench.cli.plan import plan
 from prunebench.cli.plot import plot
+from prunebench.cli.report import report
 from prunebench.cli.run import run
 from prunebench.cli.runs import runs
 from prunebench.cli.scan import scan
@@ -27,7 +28,7 @@ def main() -> None:
     """Prune a model, fine-tune it under masks, and check what came out: against claims, floors and baselines."""
 
 
-for command in (init, check, run, train, scan, plan, compare, baseline, plot, lint, runs, data):
+for command in (init, check, run, train, scan, plan, compare, report, baseline, plot, lint, runs, data):
     main.add_command(command)
 
 __all__ = ["main"]

@@ -19,6 +19,7 @@ from prunebench.storage.documents import (
     Part,
     Percent,
     check_kind,
+    kind_of,
     parsed,
     read_document,
     render,
@@ -207,3 +208,12 @@ def read_plan(path: Path) -> PlanRecord:
     check_kind(content, "a plan", path=path)
     content = verified(content, path=path, newest=SCHEMA_VERSION)
     return parsed(PlanRecord, content, path=path)
+
+
+def is_plan(path: Path) -> bool:
+    """True where a file says that it is a plan, whether or not it can be used.
+
+    Raises:
+        RecordError: absent, or not JSON.
+    """
+    return kind_of(read_document(path)) == "a plan"

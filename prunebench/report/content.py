@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Self
 
-from prunebench.baselines.collected import Collected
+from prunebench.baselines.collected import Collected, collect
 from prunebench.baselines.comparison import case_of, compare_sides, worst_status
 from prunebench.baselines.shelf import Approval
 from prunebench.documented.runs import RUNS, DocumentedRun, is_documented_run
 from prunebench.gate import Status, Thresholds, Verdict, check_record, worst_first
-from prunebench.planning import PlanRecord
+from prunebench.planning.plan import PlanRecord, is_plan, read_plan
 from prunebench.records import RunRecord
 from prunebench.report.sentences import EFFECT, Finding, Headline, findings, headline, unseen
 from prunebench.report.table import Cell, Table
@@ -115,8 +116,11 @@ class Sources:
     """Records that a report is made of.
 
     Attributes:
-        records, approvals, paths: by case.
+        records, approvals, paths: by case; approvals of those that are approved baselines.
         plans: by the name of their file.
+        notes: what was left out, and why.
+        unusable: why there is no record, by case.
+        is_folder: whether a case that is not here may be called missing.
     """
 
     records: dict[str, RunRecord | Scan] = field(default_factory=dict)
@@ -124,14 +128,51 @@ class Sources:
     paths: dict[str, Path] = field(default_factory=dict)
     plans: dict[str, PlanRecord] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    unusable: dict[str, str] = field(default_factory=dict)
     is_folder: bool = False
+
+    @classmethod
+    def of(cls, found: Collected) -> Self:
+        """The records of one file or folder."""
+        sources = cls()
+        sources._take(found)
+        return sources
+
+    def add(self, path: Path) -> None:
+        """Add a record, a baseline, a scan, a plan, or a folder of records; of several of a case, the newest counts.
+
+        Raises:
+            RecordError: there is nothing there, or a file that is none of these.
+        """
+        if path.is_file() and is_plan(path):
+            self._add_plan(path)
+        else:
+            self._take(collect(path))
+
+    def _take(self, found: Collected) -> None:
+        self.is_folder = self.is_folder or found.is_folder
+        self.unusable |= found.unusable
+        for case, record in found.records.items():
+            if case in self.records and self.records[case].created > record.created:
+                self.notes.append(f"{case}: '{found.paths[case]}' is older than '{self.paths[case]}', and left out.")
+                continue
+            self.records[case], self.paths[case] = record, found.paths[case]
+            self.approvals.pop(case, None)
+            self.approvals |= {case: found.approvals[case]} if case in found.approvals else {}
+
+    def _add_plan(self, path: Path) -> None:
+        plan = read_plan(path)
+        if plan.plan is None:
+            self.notes.append(f"'{path}' holds no plan yet: its search was stopped, and goes on where it is.")
+        else:
+            self.plans[path.name] = plan
 
 
 def judged(sources: Sources, reference: Collected, *, thresholds: Thresholds) -> list[Verdict]:
     """Verdicts on all records but the approved ones, against `reference`; and on every run's own floors."""
     new = {case: record for case, record in sources.records.items() if case not in sources.approvals}
-    side = Collected(records=new, paths=sources.paths, is_folder=sources.is_folder)
-    verdicts = compare_sides(side, reference, thresholds=thresholds) if new else []
+    side = Collected(records=new, paths=sources.paths, unusable=sources.unusable, is_folder=sources.is_folder)
+    verdicts = compare_sides(side, reference, thresholds=thresholds) if side.cases else []
     for record in sources.records.values():
         verdicts += check_record(record) if isinstance(record, RunRecord) else []
     return verdicts

@@ -98,9 +98,14 @@ def check_kind(content: Content, *expected: str, path: Path) -> None:
     Raises:
         RecordError: it is; says of which.
     """
-    found = [kind for field, kind in KINDS.items() if field in content]
-    if found and not {*found} & {*expected}:
-        raise RecordError(f"'{path}' holds {found[0]}: expected {' or '.join(expected)}")
+    found = kind_of(content)
+    if found and found not in expected:
+        raise RecordError(f"'{path}' holds {found}: expected {' or '.join(expected)}")
+
+
+def kind_of(content: Content) -> str:
+    """The kind of a file, as `KINDS` names it; empty where it says nothing of the sort."""
+    return next((kind for field, kind in KINDS.items() if field in content), "")
 
 
 def verified(content: Content, *, path: Path, newest: int) -> Content:

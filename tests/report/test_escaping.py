@@ -15,6 +15,7 @@ from gate.scan_documents import LAYERS, make_scan
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from prunebench.report.markdown import markdown_summary, workflow_commands
 from pydantic import ValidationError
 from record_factory import BIAS, SHAPES, make_baseline, make_record
 
@@ -39,7 +40,6 @@ from prunebench.report import (
     summary_table,
     verdict_lines,
 )
-from prunebench.report.markdown import markdown_summary, workflow_commands
 from prunebench.report.plots import (
     LayerCount,
     plot_frontier,

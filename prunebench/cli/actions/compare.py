@@ -8,16 +8,17 @@ from pathlib import Path
 
 import click
 
-from prunebench.baselines.collected import Collected, collect
+from prunebench.baselines.collected import collect, collect_reference
 from prunebench.baselines.comparison import as_json, compare_sides, exit_code
-from prunebench.baselines.shelf import list_baselines
 from prunebench.cli.options import names
 from prunebench.cli.shell import say
 from prunebench.errors import StorageError
 from prunebench.gate import Thresholds, Verdict, worst_first
 from prunebench.report import notable, passed_lines, verdict_lines
-from prunebench.report.markdown import append_step_summary, in_github_actions, markdown_summary, workflow_commands
-from prunebench.storage.files import BASELINES, check_targets, write_text
+from prunebench.report.content import Sources, make_report
+from prunebench.report.formats.markdown import MARKDOWN
+from prunebench.report.github import append_step_summary, in_github_actions, workflow_commands
+from prunebench.storage.files import check_targets, write_text
 
 
 def compare(
@@ -35,7 +36,7 @@ def compare(
     check_targets({"--json": json_file, "--markdown": markdown_file}, inputs=(a, b))
     limits = {"alpha": alpha, "margin": margin, "seed_spread": seed_spread}
     given = {name: value for name, value in limits.items() if value is not None}
-    new, reference = collect(a), _reference(b)
+    new, reference = collect(a), collect_reference(b)
     if len(revisions := {record.revision for record in new.records.values()}) > 1:
         say(
             f"note: the records of '{a}', the newest of each case, are of {len(revisions)} revisions: what no longer "
@@ -44,13 +45,10 @@ def compare(
         )
     verdicts = compare_sides(new, reference, thresholds=Thresholds(**given, times=times), only=names(only))
     _show(verdicts)
-    _write(verdicts, json_file=json_file, markdown_file=markdown_file)
+    if json_file:
+        write_text(json_file, as_json(verdicts))
+    _summarise(MARKDOWN.render(make_report(Sources.of(new), verdicts, references=reference.records)), markdown_file)
     sys.exit(exit_code(verdicts))
-
-
-def _reference(path: Path) -> Collected:
-    """B; where there are no baselines yet, every case is NO_BASELINE and asking for them is no misuse."""
-    return Collected(is_folder=True) if path == BASELINES and not list_baselines(path) else collect(path)
 
 
 def _show(verdicts: Sequence[Verdict]) -> None:
@@ -63,10 +61,7 @@ def _show(verdicts: Sequence[Verdict]) -> None:
             click.echo(line)
 
 
-def _write(verdicts: Sequence[Verdict], *, json_file: Path | None, markdown_file: Path | None) -> None:
-    text = markdown_summary(verdicts)
-    if json_file:
-        write_text(json_file, as_json(verdicts))
+def _summarise(text: str, markdown_file: Path | None) -> None:
     if markdown_file:
         write_text(markdown_file, text)
     try:

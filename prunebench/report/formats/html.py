@@ -1,0 +1,217 @@
+"""The report as a page: one file with its style, its script and its plots in it; it loads nothing from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib import metadata, resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from prunebench.documented.runs import RUNS
+from prunebench.escaping import terminal
+from prunebench.report.content import (
+    PlanSection,
+    Report,
+    RunSection,
+    ScanSection,
+    command,
+    difference_table,
+    figures,
+    overview,
+    provenance,
+    reach_table,
+    sight_table,
+    timings_table,
+)
+from prunebench.report.plans import plan_table
+from prunebench.report.plots import (
+    FrontierPoint,
+    documented_points,
+    inline_svg,
+    plot_epochs,
+    plot_frontier,
+    plot_parameters,
+    plot_sensitivity,
+    plot_weights,
+    record_points,
+)
+from prunebench.report.scans import scan_heading, scan_table
+from prunebench.report.tables import accuracy_table, heading, layer_table, short_name
+
+WORDS = (
+    ("sparsity", "The fraction of a layer's weights that were pruned, that is, set to zero: 0 is none, 1 is all."),
+    ("dense, pruned, fine-tuned", "The model before pruning; after it; after training on with the zeros kept."),
+    ("nominal size", "Four bytes for each weight that is not zero. A file is not smaller by itself."),
+    ("change", "Accuracy of the fine-tuned model less that of the dense one, in points (percent of the test images)."),
+    ("documented", "What the document that a run comes from says of it."),
+    ("floor", "A figure that a run must keep, whatever it was before."),
+    ("baseline", "A record that a person approved; new records are compared with it."),
+    ("FAIL, IMPROVED, PASS", "Worse than the baseline or under a floor; better; neither."),
+    ("INCONCLUSIVE", "Perhaps worse: there are too few images or samples to tell."),
+    ("INCOMPARABLE, NO_BASELINE", "Nothing was compared, so nothing is known. This is no pass."),
+)
+
+
+class Html:
+    """One self-contained page of HTML."""
+
+    name, suffix = "html", ".html"
+
+    def render(self, report: Report) -> str:
+        """The whole page."""
+        sections = [*report.runs, *report.scans]
+        page: str = _template().render(
+            report=report,
+            runs=[_run(section) for section in report.runs],
+            scans=[_scan(section) for section in report.scans],
+            plans=[_plan(section) for section in report.plans],
+            frontier=_frontier(report),
+            overview=overview(report.runs),
+            glance=_glance(report.runs),
+            sight=sight_table(report.verdicts),
+            anchors={section.case: section.anchor for section in sections},
+            all_figures=_all_figures(report.runs),
+            words=WORDS,
+            version=metadata.version("prunebench"),
+            style=_file("style.css"),
+            script=_file("script.js"),
+        )
+        return page
+
+
+HTML = Html()
+
+
+def _file(name: str) -> str:
+    return resources.files(__package__).joinpath("page", name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("prunebench.report.formats", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["shown"] = terminal  # what cannot be seen is written out; markup is escaped after that
+    return environment.get_template("page.html.j2")
+
+
+def _svg(figure: Figure, label: str) -> str:
+    return inline_svg(figure, label=label)
+
+
+def _run(section: RunSection) -> dict[str, Any]:
+    record, documented = section.record, section.documented
+    tuned = record.finetuning
+    return {
+        "section": section,
+        "heading": heading(record.run, record, [documented] if documented else []).replace("\n", ". "),
+        "command": command(record),
+        "placeholder": not record.checkpoints.is_own,
+        "measured": accuracy_table(record, documented),
+        "difference": difference_table(section),
+        "layers": layer_table(record),
+        "timings": timings_table(section),
+        "provenance": provenance(record, section.approval),
+        "epochs": tuned and _svg(plot_epochs(record, documented=documented), f"Accuracy by epoch of {section.case}"),
+        "parameters": _svg(plot_parameters(record), f"Kept and pruned elements of each layer of {section.case}"),
+        "weights": _weights(section),
+    }
+
+
+def _weights(section: RunSection) -> str:
+    if any(layer.histogram is None for layer in section.record.layers):
+        return ""
+    return _svg(plot_weights(section.record), f"Weights of each layer of {section.case}, before and after")
+
+
+def _scan(section: ScanSection) -> dict[str, Any]:
+    scan = section.record
+    return {
+        "section": section,
+        "heading": scan_heading(scan).split("\n"),
+        "reach": reach_table(scan),
+        "points": scan_table(scan),
+        "curves": _svg(plot_sensitivity(scan), f"Accuracy of {scan.model} by the sparsity of one layer"),
+        "provenance": provenance(scan, section.approval),
+    }
+
+
+def _plan(section: PlanSection) -> dict[str, Any]:
+    plan = section.record.plan
+    assert plan is not None, "plans that are not made yet are left out"
+    facts = [
+        ("rule", plan.rule),
+        *(("made from", line) for line in plan.source),
+        ("nominal size, % of dense", f"{plan.size_percent:.2f}"),
+        ("multiply-accumulates, % of dense", f"{plan.macs_percent:.2f}"),
+    ]
+    accuracies = {
+        "accuracy of the base model, %": plan.base_accuracy,
+        "predicted accuracy, %": plan.predicted_accuracy,
+        "measured accuracy, %": section.record.measured,
+        "measured after fine-tuning, %": section.record.finetuned,
+    }
+    facts += [(name, f"{value:.2f}") for name, value in accuracies.items() if value is not None]
+    return {"name": section.name, "facts": facts, "layers": plan_table(plan)}
+
+
+def _frontier(report: Report) -> str:
+    points = record_points(section.record for section in report.runs)
+    if any(section.documented for section in report.runs):
+        points += documented_points(RUNS.values())
+    points += [_planned(section) for section in report.plans]
+    points = [point for point in points if point.accuracy is not None]
+    if not points:
+        return ""
+    return _svg(plot_frontier(points), "Size against accuracy of all runs, plans and documented runs")
+
+
+def _planned(section: PlanSection) -> FrontierPoint:
+    record, plan = section.record, section.record.plan
+    assert plan is not None, "plans that are not made yet are left out"
+    measured = record.measured is not None
+    return FrontierPoint(
+        label=section.name,
+        series=f"plans of {plan.model}",
+        kind="measured" if measured else "predicted",
+        size_percent=plan.size_percent,
+        pruned=record.measured if measured else plan.predicted_accuracy,
+        tuned=record.finetuned,
+        dense=plan.base_accuracy,
+    )
+
+
+def _glance(runs: Sequence[RunSection]) -> list[tuple[str, str]]:
+    """The answers that most readers look for first."""
+    if not runs:
+        return []
+    smallest = min(runs, key=lambda run: run.record.size_percent)
+    layers = [(layer.sparsity, layer.name, run.case) for run in runs for layer in run.record.layers]
+    sparsity, name, case = max(layers)
+    facts = [
+        ("smallest run", f"{smallest.case}: {smallest.record.size_percent:.2f} % of the dense model's nominal size"),
+        ("layer pruned most", f"{short_name(name)} of {case}: {100 * sparsity:.4g} % of its weights are pruned"),
+    ]
+    changes = [(run.record.change_after_finetuning, run) for run in runs]
+    known = [(change, run.case) for change, run in changes if change is not None]
+    if known:
+        change, case = min(known)
+        facts.append(("largest loss to the dense model", f"{case}: {change:+.2f} points after fine-tuning"))
+    return facts
+
+
+def _all_figures(runs: Sequence[RunSection]) -> list[dict[str, Any]]:
+    """What the script compares two runs by; references are runs too."""
+    found = []
+    for section in runs:
+        found.append({"name": section.case, "figures": figures(section.record)})
+        if section.reference is not None:
+            found.append({"name": f"{section.case} (baseline)", "figures": figures(section.reference)})
+    return found
