@@ -57,18 +57,24 @@ def place_labels(axes: Axes, labels: Sequence[Label], markers: Sequence[tuple[fl
         size = Text.get_window_extent(note)
         x, y = axes.transData.transform((label.x, label.y))
         point = float(x), float(y)
-        places = [
-            _place(point, size.width, size.height, distance * scale, direction)
-            for distance in _DISTANCES
-            for direction in _DIRECTIONS
-        ]
-        chosen = min(places, key=lambda place: _collisions(place, point, taken, frame))
+        chosen = _freest(point, size, taken, frame, scale)
         note.set_position(((chosen.x0 - point[0]) / scale, (chosen.y0 - point[1]) / scale))
         end = _nearest(chosen, point)
         if math.dist(point, end) > _LEADER * scale:
             leader = axes.transData.inverted().transform(np.array([point, end]))
             axes.plot(*leader.T, color=GREY, linewidth=0.5, label="_leader")
         taken.labels.append(chosen.padded(2 * scale, 0))
+
+
+def _freest(point: tuple[float, float], size: Bbox, taken: _Taken, frame: Bbox, scale: float) -> Bbox:
+    """The nearest place of a label that hides nothing, else the one that hides least."""
+    tried = []
+    for distance, direction in itertools.product(_DISTANCES, _DIRECTIONS):
+        place = _place(point, size.width, size.height, distance * scale, direction)
+        if not (hidden := _collisions(place, point, taken, frame)):
+            return place
+        tried.append((hidden, len(tried), place))
+    return min(tried)[-1]
 
 
 def _place(
