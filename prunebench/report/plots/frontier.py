@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -35,8 +35,6 @@ from prunebench.report.plots.style import (
     styled,
 )
 
-Kind = Literal["documented", "measured", "predicted"]
-
 CLOSE = 5.0
 """Points under the dense model that a panel of its own shows, where other accuracies lie far below."""
 
@@ -61,7 +59,6 @@ class FrontierPoint:
 
     label: str
     series: str
-    kind: Kind
     size_percent: float
     pruned: float | None = None
     tuned: float | None = None
@@ -88,7 +85,6 @@ def record_points(records: Iterable[RunRecord], *, suffix: str = "") -> list[Fro
         FrontierPoint(
             label=_label(record),
             series=series(record),
-            kind="measured",
             size_percent=record.size_percent,
             pruned=record.pruned_accuracy.percent,
             tuned=record.finetuning.best.percent if record.finetuning else None,
@@ -104,7 +100,6 @@ def documented_points(runs: Iterable[DocumentedRun]) -> list[FrontierPoint]:
         FrontierPoint(
             label=run.name,
             series="as documented",
-            kind="documented",
             size_percent=float(run.size_percent.value),
             pruned=float(run.accuracy_before.value) if run.accuracy_before else None,
             tuned=float(run.accuracy_best.value) if run.accuracy_best else None,
@@ -131,13 +126,13 @@ def frontier_figure(
     values = [value for point in points for value in (point.pruned, point.tuned) if value is not None]
     near = [value for point in points for value in _near(point)]
     split = bool(near) and min(values) < max(values) - FAR
-    caption = Caption(title=title, subtitle=_subtitle(points), sources=sources)
+    caption = Caption(title=title, subtitle=f"{len(points)} runs; steps join what is unbeaten", sources=sources)
     page = new_page(caption, body=6.2 if split else 4.2, legend=_legend(groups, points))
     axes_of = _axes(page, split=split)
     for axes, shown in zip(axes_of, (near, values) if split else (values,), strict=True):
         dense = [point.dense for point in points if point.dense is not None]
         _set_limits(axes, points, [*shown, *dense])
-        for (_, members), look in zip(groups.items(), SERIES, strict=False):
+        for members, look in zip(groups.values(), SERIES, strict=False):
             _draw_series(axes, members, look)
     if split:
         near_labels = [
@@ -158,7 +153,7 @@ def frontier_figure(
     return page.figure
 
 
-_Groups = dict[tuple[str, Kind], list[FrontierPoint]]
+_Groups = dict[str, list[FrontierPoint]]
 
 
 def _groups(points: Sequence[FrontierPoint]) -> _Groups:
@@ -166,7 +161,7 @@ def _groups(points: Sequence[FrontierPoint]) -> _Groups:
     for point in points:
         if point.accuracy is None:
             raise PlotError(f"'{point.label}' has no accuracy, before fine-tuning or after: give at least one")
-        groups.setdefault((point.series, point.kind), []).append(point)
+        groups.setdefault(point.series, []).append(point)
     if not groups:
         raise PlotError("nothing to draw: no run has a size and an accuracy")
     if len(groups) > len(SERIES):
@@ -280,65 +275,49 @@ def _place_labels(axes: Axes, labels: Sequence[_Label], points: Sequence[Frontie
             zorder=2.5,
         )
         size = Text.get_window_extent(note)
-        x, y = axes.transData.transform((label.x, label.y))
-        point = float(x), float(y)
+        x, y = (float(value) for value in axes.transData.transform((label.x, label.y)))
         places = [
-            _place(point, size.width, size.height, distance * scale, direction)
+            Bbox.from_bounds(
+                x + across * distance * scale - size.width * (1 - across) / 2,
+                y + up * distance * scale - size.height * (1 - up) / 2,
+                size.width,
+                size.height,
+            )
             for distance in _DISTANCES
-            for direction in _DIRECTIONS
+            for across, up in _DIRECTIONS
         ]
-        chosen = min(places, key=lambda place: _collisions(place, point, taken, frame))
-        note.set_position(((chosen.x0 - point[0]) / scale, (chosen.y0 - point[1]) / scale))
-        end = _nearest(chosen, point)
-        if math.dist(point, end) > _LEADER * scale:
-            leader = axes.transData.inverted().transform(np.array([point, end]))
+        chosen = min(places, key=lambda place: _hidden(place, taken, frame))
+        note.set_position(((chosen.x0 - x) / scale, (chosen.y0 - y) / scale))
+        end = min(max(x, chosen.x0), chosen.x1), min(max(y, chosen.y0), chosen.y1)
+        if math.dist((x, y), end) > _LEADER * scale:
+            leader = axes.transData.inverted().transform(np.array([(x, y), end]))
             axes.plot(*leader.T, color=GREY, linewidth=0.5, label="leader")
-        taken.labels.append(chosen.padded(2 * scale, 0))
+        taken.append((chosen.padded(2 * scale, 0), _LABEL))
 
 
-def _place(
-    point: tuple[float, float], width: float, height: float, distance: float, direction: tuple[int, int]
-) -> Bbox:
-    across, up = direction
-    left = point[0] + across * distance - width * (1 - across) / 2
-    low = point[1] + up * distance - height * (1 - up) / 2
-    return Bbox.from_bounds(left, low, width, height)
+_OUTSIDE, _LABEL, _MARKER, _LINE = 50, 20, 5, 1
+"""Penalties of a label's place: for leaving the frame, and for each thing that it hides."""
 
 
-def _collisions(place: Bbox, point: tuple[float, float], taken: _Taken, frame: Bbox) -> int:
-    """The penalty of a label's place: hiding a label is worst, then a marker, a leader through a label, a line."""
-    outside = not (frame.x0 <= place.x0 and place.x1 <= frame.x1 and frame.y0 <= place.y0 and place.y1 <= frame.y1)
-    leader = np.linspace(point, _nearest(place, point), 12)
-    crossed = sum(any(box.contains(x, y) for x, y in leader) for box in taken.labels)
-    hidden = 20 * place.count_overlaps(taken.labels) + 5 * place.count_overlaps(taken.markers)
-    return 50 * outside + hidden + 3 * crossed + place.count_overlaps(taken.lines)
+def _hidden(place: Bbox, taken: Sequence[tuple[Bbox, int]], frame: Bbox) -> int:
+    """The penalty of a label's place."""
+    inside = frame.x0 <= place.x0 and place.x1 <= frame.x1 and frame.y0 <= place.y0 and place.y1 <= frame.y1
+    return _OUTSIDE * (not inside) + sum(penalty for box, penalty in taken if place.overlaps(box))
 
 
-def _nearest(place: Bbox, point: tuple[float, float]) -> tuple[float, float]:
-    """The point of `place` nearest to `point`."""
-    return min(max(point[0], place.x0), place.x1), min(max(point[1], place.y0), place.y1)
-
-
-class _Taken(NamedTuple):
-    """Things that a label should not hide, in pixels: markers, lines (which are level or upright), and other labels."""
-
-    markers: list[Bbox]
-    lines: list[Bbox]
-    labels: list[Bbox]
-
-
-def _taken(axes: Axes, points: Sequence[FrontierPoint]) -> _Taken:
+def _taken(axes: Axes, points: Sequence[FrontierPoint]) -> list[tuple[Bbox, int]]:
+    """Boxes that a label should not hide, in pixels, with their penalties: markers, and level or upright lines."""
     spots = [
         (point.size_percent, value) for point in points for value in (point.pruned, point.tuned) if value is not None
     ]
-    markers = [Bbox([spot, spot]).padded(5) for spot in axes.transData.transform(spots)]
+    markers = [(Bbox([spot, spot]).padded(5), _MARKER) for spot in axes.transData.transform(spots)]
     lines = [
         Bbox(pair).padded(1)
         for line in axes.lines
         if line.get_linestyle() not in {"", "None"}
         for pair in itertools.pairwise(line.get_transform().transform(_corners(line)))
     ]
-    return _Taken(markers, [Bbox([box.min, box.max]) for box in lines], [])
+    return [*markers, *((Bbox([box.min, box.max]), _LINE) for box in lines)]
 
 
 def _corners(line: Line2D) -> list[tuple[float, float]]:
@@ -352,11 +331,10 @@ def _corners(line: Line2D) -> list[tuple[float, float]]:
 
 def _legend(groups: _Groups, points: Sequence[FrontierPoint]) -> list[tuple[Artist, str]]:
     entries: list[tuple[Artist, str]] = []
-    for ((series, kind), members), look in zip(groups.items(), SERIES, strict=False):
+    for (series, members), look in zip(groups.items(), SERIES, strict=False):
         dense = sorted({point.dense for point in members if point.dense is not None})
         level = f", dense {' and '.join(f'{value:.2f}' for value in dense)} %" if dense else ""
-        name = series if kind in series else f"{series} ({kind})"
-        entries.append((Line2D([], [], color=look.color, linestyle=look.line, marker=look.marker), name + level))
+        entries.append((Line2D([], [], color=look.color, linestyle=look.line, marker=look.marker), series + level))
     if any(point.pruned is not None for point in points):
         entries.append((Line2D([], [], color=GREY, linestyle="", marker="o", markerfacecolor="white"), "pruned"))
     if any(point.tuned is not None for point in points):
@@ -364,11 +342,6 @@ def _legend(groups: _Groups, points: Sequence[FrontierPoint]) -> list[tuple[Arti
     if any(point.dense is not None for point in points):
         entries.append((Line2D([], [], color=GREY, linewidth=0.8, dashes=(5, 3)), "dense"))
     return entries
-
-
-def _subtitle(points: Sequence[FrontierPoint]) -> str:
-    kinds = {kind: sum(point.kind == kind for point in points) for kind in ("measured", "documented", "predicted")}
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count) + "; steps join what is unbeaten"
 
 
 def _label(record: RunRecord) -> str:
