@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,19 @@ def test_allocators_need_no_scan(tiny: Callable[..., Result], tmp_path: Path, ru
     assert record.plan is not None
     assert 300 == record.plan.nonzeros
     assert record.reported is not None
+
+
+@pytest.mark.parametrize("options", [("--rule", "magnitude"), ("--rule", "lamp"), ("--rule", "erk"), ("--search", 4)])
+def test_layers_that_the_workload_keeps_dense_stay_dense(
+    tiny: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[object, ...]
+) -> None:
+    monkeypatch.setitem(BUILT_IN, "tiny", replace(BUILT_IN["tiny"], keep_dense=("output.weight",)))
+    model = ("--workload", "tiny", "--checkpoint", tmp_path / "tiny.safetensors", "--json", tmp_path / "p.json")
+    result = call("--nonzeros", 300, *options, *model)
+    assert 0 == result.exit_code, result.output
+    plan = read_plan(tmp_path / "p.json").plan
+    assert plan is not None
+    assert (300, 0.0) == (plan.nonzeros, plan.sparsity["output.weight"])
 
 
 def test_predicted_stands_beside_measured(tiny: Callable[..., Result]) -> None:
