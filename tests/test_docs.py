@@ -60,7 +60,7 @@ SLOW = (
     "approve",
     "prune",
     "--rule",
-    "--refine",
+    "--search",
     "frontier",
     "weights",
 )

@@ -35,6 +35,17 @@ class FiniteRange(click.FloatRange):
         return converted
 
 
+class PercentOfDense(FiniteRange):
+    """A percent of the dense model; less than 1 needs its sign, for it is almost surely meant as a fraction."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The percent, as a float."""
+        converted = super().convert(value, param, ctx)
+        if 0 < converted < 1 and not str(value).endswith("%"):
+            self.fail(f"expected percent: {100 * converted:g} for {value}, or {value}% if that is meant", param, ctx)
+        return converted
+
+
 ONLY = click.option("--only", metavar="IDS", multiple=True, help="Cases, with commas: digits/run3-quick,run4-quick.")
 
 

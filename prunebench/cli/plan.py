@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from prunebench.cli.options import FiniteRange, precision_option, shared
+from prunebench.cli.options import FiniteRange, PercentOfDense, precision_option, shared
 from prunebench.cli.shell import FILE, perform
 
 MOST_NONZEROS = 2**63 - 1
@@ -17,10 +17,10 @@ MOST_NONZEROS = 2**63 - 1
 @click.option("--scan", "scan_file", type=FILE, help="A sensitivity scan (JSON). Allocators do without.")
 @click.option("--rule", default="optimal", show_default=True, help="What chooses sparsities; names are below.")
 @click.option("--max-drop", type=FiniteRange(0, 100), help="Points of accuracy that may be lost.")
-@click.option("--size", "size_percent", type=FiniteRange(0, 100), help="Nominal size, percent of dense, at most.")
+@click.option("--size", "size_percent", type=PercentOfDense(0, 100), help="Nominal size, percent of dense, at most.")
 @click.option("--nonzeros", type=click.IntRange(0, MOST_NONZEROS), help="Nonzeros over all parameters, at most.")
-@click.option("--file-size", "file_percent", type=FiniteRange(0, 100), help="Sparse file, percent of dense, at most.")
-@click.option("--macs", "macs_percent", type=FiniteRange(0, 100), help="Sparse MACs, percent of dense, at most.")
+@click.option("--file-size", "file_percent", type=PercentOfDense(0, 100), help="Sparse file, percent of dense at most.")
+@click.option("--macs", "macs_percent", type=PercentOfDense(0, 100), help="Sparse MACs, percent of dense, at most.")
 @click.option(
     "--cost",
     type=click.Choice(["size", "file", "macs"]),
@@ -51,23 +51,11 @@ MOST_NONZEROS = 2**63 - 1
 @shared("seed")
 @click.option("--measure", is_flag=True, help="Prune by the plan and evaluate it on the test images.")
 @click.option(
-    "--refine",
-    "rounds",
-    type=click.IntRange(min=0),
-    default=0,
-    help="Optimal: rounds of measuring, correcting, planning again.",
-)
-@click.option(
-    "--probes/--no-probes",
-    default=True,
-    show_default=True,
-    help="Each round, measure the plan also with one layer at a time left alone; not with --finetune.",
-)
-@click.option(
     "--search",
     type=click.IntRange(min=0),
     default=0,
-    help="After the rounds, so many measurements at most of a local search (CMA-ES); hundreds pay.",
+    help="Vary the best of several plans (optimal, with --scan; erk; lamp) at equal size, by so many measurements at "
+    "most (CMA-ES); hundreds pay.",
 )
 @click.option("--finetune", is_flag=True, help="Fine-tune what is measured; plans are then judged by what comes out.")
 @click.option("--recipe", help="Of fine-tuning. Default: the workload's first.")
@@ -76,7 +64,7 @@ MOST_NONZEROS = 2**63 - 1
     type=click.Choice(["validation", "test"]),
     default="validation",
     show_default=True,
-    help="Images that rounds and moves are chosen by: training images, which the base model may know by heart, or test "
+    help="Images that a search chooses by: training images, which the base model may know by heart, or test "
     "images, at most half; what is reported is measured on the others.",
 )
 @click.option("--images", type=click.IntRange(min=1), default=2000, show_default=True, help="How many of those.")
@@ -87,9 +75,9 @@ def plan(**options: Any) -> None:
 
     Rules: optimal (integer program on the scan's curves), documented (largest sparsity within --max-drop, later layers
     first), compounding (on a scan of a pruned model), and allocations, which need a size and no scan: uniform,
-    magnitude, erk, lamp, one of an installed package, or package.module:object. Interrupt --refine any time: with
-    --json, the same command goes on.
+    magnitude, erk, lamp, one of an installed package, or package.module:object. --search takes no rule. Interrupt it
+    any time: with --json, the same command goes on.
 
-    Exits with 1 where no measured plan keeps within --max-drop.
+    Exits with 1 where --measure finds that the optimal plan loses more than --max-drop.
     """
     perform("plan.plan", **options)

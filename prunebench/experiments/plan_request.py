@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.machine.devices import Precision
-from prunebench.planning import Cost, Goal, Inventory, Rule
+from prunebench.planning import Cost, Goal, Inventory
 from prunebench.planning.costs import BITS
 
 FROM_SCAN = ("optimal", "documented", "compounding")
@@ -21,7 +21,7 @@ TARGETS = {"size_percent": "size", "nonzeros": "size", "file_percent": "file", "
 class Request:
     """The options of one `prunebench plan` command."""
 
-    rule: Rule
+    rule: str
     scan_file: Path | None
     previous: str | None
     max_drop: float | None
@@ -40,8 +40,6 @@ class Request:
     precision: Precision
     seed: int
     measure: bool
-    rounds: int
-    probes: bool
     search: int
     finetune: bool
     recipe: str | None
@@ -51,9 +49,9 @@ class Request:
     json_file: Path | None
 
     @property
-    def target(self) -> str | None:
-        """The option that sets a target of size; None where none was given."""
-        return next((name for name in TARGETS if getattr(self, name) is not None), None)
+    def targets(self) -> list[str]:
+        """The options given that set a target of size."""
+        return [name for name in TARGETS if getattr(self, name) is not None]
 
     @property
     def needs_model(self) -> bool:
@@ -63,25 +61,19 @@ class Request:
     @property
     def needs_images(self) -> bool:
         """True where accuracy is measured, which takes images."""
-        return bool(self.measure or self.rounds)
+        return bool(self.measure or self.search)
 
-
-def limit_of(request: Request, inventory: Inventory) -> tuple[Cost, float] | None:
-    """The cost that is limited, and to how many bits, bytes or MACs."""
-
-    target = request.target
-    if target is None:
+    def limit(self, inventory: Inventory) -> tuple[Cost, float] | None:
+        """The cost that is limited, and to how many bits, bytes or MACs; None where no target was given."""
+        if self.nonzeros is not None:
+            return "size", BITS * self.nonzeros
+        for target in self.targets:
+            cost: Any = TARGETS[target]
+            return cost, getattr(self, target) / 100 * inventory.dense_total(cost)
         return None
-    cost: Any = TARGETS[target]
-    if request.nonzeros is not None:
-        return cost, BITS * request.nonzeros
-    return cost, getattr(request, target) / 100 * inventory.dense_total(cost)
 
-
-def goal_of(request: Request, inventory: Inventory) -> Goal:
-    """The goal of an optimal plan: least loss within a limit of the cost, or least cost within --max-drop."""
-
-    limit = limit_of(request, inventory)
-    if limit is None:
-        return Goal(cost=request.cost, max_drop=request.max_drop)
-    return Goal(cost=limit[0], limit=limit[1])
+    def goal(self, inventory: Inventory) -> Goal:
+        """The goal of an optimal plan: least loss within a limit of the cost, or least cost within --max-drop."""
+        if limit := self.limit(inventory):
+            return Goal(cost=limit[0], limit=limit[1])
+        return Goal(cost=self.cost, max_drop=self.max_drop)

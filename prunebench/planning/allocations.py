@@ -42,31 +42,16 @@ class Allocation(Protocol):
 
 
 @dataclass
-class _OfCounts:
+class _Own:
     name: str
-    allocator: Callable[[Inventory, int], dict[str, int]]
-
-    def kept(self, inventory: Inventory, nonzeros: int, weights: Mapping[str, Tensor]) -> Mapping[str, int]:  # noqa: ARG002
-        return self.allocator(inventory, nonzeros)
-
-
-@dataclass
-class _OfWeights:
-    name: str
-    allocator: Callable[[Mapping[str, Tensor]], Callable[[Inventory, int], dict[str, int]]]
-
-    def kept(self, inventory: Inventory, nonzeros: int, weights: Mapping[str, Tensor]) -> Mapping[str, int]:
-        return self.allocator(weights)(inventory, nonzeros)
+    kept: Callable[[Inventory, int, Mapping[str, Tensor]], dict[str, int]]
 
 
 OWN: dict[str, Allocation] = {
-    allocation.name: allocation
-    for allocation in (
-        _OfCounts("uniform", uniform),
-        _OfWeights("magnitude", global_magnitude),
-        _OfCounts("erk", erk),
-        _OfWeights("lamp", lamp),
-    )
+    "uniform": _Own("uniform", lambda inventory, nonzeros, _: uniform(inventory, nonzeros)),
+    "magnitude": _Own("magnitude", lambda inventory, nonzeros, weights: global_magnitude(weights)(inventory, nonzeros)),
+    "erk": _Own("erk", lambda inventory, nonzeros, _: erk(inventory, nonzeros)),
+    "lamp": _Own("lamp", lambda inventory, nonzeros, weights: lamp(weights)(inventory, nonzeros)),
 }
 
 

@@ -1,17 +1,27 @@
-"""Sensitivity curves: a layer's accuracy as a function of its sparsity, read from a scan."""
+"""Sensitivity curves: a layer's accuracy as a function of its sparsity, read from a scan; what a plan loses by them.
+
+Losing points is not additive: two layers that cost 60 points each cannot cost 120. What is added over layers is the
+*loss*, `-log(skill)`, where skill is accuracy above guessing in units of the base model's: skills multiply.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 
 from scipy.interpolate import PchipInterpolator
 
 from prunebench.errors import PlanError, UnknownNameError
 from prunebench.planning.costs import Inventory
 from prunebench.sensitivity import Point, Scan
+
+LEAST_SKILL = 0.01
+"""Less is taken for this: below, accuracy is guessing and its logarithm noise."""
+
+GUESSING = -math.log(LEAST_SKILL)
+"""The loss of a model that guesses: the most that one layer, or a limit in points, comes to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +55,11 @@ class Curve:
         Raises:
             PlanError: beyond the limit.
         """
-        return self._at(sparsity, self.accuracy, self._cubic)
+        return self._at(sparsity, self.accuracy)
 
     def cautious_at(self, sparsity: float) -> float:
         """The cautious accuracy in percent, read off as by `accuracy_at`."""
-        return self._at(sparsity, self.cautious, self._cautious_cubic)
+        return self._at(sparsity, self.cautious)
 
     def drop_at(self, sparsity: float) -> float:
         """Points lost against the base model; negative where accuracy rises."""
@@ -63,23 +73,18 @@ class Curve:
         most = points + 1e-9  # accuracies are counts divided: a difference of just `points` may come out above it
         return max(s for s, a in zip(self.sparsity, self.accuracy, strict=True) if self.accuracy[0] - a <= most)
 
-    def _at(self, sparsity: float, values: tuple[float, ...], cubic: PchipInterpolator | None) -> float:
+    def _at(self, sparsity: float, values: tuple[float, ...]) -> float:
         if sparsity > self.limit:
             raise PlanError(
                 f"sparsity {sparsity:.4g} of '{self.layer}' is beyond the scan, which ends at {self.limit:.4g}: "
                 "scan higher sparsities"
             )
-        if cubic is None or sparsity <= self.sparsity[0]:
-            return values[0]
-        return float(cubic(sparsity))
+        return values[0] if sparsity <= self.sparsity[0] else float(_cubic(self.sparsity, values)(sparsity))
 
-    @cached_property
-    def _cubic(self) -> PchipInterpolator | None:
-        return PchipInterpolator(self.sparsity, self.accuracy) if len(self.sparsity) > 1 else None
 
-    @cached_property
-    def _cautious_cubic(self) -> PchipInterpolator | None:
-        return PchipInterpolator(self.sparsity, self.cautious) if len(self.sparsity) > 1 else None
+@cache
+def _cubic(sparsity: tuple[float, ...], values: tuple[float, ...]) -> PchipInterpolator:
+    return PchipInterpolator(sparsity, values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +139,36 @@ class Curves:
         if name not in self.layers:
             raise UnknownNameError("layer", name, self.layers)
         return self.layers[name]
+
+    def loss_at(self, accuracy: float) -> float:
+        """`-log(skill)` at an accuracy in percent, at least 0: a rise does not pay for what another layer loses.
+
+        Rises are mostly chance, the best of many noisy points; a sum of them would promise too much.
+        """
+        skill = (accuracy - self.chance) / (self.base_accuracy - self.chance)
+        return max(0.0, -math.log(max(skill, LEAST_SKILL)))
+
+    def layer_loss(self, name: str, sparsity: float) -> float:
+        """The loss of one layer pruned alone, with the curve's caution.
+
+        Raises:
+            PlanError: a sparsity beyond the curve.
+        """
+        return self.loss_at(self[name].cautious_at(sparsity))
+
+    def predicted_accuracy(self, sparsity: Mapping[str, float], *, base: float | None = None) -> float | None:
+        """Percent that a plan is predicted to get right, as if skills multiplied; None beyond a layer's curve.
+
+        As cautious as the curves are: with a caution of 1 and few images it is lower than what is to be expected.
+
+        Args:
+            base: percent of the base model on the images that are predicted for; the scan's where it is not given.
+        """
+        if any(sparsity[name] > curve.limit for name, curve in self.layers.items()):
+            return None
+        base = self.base_accuracy if base is None else base
+        loss = math.fsum(self.layer_loss(name, sparsity[name]) for name in self.layers)
+        return self.chance + (base - self.chance) * math.exp(-loss)
 
 
 def standard_error(point: Point, *, images: int) -> float:

@@ -1,7 +1,7 @@
 """The best plan the curves allow: an integer program that gives each layer one of its candidate sparsities.
 
 The problem is the multiple-choice knapsack (Sinha, Zoltners, The Multiple-Choice Knapsack Problem, 1979). scipy's
-`milp` (HiGHS, branch and bound) solves it to the optimum, but for a millionth of the largest term or cost, its own
+`milp` (HiGHS, branch and bound) solves it to the optimum, but for a millionth of the largest loss or cost, its own
 tolerance.
 """
 
@@ -23,8 +23,7 @@ from scipy.sparse import csr_array
 
 from prunebench.errors import PlanError
 from prunebench.planning.costs import Cost, layer_cost, told_apart
-from prunebench.planning.curves import Curves
-from prunebench.planning.interaction import GUESSING, Interaction, layer_loss, loss_of
+from prunebench.planning.curves import GUESSING, Curves
 from prunebench.pruning import pruned_count
 
 STEP = 0.01
@@ -67,17 +66,15 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One thing that can be done to a layer; `term` is what it adds to the plan's loss, by the interaction."""
+    """One thing that can be done to a layer."""
 
     sparsity: float
     cost: float
-    term: float
+    loss: float
 
 
-def optimal_plan(
-    curves: Curves, goal: Goal, *, interaction: Interaction | None = None, step: float = STEP
-) -> dict[str, float]:
-    """Sparsity by layer: the optimum, over the candidates, of what the curves and the interaction predict.
+def optimal_plan(curves: Curves, goal: Goal, *, step: float = STEP) -> dict[str, float]:
+    """Sparsity by layer: the optimum, over the candidates, of what the curves predict.
 
     Candidates are the multiples of `step` from the base model's own sparsity of a layer to the end of its curve, the
     scanned points, and leaving the layer as it is. Where a curve rises again a higher sparsity is preferred to a lower
@@ -89,28 +86,27 @@ def optimal_plan(
     Raises:
         PlanError: the goal cannot be met, and says what can; or a step outside its range.
     """
-    interaction = interaction or Interaction()
     if not SHORTEST_STEP <= step <= LONGEST_STEP:
         allowed = f"[{SHORTEST_STEP}, {LONGEST_STEP}]"
         raise PlanError(f"the step between candidate sparsities must be in {allowed}, got {step}")
-    candidates = {name: layer_options(curves, name, goal.cost, interaction, step) for name in curves.layers}
-    options = {name: frontier(found) for name, found in candidates.items()}
+    candidates = {name: layer_options(curves, name, goal.cost, step) for name in curves.layers}
+    options = {name: undominated(found) for name, found in candidates.items()}
     if goal.max_drop is not None:
-        loss = loss_of(curves.base_accuracy - goal.max_drop, base=curves.base_accuracy, chance=curves.chance)
+        loss = curves.loss_at(curves.base_accuracy - goal.max_drop)
         if loss >= GUESSING:
             chosen = {name: found[-1] for name, found in options.items()}  # nothing more can be lost
         else:
-            chosen = choose(options, minimise="cost", limit=interaction.budget(loss))
+            chosen = choose(options, minimise="cost", limit=loss)
     else:
         assert goal.limit is not None, "a goal has one or the other"
         _check_reachable(curves, goal, {name: found[-1] for name, found in options.items()})
         limit = goal.limit - curves.inventory.others(goal.cost)
-        chosen = choose(options, minimise="term", limit=limit)
-        chosen = choose(_as_good(candidates, chosen), minimise="term", limit=limit, gap=SPREAD_GAP)
+        chosen = choose(options, minimise="loss", limit=limit)
+        chosen = choose(_as_good(candidates, chosen), minimise="loss", limit=limit, gap=SPREAD_GAP)
     return {name: option.sparsity for name, option in chosen.items()}
 
 
-def layer_options(curves: Curves, name: str, cost: Cost, interaction: Interaction, step: float) -> list[Option]:
+def layer_options(curves: Curves, name: str, cost: Cost, step: float) -> list[Option]:
     """A layer's candidates by rising sparsity; the first leaves it as it is."""
     curve = curves[name]
     layer = next(layer for layer in curves.inventory.layers if layer.name == name)
@@ -119,39 +115,39 @@ def layer_options(curves: Curves, name: str, cost: Cost, interaction: Interactio
     options = []
     for sparsity in (layer.sparsity, *sorted(inside)):
         kept = min(layer.nonzeros, layer.numel - pruned_count(layer.numel, sparsity, name=name))
-        loss = layer_loss(curves, name, sparsity)
-        options.append(Option(sparsity=sparsity, cost=layer_cost(cost, layer, kept), term=interaction.term(name, loss)))
+        loss = curves.layer_loss(name, sparsity)
+        options.append(Option(sparsity=sparsity, cost=layer_cost(cost, layer, kept), loss=loss))
     return options
 
 
-def frontier(options: Sequence[Option]) -> list[Option]:
-    """The options that no other beats in both cost and term, by falling cost; of equals, the least sparse."""
+def undominated(options: Sequence[Option]) -> list[Option]:
+    """The options that no other beats in both cost and loss, by falling cost; of equals, the least sparse."""
     best: list[Option] = []
-    for option in sorted(options, key=lambda option: (option.cost, option.term, option.sparsity)):
-        if not best or option.term < best[-1].term:
+    for option in sorted(options, key=lambda option: (option.cost, option.loss, option.sparsity)):
+        if not best or option.loss < best[-1].loss:
             best.append(option)
     return best[::-1]
 
 
 def _as_good(candidates: Mapping[str, Sequence[Option]], chosen: Mapping[str, Option]) -> dict[str, list[Option]]:
-    """The options that lose no more than the chosen ones, with the square of their sparsity for a term."""
+    """The options that lose no more than the chosen ones, with the square of their sparsity for a loss."""
     return {
-        name: [replace(option, term=option.sparsity**2) for option in found if option.term <= chosen[name].term]
+        name: [replace(option, loss=option.sparsity**2) for option in found if option.loss <= chosen[name].loss]
         for name, found in candidates.items()
     }
 
 
 def choose(
-    options: Mapping[str, Sequence[Option]], *, minimise: Literal["cost", "term"], limit: float, gap: float = 0.0
+    options: Mapping[str, Sequence[Option]], *, minimise: Literal["cost", "loss"], limit: float, gap: float = 0.0
 ) -> dict[str, Option]:
-    """One option for each layer, with the least sum of one of cost and term and at most `limit` of the other.
+    """One option for each layer, with the least sum of one of cost and loss and at most `limit` of the other.
 
     It may be over the least by the share `gap` of it.
 
     Raises:
         PlanError: no choice stays within the limit.
     """
-    other: Literal["cost", "term"] = "term" if minimise == "cost" else "cost"
+    other: Literal["cost", "loss"] = "loss" if minimise == "cost" else "cost"
     fitting = _fitting(options, other, limit)
     allowed = limit
     for _ in range(_ATTEMPTS):
@@ -166,7 +162,7 @@ def choose(
 
 
 def _fitting(
-    options: Mapping[str, Sequence[Option]], bound: Literal["cost", "term"], limit: float
+    options: Mapping[str, Sequence[Option]], bound: Literal["cost", "loss"], limit: float
 ) -> dict[str, list[Option]]:
     """The options that are within the limit where all other layers take what is least."""
     least = {name: min(float(getattr(option, bound)) for option in layer) for name, layer in options.items()}
@@ -182,8 +178,8 @@ def _fitting(
 
 def _solve(
     options: Mapping[str, Sequence[Option]],
-    goal: Literal["cost", "term"],
-    bound: Literal["cost", "term"],
+    goal: Literal["cost", "loss"],
+    bound: Literal["cost", "loss"],
     limit: float,
     gap: float,
 ) -> list[Option] | None:

@@ -11,8 +11,7 @@ from pydantic import Field
 
 from prunebench.planning.costs import Inventory
 from prunebench.planning.curves import Curves
-from prunebench.planning.interaction import Interaction, predicted_accuracy
-from prunebench.planning.refine import Trial
+from prunebench.planning.trials import Trial
 from prunebench.storage.documents import (
     Count,
     Digest,
@@ -28,9 +27,6 @@ from prunebench.storage.documents import (
 from prunebench.storage.files import write_text
 
 SCHEMA_VERSION = 1
-
-Rule = str
-"""`optimal`, `documented`, `compounding`, or the name of an allocation."""
 
 
 class PlannedLayer(Part):
@@ -55,7 +51,7 @@ class Plan(Part):
     """Sparsities for every prunable parameter, absolute, and what they come to.
 
     Attributes:
-        rule: what chose them.
+        rule: `optimal`, `documented`, `compounding`, `search`, or the name of an allocation.
         source: lines for people: the scan, the target, the search; they head the table.
         layers: in the model's order.
         elements, nonzeros: over all parameters, batch norm and bias included.
@@ -63,10 +59,9 @@ class Plan(Part):
         file_bytes, file_percent, macs, macs_percent: see `Cost`; percents of the dense model's.
         base_accuracy: percent, of the scan; None without one.
         predicted_accuracy: percent, on the scan's images; None without a scan or where it does not reach so far.
-        interaction: the law the prediction is made by.
     """
 
-    rule: Rule
+    rule: str
     model: str
     source: list[str]
     layers: list[PlannedLayer]
@@ -79,7 +74,6 @@ class Plan(Part):
     macs_percent: Percent
     base_accuracy: Percent | None = None
     predicted_accuracy: Percent | None = None
-    interaction: Interaction | None = None
 
     @property
     def sparsity(self) -> dict[str, float]:
@@ -118,16 +112,31 @@ def _encodable(text: str) -> str:
     return text.encode(errors="replace").decode()  # a file's name may hold bytes that are no text
 
 
+class Reported(Part):
+    """The base model and a plan on images that neither was chosen by, in percent.
+
+    Attributes:
+        predicted: of the plan, by the curves, for these images; None where they do not reach so far, or there are none.
+        finetuned: None where nothing was fine-tuned.
+    """
+
+    images: Count
+    base: Percent
+    predicted: Percent | None = None
+    measured: Percent
+    finetuned: Percent | None = None
+
+
 class PlanRecord(Part):
     """A plan and what was measured for it, as it is kept.
 
     Attributes:
         base_digest: of the base model's weights.
-        choosing_digest: of the images that plans were chosen by; None where nothing was measured to choose.
-        settings: what else the trials depend on, for example the recipe that fine-tuned them.
-        plan: None while the refinement goes on.
-        trials: of the refinement, in order.
-        measured: the plan on the test images, percent; after fine-tuning where done.
+        choosing_digest: of the images that plans were chosen by; None where nothing was searched for.
+        settings: what else measurements depend on, for example the recipe that fine-tuned; empty where there are none.
+        plan: None while the first search goes on.
+        trials: of every search, in the order they were measured.
+        reported: of the plan; None where it was not measured.
     """
 
     schema_version: Literal[1] = 1
@@ -136,19 +145,17 @@ class PlanRecord(Part):
     settings: str = ""
     plan: Plan | None = None
     trials: list[Trial] = Field(default_factory=list)
-    measured: Percent | None = None
-    finetuned: Percent | None = None
+    reported: Reported | None = None
 
 
 def make_plan(
-    rule: Rule,
+    rule: str,
     sparsity: Mapping[str, float],
     inventory: Inventory,
     *,
     model: str,
     source: Sequence[str] = (),
     curves: Curves | None = None,
-    interaction: Interaction | None = None,
 ) -> Plan:
     """A plan from sparsities: exact counts, costs, and a prediction where the curves reach.
 
@@ -157,8 +164,6 @@ def make_plan(
     """
     kept = inventory.kept(sparsity)
     exact = inventory.sparsity(kept)
-    reaches = curves is not None and all(exact[name] <= curve.limit for name, curve in curves.layers.items())
-    interaction = (interaction or Interaction()) if reaches else None
     return Plan(
         rule=rule,
         model=model,
@@ -182,8 +187,7 @@ def make_plan(
         macs=inventory.total("macs", kept),
         macs_percent=inventory.percent("macs", kept) if inventory.dense_total("macs") else 0.0,
         base_accuracy=curves.base_accuracy if curves else None,
-        predicted_accuracy=predicted_accuracy(curves, exact, interaction) if curves and interaction else None,
-        interaction=interaction,
+        predicted_accuracy=curves.predicted_accuracy(exact) if curves else None,
     )
 
 

@@ -1,6 +1,6 @@
 """Local search by measurement: the layers' densities are varied at a fixed cost, and the best that was tried stays.
 
-It needs no curves and no law of how layers act together, only measurements; it finds what they miss near a good plan.
+It needs no curves, only measurements; it finds what curves miss near a good plan.
 Good plans lie along ridges, where one layer keeps more and another less, and accuracy is rugged at the scale of a few
 tenths of a point. So plans are drawn about a mean, and the mean and the shape of the cloud follow those that measure
 best: CMA-ES (Hansen 2016, The CMA Evolution Strategy: A Tutorial), as the package `cma` of its author has it.

@@ -1,4 +1,4 @@
-"""Tables of plans as text: layers, costs, predicted beside measured accuracy, and what a refinement measured."""
+"""Tables of plans as text: layers, costs, predicted beside measured accuracy, and what a search measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prunebench.report.table import Table
 from prunebench.report.tables import UNDOCUMENTED, short_name
 
 if TYPE_CHECKING:
-    from prunebench.planning import Inventory, Plan, Trial
+    from prunebench.planning import Inventory, Plan, Reported, Trial
 
 NONE = UNDOCUMENTED
 
@@ -49,70 +49,41 @@ def cost_table(plan: Plan, inventory: Inventory) -> Table:
     return Table(rows=rows, headers=["", "plan", "dense", "% of dense"])
 
 
-def plan_accuracy_table(
-    *,
-    base: float,
-    predicted: float | None,
-    measured: float | None = None,
-    finetuned: float | None = None,
-    tuned: bool = False,
-    images: str,
-) -> Table:
-    """Accuracy of the base model and of the plan, predicted and measured, on the same images, in percent.
-
-    `tuned`: the prediction is of what fine-tuning reaches, as of a law that was fitted to fine-tuned models.
-    """
-    columns = {"accuracy, %": images, "base model": f"{base:.2f}", "plan predicted": _percent(predicted)}
-    if measured is not None:
-        columns["plan measured"] = f"{measured:.2f}"
-        if not tuned:
-            columns["measured - predicted"] = _difference(measured, predicted)
-    if finetuned is not None:
-        columns["fine-tuned"] = f"{finetuned:.2f}"
-        if tuned:
-            columns["fine-tuned - predicted"] = _difference(finetuned, predicted)
+def plan_accuracy_table(reported: Reported) -> Table:
+    """Accuracy of the base model and of the plan, predicted and measured, on the same images, in percent."""
+    columns = {
+        "accuracy, %": f"{reported.images:,} test images",
+        "base model": f"{reported.base:.2f}",
+        "plan predicted": _percent(reported.predicted),
+        "plan measured": f"{reported.measured:.2f}",
+        "measured - predicted": _difference(reported.measured, reported.predicted),
+    }
+    if reported.finetuned is not None:
+        columns["fine-tuned"] = f"{reported.finetuned:.2f}"
     return Table(rows=[list(columns.values())], headers=list(columns))
 
 
 def trials_table(trials: Sequence[Trial], *, elements: int, best: Trial) -> Table:
-    """A table of what a refinement measured, in order: plans, and what a search found better than all before."""
+    """A table of measured plans, in order; of a search only what was better than everything before it."""
     rows = []
-    for trial in _told(trials, best):
+    highest = -math.inf
+    for trial in trials:
         measured = trial.measured
+        if trial.kind == "search" and measured.score <= highest:
+            continue
+        if trial.kind != "base":
+            highest = max(highest, measured.score)
         rows.append(
-            [
-                trial.kind,
-                str(trial.round) if trial.round else "",
-                f"{100 * trial.nonzeros / elements:.2f}",
-                _percent(trial.predicted),
-                f"{measured.accuracy:.2f}",
-                _percent(measured.finetuned),
-                _percent(measured.smooth),
-                "best" if trial.sparsity == best.sparsity else "",
-            ]
-        )
-    return Table(
-        rows=rows, headers=["", "round", "size, %", "predicted, %", "measured, %", "fine-tuned, %", "smooth, %", ""]
-    )
+            [trial.kind, f"{100 * trial.nonzeros / elements:.2f}", f"{measured.accuracy:.2f}",
+             _percent(measured.finetuned), _percent(measured.smooth), "best" if trial == best else ""]
+        )  # fmt: skip
+    return Table(rows=rows, headers=["", "size, %", "measured, %", "fine-tuned, %", "smooth, %", ""])
 
 
 def trial_line(trial: Trial) -> str:
     """One measurement, as it is made."""
-    predicted = "" if trial.predicted is None else f", predicted {trial.predicted:.2f} %"
     finetuned = "" if trial.measured.finetuned is None else f", fine-tuned {trial.measured.finetuned:.2f} %"
-    number = f" {trial.round}" if trial.kind == "plan" else ""
-    return f"{trial.kind}{number}: {trial.nonzeros:,} nonzeros, {trial.measured.accuracy:.2f} %{predicted}{finetuned}"
-
-
-def _told(trials: Sequence[Trial], best: Trial) -> list[Trial]:
-    """All but the probes, and of the search only what was better than everything before it; the best in any case."""
-    told: list[Trial] = []
-    for trial in trials:
-        score = max((earlier.measured.score for earlier in told if earlier.kind != "base"), default=-math.inf)
-        better = trial.kind == "search" and trial.measured.score > score
-        if better or trial.kind in {"base", "start", "plan"} or trial.sparsity == best.sparsity:
-            told.append(trial)
-    return told
+    return f"{trial.kind}: {trial.nonzeros:,} nonzeros, {trial.measured.accuracy:.2f} %{finetuned}"
 
 
 def _difference(measured: float, predicted: float | None) -> str:

@@ -126,8 +126,8 @@ def test_every_command_takes_it(folder: Path, kind: str, command: Callable[..., 
     command("plan", *workload, "--scan", "scan.json", "--max-drop", "5", "--output", "optimal.toml")
     rule = "spare-first" if kind == "allocation" else "erk"
     command("plan", *workload, "--rule", rule, "--size", "60", "--measure", "--output", "table.toml")
-    refined = ("--scan", "scan.json", "--size", "60", "--refine", "1", "--images", "50")
-    command("plan", *workload, *refined, "--output", "refined.toml")
+    searched = ("--scan", "scan.json", "--size", "60", "--search", "2", "--images", "50")
+    command("plan", *workload, *searched, "--output", "searched.toml")
     command("lint", "table.toml", *workload)
     command("run", "table.toml", *workload, "--save", "weights.safetensors", "--json", "record.json")
     command("plot", "weights", "weights.safetensors", *workload, "-o", "weights.svg")
@@ -141,7 +141,7 @@ def test_every_command_takes_it(folder: Path, kind: str, command: Callable[..., 
     assert case in command("baseline", "list").output
     command("run", "half")
     command("compare", ".prunebench/records", "--only", case, "--no-times")
-    assert sorted(["optimal.toml", "table.toml", "refined.toml"]) == sorted(
+    assert sorted(["optimal.toml", "table.toml", "searched.toml"]) == sorted(
         path.name for path in folder.glob("*.toml") if path.name != "prunebench.toml"
     )
     options = ["-p", "no:cacheprovider", "--prunebench-strict=yes", "--prunebench-times=no"]

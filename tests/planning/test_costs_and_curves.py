@@ -129,3 +129,25 @@ def test_chance_is_what_guessing_gets_right_unless_the_base_model_is_no_better()
     assert 10 == Curves.of_scan(scan).chance, "whatever layer comes last"
     assert 89.99 == Curves.of_scan(scan.model_copy(update={"guessing": 89.99})).chance
     assert 0 == Curves.of_scan(scan.model_copy(update={"guessing": 90.0})).chance
+
+
+def test_skills_multiply() -> None:
+    curves = make_curves({"a": {0.5: 50.0}, "b": {0.5: 50.0}})  # half the skill each: (50 - 10) / (90 - 10)
+    assert pytest.approx(10 + 80 / 4) == curves.predicted_accuracy({"a": 0.5, "b": 0.5})
+    assert pytest.approx(10 + 40 / 4) == curves.predicted_accuracy({"a": 0.5, "b": 0.5}, base=50.0)
+
+
+@given(st.floats(12, 90))
+def test_one_layer_alone_loses_what_its_curve_says(accuracy: float) -> None:
+    curves = make_curves({"a": {0.5: round(accuracy, 2)}, "b": {0.5: 50.0}})
+    assert pytest.approx(round(accuracy, 2)) == curves.predicted_accuracy({"a": 0.5, "b": 0.0})
+
+
+def test_a_rise_is_no_loss_and_guessing_is_finite() -> None:
+    curves = make_curves({"a": {0.5: 95.0}, "b": {0.5: 5.0}})
+    assert 0.0 == curves.layer_loss("a", 0.5)
+    assert pytest.approx(10.8) == curves.predicted_accuracy({"a": 0.5, "b": 0.5})
+
+
+def test_beyond_a_curve_nothing_is_predicted() -> None:
+    assert make_curves({"a": {0.5: 95.0}, "b": {0.5: 5.0}}).predicted_accuracy({"a": 0.5, "b": 0.6}) is None

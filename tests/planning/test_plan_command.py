@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -182,9 +183,12 @@ def test_a_size_out_of_reach_is_one_line_with_what_can_be_reached(scan_file: Pat
         (["--scan", "SCAN", "--rule", "erk", "--nonzeros", 5], ["cannot be had"]),
         (["--scan", "SCAN", "--rule", "best", "--size", 30], ["unknown rule 'best'", "optimal"]),
         (["--scan", "SCAN", "--size", 30, "--previous", "run1"], ["--previous is for --rule compounding"]),
-        (["--scan", "SCAN", "--rule", "erk", "--size", 30, "--refine", 2], ["--refine corrects"]),
-        (["--scan", "SCAN", "--max-drop", 3, "--refine", 2, "--search", 5], ["--search", "fixed size"]),
-        (["--scan", "SCAN", "--size", 30, "--finetune"], ["--finetune", "--measure or --refine"]),
+        (["--rule", "erk", "--size", 30, "--search", 5], ["--search", "neither --rule nor --max-drop"]),
+        (["--scan", "SCAN", "--max-drop", 3, "--search", 5], ["--search", "one of", TARGET_OPTIONS]),
+        (["--scan", "SCAN", "--size", 30, "--finetune"], ["--finetune", "--measure or --search"]),
+        (["--scan", "SCAN", "--size", 0.2937], ["'--size'", "expected percent: 29.37 for 0.2937, or 0.2937% if"]),
+        (["--scan", "SCAN", "--macs", "0.5"], ["'--macs'", "expected percent: 50 for 0.5"]),
+        (["--scan", "SCAN", "--size", "0.5%"], ["size 0.50 % of dense cannot be met"]),
         (["--scan", "SCAN", "--size", 30, "--measure", "--workload", "none"], ["unknown workload 'none'"]),
         (["--scan", "SCAN", "--size", 30, "--output", "/proc/none/t.toml"], ["cannot write"]),
     ],
@@ -220,7 +224,20 @@ def test_allocators_need_no_scan(tiny: Callable[..., Result], tmp_path: Path, ru
     record = read_plan(tmp_path / "p.json")
     assert record.plan is not None
     assert 300 == record.plan.nonzeros
-    assert record.measured is not None
+    assert record.reported is not None
+
+
+@pytest.mark.parametrize("options", [("--rule", "magnitude"), ("--rule", "lamp"), ("--rule", "erk"), ("--search", 4)])
+def test_layers_that_the_workload_keeps_dense_stay_dense(
+    tiny: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[object, ...]
+) -> None:
+    monkeypatch.setitem(BUILT_IN, "tiny", replace(BUILT_IN["tiny"], keep_dense=("output.weight",)))
+    model = ("--workload", "tiny", "--checkpoint", tmp_path / "tiny.safetensors", "--json", tmp_path / "p.json")
+    result = call("--nonzeros", 300, *options, *model)
+    assert 0 == result.exit_code, result.output
+    plan = read_plan(tmp_path / "p.json").plan
+    assert plan is not None
+    assert (300, 0.0) == (plan.nonzeros, plan.sparsity["output.weight"])
 
 
 def test_predicted_stands_beside_measured(tiny: Callable[..., Result]) -> None:
@@ -236,33 +253,44 @@ def test_a_plan_that_is_measured_to_lose_more_than_asked_says_so(tiny: Callable[
     write_scan(scan.model_copy(update={"points": flat}), tmp_path / "tiny.json")
     unmeasured = tiny("--max-drop", 1)
     assert 0 == unmeasured.exit_code, unmeasured.output
-    assert "Predicted as if layers did not disturb one another" in unmeasured.output
+    assert "as if layers did not disturb one another" in unmeasured.output
     result = tiny("--max-drop", 1, "--measure")
     assert 1 == result.exit_code, result.output
     assert "points, more than the 1 of --max-drop." in result.output
 
 
 def test_images_that_plans_were_chosen_by_are_not_reported(tiny: Callable[..., Result]) -> None:
-    result = tiny("--size", 50, "--refine", 1, "--choose-on", "test", "--images", 80)
+    result = tiny("--size", 50, "--search", 2, "--choose-on", "test", "--images", 80)
     assert 0 == result.exit_code, result.output
     assert "Measured on 80 test images" in result.output
     assert "120 test images" in result.output
 
 
-def test_a_refinement_keeps_its_trials_and_goes_on_from_them(tiny: Callable[..., Result], tmp_path: Path) -> None:
-    arguments = ("--size", 40, "--refine", 3, "--search", 4, "--images", 100, "--json", tmp_path / "r.json")
+def test_a_search_keeps_its_trials_and_goes_on_from_them(tiny: Callable[..., Result], tmp_path: Path) -> None:
+    arguments = ("--size", 40, "--search", 4, "--images", 100, "--json", tmp_path / "r.json")
     first = tiny(*arguments, "--output", tmp_path / "t.toml")
     assert 0 == first.exit_code, first.output
     record = read_plan(tmp_path / "r.json")
-    assert ["base", "start", "start", "plan"] == [trial.kind for trial in record.trials[:4]]
+    assert ["base", "start", "start", "start"] == [trial.kind for trial in record.trials[:4]]
     assert first.stderr.count("nonzeros") == len({tuple(trial.sparsity.items()) for trial in record.trials})
+    assert record.plan is not None
+    assert "search" == record.plan.rule
     again = tiny(*arguments)
     assert (0, 0) == (again.exit_code, again.stderr.count("nonzeros"))
     assert record == read_plan(tmp_path / "r.json")
-    other = tiny("--size", 60, "--refine", 1, "--images", 100, "--json", tmp_path / "r.json")
+    other = tiny("--size", 60, "--search", 1, "--images", 100, "--json", tmp_path / "r.json")
     assert 0 == other.exit_code, other.output
-    measured = [trial.sparsity for trial in read_plan(tmp_path / "r.json").trials]
-    assert all(trial.sparsity in measured for trial in record.trials)
+    assert record.trials == read_plan(tmp_path / "r.json").trials[: len(record.trials)]
+
+
+def test_a_search_needs_no_scan(tiny: Callable[..., Result], tmp_path: Path) -> None:
+    model = ("--workload", "tiny", "--checkpoint", tmp_path / "tiny.safetensors", "--json", tmp_path / "r.json")
+    result = call("--nonzeros", 300, "--search", 3, *model)
+    assert 0 == result.exit_code, result.output
+    record = read_plan(tmp_path / "r.json")
+    assert ["base", "start", "start"] == [trial.kind for trial in record.trials[:3]]
+    assert record.plan is not None
+    assert 300 >= record.plan.nonzeros
 
 
 def test_the_table_that_was_pruned_by_is_not_overwritten(scan_file: Path, tmp_path: Path) -> None:
@@ -279,7 +307,7 @@ def test_a_device_may_be_named_twice(scan_file: Path) -> None:
 
 
 def test_a_plan_without_measurements_keeps_those_of_its_file(tiny: Callable[..., Result], tmp_path: Path) -> None:
-    tiny("--size", 40, "--refine", 2, "--images", 100, "--json", tmp_path / "r.json")
+    tiny("--size", 40, "--search", 1, "--images", 100, "--json", tmp_path / "r.json")
     before = read_plan(tmp_path / "r.json")
     assert before.trials
     done = tiny("--size", 55, "--json", tmp_path / "r.json")
@@ -290,7 +318,7 @@ def test_a_plan_without_measurements_keeps_those_of_its_file(tiny: Callable[...,
 
 
 def test_a_file_keeps_one_model(scan_file: Path, tiny: Callable[..., Result], tmp_path: Path) -> None:
-    tiny("--size", 40, "--refine", 1, "--images", 100, "--json", tmp_path / "r.json")
+    tiny("--size", 40, "--search", 1, "--images", 100, "--json", tmp_path / "r.json")
     before = (tmp_path / "r.json").read_bytes()
     other = call("--scan", scan_file, "--size", 40, "--json", tmp_path / "r.json", "--output", tmp_path / "t.toml")
     assert_one_clear_line(other, "of another model")
@@ -300,47 +328,32 @@ def test_a_file_keeps_one_model(scan_file: Path, tiny: Callable[..., Result], tm
     assert read_scan(scan_file).model_digest == read_plan(tmp_path / "new.json").base_digest
 
 
-def test_what_fine_tuning_reaches_stands_beside_its_prediction(tiny: Callable[..., Result], tmp_path: Path) -> None:
-    result = tiny("--size", 30, "--refine", 1, "--finetune", "--images", 100, "--output", tmp_path / "t.toml")
+def test_a_table_says_how_it_was_made(tiny: Callable[..., Result], tmp_path: Path) -> None:
+    result = tiny("--size", 30, "--measure", "--finetune", "--step", 0.02, "--output", tmp_path / "t.toml")
     assert 0 == result.exit_code, result.output
-    assert "fine-tuned - predicted" in result.output
-    assert "measured - predicted" not in result.output
     table = (tmp_path / "t.toml").read_text()
+    assert "# --rule optimal --size 30 --step 0.02 --measure --finetune\n" in table
     assert ", fine-tuned " in table
-    assert "--refine 1 --finetune" in table
-    assert "--step" not in table
-    result = tiny("--size", 30, "--measure", "--finetune", "--step", 0.02, "--json", tmp_path / "m.json")
-    assert "--step 0.02" in read_plan(tmp_path / "m.json").plan.source[0]
-    assert "measured - predicted" in result.output
-    assert "seed 0" in read_plan(tmp_path / "m.json").settings
+    assert "--caution" not in table
 
 
-def test_fine_tuning_between_rounds_is_measured(tiny: Callable[..., Result], tmp_path: Path) -> None:
-    result = tiny("--size", 30, "--refine", 2, "--finetune", "--images", 100, "--json", tmp_path / "r.json")
+def test_a_search_by_what_fine_tuning_reaches(tiny: Callable[..., Result], tmp_path: Path) -> None:
+    result = tiny("--size", 30, "--search", 2, "--finetune", "--images", 100, "--json", tmp_path / "r.json")
     assert 0 == result.exit_code, result.output
     record = read_plan(tmp_path / "r.json")
-    tuned = [trial for trial in record.trials if trial.kind == "plan"]
-    assert all(trial.measured.finetuned is not None for trial in tuned)
+    assert all((trial.kind == "base") == (trial.measured.finetuned is None) for trial in record.trials)
+    assert "seed 0" in record.settings
     assert "fine-tuned" in result.output
-    assert_one_clear_line(tiny("--size", 30, "--refine", 1, "--json", tmp_path / "r.json"), "another file for --json")
+    assert_one_clear_line(tiny("--size", 30, "--search", 1, "--json", tmp_path / "r.json"), "another file for --json")
 
 
 def test_measurements_of_two_precisions_are_not_mixed(tiny: Callable[..., Result], tmp_path: Path) -> None:
-    arguments = ("--size", 40, "--refine", 1, "--search", 3, "--images", 100, "--json", tmp_path / "r.json")
+    arguments = ("--size", 40, "--search", 3, "--images", 100, "--json", tmp_path / "r.json")
     result = tiny(*arguments, "--precision", "bf16", "--output", tmp_path / "t.toml")
     assert 0 == result.exit_code, result.output
     assert "bf16" in read_plan(tmp_path / "r.json").settings
-    assert "--search 3 --precision bf16" in (tmp_path / "t.toml").read_text()
+    assert "--size 40 --precision bf16 --search 3" in (tmp_path / "t.toml").read_text()
     assert_one_clear_line(tiny(*arguments), "another precision", "another file for --json")
-
-
-def test_where_no_plan_keeps_within_the_drop_it_says_so(tiny: Callable[..., Result], tmp_path: Path) -> None:
-    scan = read_scan(tmp_path / "tiny.json")
-    flat = [point.model_copy(update={"accuracy": scan.base_accuracy}) for point in scan.points]
-    write_scan(scan.model_copy(update={"points": flat}), tmp_path / "tiny.json")
-    result = tiny("--max-drop", 1, "--refine", 1, "--no-probes", "--images", 100)
-    assert 1 == result.exit_code, result.output
-    assert "No plan measured keeps within 1 points: what is shown is the base model." in result.output
 
 
 def test_a_scan_of_other_weights_is_refused(tiny: Callable[..., Result], tmp_path: Path) -> None:
@@ -364,7 +377,7 @@ def test_a_scan_is_known_by_its_weights_and_not_by_the_name_it_was_given(
 def test_a_file_of_another_model_is_refused_before_anything_is_measured(
     tiny: Callable[..., Result], tmp_path: Path
 ) -> None:
-    tiny("--size", 40, "--refine", 1, "--images", 100, "--json", tmp_path / "r.json")
+    tiny("--size", 40, "--search", 1, "--images", 100, "--json", tmp_path / "r.json")
     save_state(Tiny().state_dict(), tmp_path / "other.safetensors")
     scan = read_scan(tmp_path / "tiny.json")
     other = state_digest(load_state(tmp_path / "other.safetensors"))

@@ -14,7 +14,7 @@ from prunebench.documented.claims import lint
 from prunebench.documented.runs import RUNS
 from prunebench.documented.tables import read_table
 from prunebench.errors import RecordError
-from prunebench.planning import Curves, Measured, Plan, PlanRecord, Trial, make_plan, read_plan, write_plan
+from prunebench.planning import Curves, Measured, Plan, PlanRecord, Reported, Trial, make_plan, read_plan, write_plan
 from prunebench.report.plans import cost_table, plan_accuracy_table, plan_table, trials_table
 
 VGG = Curves.of_scan(vgg_scan())
@@ -50,13 +50,13 @@ def test_beyond_the_scan_nothing_is_predicted() -> None:
 
 
 def test_a_record_comes_back_as_written_and_not_when_edited(tmp_path: Path) -> None:
-    trial = Trial(kind="plan", round=1, sparsity={"a": 0.1}, nonzeros=90, predicted=80.0, measured=Measured(accuracy=1))
+    trial = Trial(kind="start", sparsity={"a": 0.1}, nonzeros=90, measured=Measured(accuracy=80.0))
     plan = make_plan("optimal", {"a": 0.5}, make_curves({"a": {}}).inventory, model="vgg")
     record = PlanRecord(base_digest="0" * 64, plan=plan, trials=[trial])
     write_plan(record, tmp_path / "plan.json")
     assert record == read_plan(tmp_path / "plan.json")
     text = (tmp_path / "plan.json").read_text()
-    (tmp_path / "plan.json").write_text(text.replace('"predicted": 80.0', '"predicted": 81.0'))
+    (tmp_path / "plan.json").write_text(text.replace('"accuracy": 80.0', '"accuracy": 81.0'))
     with pytest.raises(RecordError, match="edited or damaged"):
         read_plan(tmp_path / "plan.json")
 
@@ -101,21 +101,18 @@ def test_a_table_for_a_pruned_model_claims_no_size_in_percent_of_the_dense_one()
         assert claimed == ("size_percent" in table)
 
 
-def test_the_accuracy_table_shows_the_difference_once_measured() -> None:
-    assert "measured" not in plan_accuracy_table(base=90.0, predicted=80.0, images="scanned")
-    table = plan_accuracy_table(base=90.0, predicted=80.0, measured=78.5, finetuned=89.0, images="test")
-    assert ["test", "90.00", "80.00", "78.50", "-1.50", "89.00"] == table.splitlines()[-1].split()
-    table = plan_accuracy_table(base=90, predicted=88, measured=78.5, finetuned=89, tuned=True, images="test")
-    assert ["test", "90.00", "88.00", "78.50", "89.00", "+1.00"] == table.splitlines()[-1].split()
+def test_the_accuracy_table_shows_measured_beside_predicted() -> None:
+    table = plan_accuracy_table(Reported(images=50, base=90.0, predicted=80.0, measured=78.5, finetuned=89.0))
+    assert ["50", "test", "images", "90.00", "80.00", "78.50", "-1.50", "89.00"] == table.splitlines()[-1].split()
+    table = plan_accuracy_table(Reported(images=50, base=90.0, measured=78.5))
+    assert ["90.00", "-", "78.50", "-"] == table.splitlines()[-1].split()[3:]
 
 
 def test_of_a_search_only_what_helped_is_told() -> None:
     def trial(kind: str, accuracy: float) -> Trial:
-        return Trial(kind=kind, round=1, sparsity={"a": accuracy}, nonzeros=50, measured=Measured(accuracy=accuracy))
+        return Trial(kind=kind, sparsity={"a": accuracy}, nonzeros=50, measured=Measured(accuracy=accuracy))
 
-    trials = [trial("base", 90), trial("plan", 70), trial("probe", 85), trial("search", 60), trial("search", 75)]
+    trials = [trial("base", 90), trial("start", 70), trial("search", 60), trial("search", 75)]
     lines = trials_table(trials, elements=100, best=trials[-1]).splitlines()[2:]
-    assert ["base", "plan", "search"] == [line.split()[0] for line in lines]
+    assert ["base", "start", "search"] == [line.split()[0] for line in lines]
     assert "best" == lines[-1].split()[-1]
-    lines = trials_table(trials, elements=100, best=trials[2]).splitlines()[2:]
-    assert ["probe", "best"] == [lines[2].split()[0], lines[2].split()[-1]]

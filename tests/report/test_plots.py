@@ -346,7 +346,7 @@ def test_models_that_cannot_be_compared_say_why(models: Any, part: str) -> None:
 
 
 def plan(label: str, size: float, **accuracies: Any) -> FrontierPoint:
-    return FrontierPoint(label=label, series="plans", kind="predicted", size_percent=size, **accuracies)
+    return FrontierPoint(label=label, series="plans", size_percent=size, **accuracies)
 
 
 def test_the_frontier_shows_every_run_before_and_after_joined_by_a_line() -> None:
@@ -409,7 +409,7 @@ def test_labels_keep_clear_of_each_other(spots: list[tuple[float, float]], label
         ([], "nothing to draw"),
         ([plan("mine", 30)], "'mine' has no accuracy"),
         (
-            [FrontierPoint(label="a", series=str(n), kind="measured", size_percent=1, pruned=1) for n in range(5)],
+            [FrontierPoint(label="a", series=str(n), size_percent=1, pruned=1) for n in range(5)],
             "5 series",
         ),
     ],

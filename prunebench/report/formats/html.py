@@ -152,11 +152,12 @@ def _plan(section: PlanSection) -> dict[str, Any]:
         ("nominal size, % of dense", f"{plan.size_percent:.2f}"),
         ("multiply-accumulates, % of dense", f"{plan.macs_percent:.2f}"),
     ]
+    reported = section.record.reported
     accuracies = {
-        "accuracy of the base model, %": plan.base_accuracy,
-        "predicted accuracy, %": plan.predicted_accuracy,
-        "measured accuracy, %": section.record.measured,
-        "measured after fine-tuning, %": section.record.finetuned,
+        "accuracy of the base model, %": reported.base if reported else plan.base_accuracy,
+        "predicted accuracy, %": reported.predicted if reported else plan.predicted_accuracy,
+        "measured accuracy, %": reported and reported.measured,
+        "measured after fine-tuning, %": reported and reported.finetuned,
     }
     facts += [(name, f"{value:.2f}") for name, value in accuracies.items() if value is not None]
     return {"name": section.name, "facts": facts, "layers": plan_table(plan)}
@@ -174,17 +175,16 @@ def _frontier(report: Report) -> str:
 
 
 def _planned(section: PlanSection) -> FrontierPoint:
-    record, plan = section.record, section.record.plan
+    plan, reported = section.record.plan, section.record.reported
     assert plan is not None, "plans that are not made yet are left out"
-    measured = record.measured is not None
     return FrontierPoint(
         label=section.name,
         series=f"plans of {plan.model}",
-        kind="measured" if measured else "predicted",
+        kind="measured" if reported else "predicted",
         size_percent=plan.size_percent,
-        pruned=record.measured if measured else plan.predicted_accuracy,
-        tuned=record.finetuned,
-        dense=plan.base_accuracy,
+        pruned=reported.measured if reported else plan.predicted_accuracy,
+        tuned=reported and reported.finetuned,
+        dense=reported.base if reported else plan.base_accuracy,
     )
 
 

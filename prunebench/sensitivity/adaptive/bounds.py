@@ -1,4 +1,4 @@
-"""How much accuracy a pruned model loses on all images, from the answers on some of them; valid at every look.
+"""Bounds on the accuracy that a pruned model loses on all images, from its answers on some; valid at every look.
 
 The images are a finite population of N, drawn without replacement. An image counts 1 where the base model was right
 and the pruned one is wrong, -1 the other way round, 0 where both are right or both wrong; `total` is the sum of all N,
@@ -46,7 +46,7 @@ _GAPS = (0.003, 0.01, 0.03, 0.1, 0.3)
 
 @dataclass(frozen=True, kw_only=True)
 class HalfWidth:
-    """How narrow is narrow enough: `points` of accuracy, or the share `relative` of the drop where that is more."""
+    """A half-width that is narrow enough: `points`, or the share `relative` of the drop where that is more."""
 
     points: float = 0.5
     relative: float = 0.1

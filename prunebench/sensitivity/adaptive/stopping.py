@@ -47,7 +47,7 @@ class OpenPoint:
         return base[images] - self.answers[images]
 
     def unanswered(self, base: Answers) -> dict[str, int]:
-        """How many images not counted yet the base model has right and wrong; all its answers are known."""
+        """Counts of the images not counted yet that the base model has right and wrong; all its answers are known."""
         rest = base[self.order.images[self.asked :]]
         return {"losable": int((rest == 1).sum()), "gainable": int((rest == 0).sum())}
 
@@ -187,7 +187,7 @@ class Settings:
         return HighestWithin(self.within, 1 - self.confidence)
 
     def first_batch(self, batch_size: int) -> int:
-        """How many images to ask first. Of a decision half a batch: that shows where a sparsity loses very much."""
+        """The number of images to ask first: of a decision half a batch, which shows what loses very much."""
         return -(-batch_size // 2) if self.mode == "decision" else batch_size
 
 

@@ -1,158 +1,116 @@
-"""The loop, with measurements made by a law that the curves do not show."""
+"""The search, with measurements that the curves do not show, and how plans are measured."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from planning.scan_factory import GRID, make_curves, make_inventory, make_scan, vgg_scan
+from planning.scan_factory import make_inventory, make_scan, vgg_scan
 from torch import nn
 
 from prunebench.data import Examples
-from prunebench.errors import PlanError
 from prunebench.planning import (
     Curves,
     Goal,
-    Interaction,
     Measure,
     Measured,
-    Refinement,
     Trial,
     as_large_as,
+    erk,
     local_search,
     measure_on,
     optimal_plan,
-    predicted_accuracy,
-    refine,
+    search_plans,
 )
 from prunebench.pruning import Masks, prune_
 from prunebench.tasks.evaluation import evaluate
 
 VGG = Curves.of_scan(vgg_scan())
 TO_ONE = Curves.of_scan(vgg_scan(), extrapolate=True)  # a model can be pruned further than it was scanned
-SIZE = VGG.inventory.dense_total("size")
-CONV5, CONV6 = "backbone.conv5.weight", "backbone.conv6.weight"
-TRUTH = Interaction(strength=1.5, exponent=0.8, weights={CONV5: 3.0, CONV6: 0.5})
+INVENTORY = VGG.inventory
+LIMIT = 0.3 * INVENTORY.dense_total("size")
+START = INVENTORY.kept(optimal_plan(VGG, Goal(limit=LIMIT), step=0.1))
+ERK = erk(INVENTORY, int(LIMIT / 32))
+CONV5 = "backbone.conv5.weight"
 
 
-def lawful(law: Interaction, base: float = 95.0) -> Measure:
-    """Measures what `law` says, on images of which the base model gets `base` percent."""
-    return lambda sparsity: Measured(accuracy=predicted_accuracy(TO_ONE, sparsity, law, base=base))
+def measure(sparsity: Mapping[str, float]) -> Measured:
+    """A model in which one layer matters more amid the others than its curve shows."""
+    predicted = TO_ONE.predicted_accuracy(sparsity)
+    assert predicted is not None
+    return Measured(accuracy=10 + (predicted - 10) * (1 - sparsity[CONV5]) ** 0.5)
 
 
-def plans(refinement: Refinement) -> list[Trial]:
-    return [trial for trial in refinement.trials if trial.kind == "plan"]
+def searched(measure: Measure = measure, **changes: Any) -> tuple[Trial, list[Trial]]:
+    options: dict[str, Any] = {"inventory": INVENTORY, "cost": "size", "limit": LIMIT, "evaluations": 8}
+    return search_plans([START, ERK], measure, **(options | changes))
 
 
-def miss(trial: Trial) -> float:
-    assert trial.predicted is not None
-    return abs(trial.predicted - trial.measured.accuracy)
+def test_the_base_model_and_the_starts_are_measured_before_the_search() -> None:
+    _, trials = searched()
+    assert ["base", "start", "start", "search"] == [trial.kind for trial in trials[:4]]
+    assert [INVENTORY.base_kept, START, ERK] == [INVENTORY.kept(trial.sparsity) for trial in trials[:3]]
+    assert [INVENTORY.nonzeros, sum(START.values()) + INVENTORY.other_nonzeros] == [t.nonzeros for t in trials[:2]]
 
 
-def test_where_the_prediction_is_right_the_first_plan_is_the_last() -> None:
-    refinement = refine(VGG, Goal(limit=0.3 * SIZE), lawful(Interaction()), rounds=5, step=0.05)
-    assert 1 == len(plans(refinement))
-    assert miss(plans(refinement)[0]) < 1e-9
+def test_the_search_ends_better_and_no_larger_and_keeps_to_its_measurements() -> None:
+    best, trials = searched(evaluations=60)
+    found = [trial for trial in trials if trial.kind == "search"]
+    assert 60 >= len(found) > 0
+    assert best.measured.score == max(trial.measured.score for trial in trials[1:])
+    assert best.measured.score > max(trial.measured.score for trial in trials[1:3])
+    assert all(trial.nonzeros * 32 <= LIMIT for trial in found)
 
 
-def test_rounds_come_to_a_better_plan_of_the_same_size() -> None:
-    refinement = refine(VGG, Goal(limit=0.2 * SIZE), lawful(TRUTH), rounds=4, step=0.05)
-    found = plans(refinement)
-    assert refinement.best.measured.accuracy > found[0].measured.accuracy + 0.5
-    assert miss(found[-1]) < 0.5 * miss(found[0])
-    assert all(trial.nonzeros * 32 <= 0.2 * SIZE for trial in found)
-    assert refinement.interaction.weights[CONV5] > refinement.interaction.weights[CONV6]
+def test_a_start_that_nothing_beats_is_the_best() -> None:
+    best, _ = searched(lambda sparsity: Measured(accuracy=80.0 if INVENTORY.kept(sparsity) == ERK else 70.0))
+    assert ("start", ERK) == (best.kind, INVENTORY.kept(best.sparsity))
 
 
-def test_rounds_come_to_a_plan_that_keeps_within_the_drop() -> None:
-    refinement = refine(VGG, Goal(max_drop=10), lawful(TRUTH), rounds=4, step=0.05)
-    first, best = plans(refinement)[0], refinement.best
-    assert 95 - first.measured.accuracy > 10 >= 95 - best.measured.accuracy
-    assert 95 - best.measured.accuracy > 7
-    assert best.kind in {"plan", "probe"}
-    within = [trial for trial in refinement.trials if 95 - trial.measured.accuracy <= 10]
-    assert min(trial.nonzeros for trial in within) == best.nonzeros
+def test_the_base_model_is_the_best_where_it_is_within_the_limit_and_nothing_beats_it() -> None:
+    def falls(sparsity: Mapping[str, float]) -> Measured:
+        return Measured(accuracy=70.0 if any(sparsity.values()) else 90.0)
 
-
-def test_where_nothing_keeps_within_the_drop_the_base_model_is_left() -> None:
-    def collapses(sparsity: Mapping[str, float]) -> Measured:
-        return Measured(accuracy=20.0 if any(sparsity.values()) else 90.0)
-
-    assert "base" == refine(VGG, Goal(max_drop=1), collapses, rounds=2, step=0.1).best.kind
+    assert "base" == searched(falls, limit=INVENTORY.dense_total("size"))[0].kind
+    assert "start" == searched(falls)[0].kind
 
 
 def test_after_fine_tuning_is_what_counts() -> None:
-    def measure(sparsity: Mapping[str, float]) -> Measured:
-        before = predicted_accuracy(VGG, sparsity, Interaction())
-        return Measured(accuracy=before, finetuned=min(89.63, before + 5) if any(sparsity.values()) else None)
+    def tuned(sparsity: Mapping[str, float]) -> Measured:
+        is_erk = INVENTORY.kept(sparsity) == ERK
+        return Measured(accuracy=50.0 if is_erk else 70.0, finetuned=80.0 if is_erk else 75.0)
 
-    refinement = refine(VGG, Goal(max_drop=2), measure, rounds=4, probes=False, step=0.05)
-    best = refinement.best.measured
-    assert best.finetuned is not None
-    assert best.accuracy < 89.63 - 2 <= best.finetuned
+    assert ERK == INVENTORY.kept(searched(tuned)[0].sparsity)
 
 
-def test_probes_leave_one_layer_each() -> None:
-    refinement = refine(VGG, Goal(limit=0.3 * SIZE), lawful(TRUTH), rounds=1, step=0.05)
-    plan = plans(refinement)[0].sparsity
-    probes = [trial.sparsity for trial in refinement.trials if trial.kind == "probe"]
-    assert [{**plan, name: 0.0} for name in plan if plan[name]] == probes
+def test_layers_that_are_kept_dense_stay_dense() -> None:
+    inventory = INVENTORY.without({CONV5})
+    starts = [erk(inventory, int(LIMIT / 32))]
+    best, trials = search_plans(starts, measure, inventory=inventory, cost="size", limit=LIMIT, evaluations=5)
+    assert {0.0} == {trial.sparsity[CONV5] for trial in trials}
+    assert best.nonzeros * 32 <= LIMIT
+    assert best.nonzeros == sum(INVENTORY.kept(best.sparsity).values()) + INVENTORY.other_nonzeros
 
 
-def test_the_search_never_ends_worse_nor_larger_and_keeps_to_its_measurements() -> None:
-    refinement = refine(VGG, Goal(limit=0.3 * SIZE), lawful(TRUTH), rounds=1, probes=False, search=60, step=0.1)
-    searched = [trial for trial in refinement.trials if trial.kind == "search"]
-    assert 60 >= len(searched) > 0
-    assert refinement.best.measured.accuracy > plans(refinement)[0].measured.accuracy
-    assert all(trial.nonzeros * 32 <= 0.3 * SIZE for trial in searched)
-
-
-def test_a_start_that_measures_best_is_the_best_and_teaches() -> None:
-    goal = Goal(limit=0.3 * SIZE)
-    start = optimal_plan(VGG, goal, interaction=TRUTH, step=0.05)
-    refinement = refine(VGG, goal, lawful(TRUTH), rounds=1, probes=False, starts=[start], step=0.05)
-    assert ["base", "start", "plan"] == [trial.kind for trial in refinement.trials]
-    assert start == refinement.best.sparsity
-    alone = refine(VGG, goal, lawful(TRUTH), rounds=1, probes=False, step=0.05)
-    assert miss(plans(refinement)[0]) < miss(plans(alone)[0])
-
-
-def test_a_stopped_refinement_goes_on_without_measuring_again() -> None:
-    goal, trials = Goal(limit=0.2 * SIZE), []
-    options = {"rounds": 3, "search": 5, "step": 0.05}
-    whole = refine(VGG, goal, lawful(TRUTH), on_trial=trials.append, **options)
-    assert list(whole.trials) == trials
+def test_a_stopped_search_goes_on_without_measuring_again() -> None:
+    whole = searched()
 
     def stopping(sparsity: Mapping[str, float]) -> Measured:
-        if len(kept) == 7:
+        if len(kept) == 5:
             raise KeyboardInterrupt
-        return lawful(TRUTH)(sparsity)
+        return measure(sparsity)
 
     kept: list[Trial] = []
     with pytest.raises(KeyboardInterrupt):
-        refine(VGG, goal, stopping, on_trial=kept.append, **options)
+        searched(stopping, on_trial=kept.append)
     again: list[Trial] = []
-    resumed = refine(VGG, goal, lawful(TRUTH), finished=kept, on_trial=again.append, **options)
-    assert whole == resumed
-    assert trials == [*kept, *again]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"rounds": 0}, "at least 1, got 0"),
-        ({"search": 1, "goal": Goal(max_drop=1)}, "needs a limit"),
-        ({"measure": lambda _: Measured(accuracy=10.0)}, r"base model gets 10\.00 %.*guessing, 10\.00 %"),
-    ],
-)
-def test_what_cannot_be_refined_is_refused(changes: dict[str, object], message: str) -> None:
-    arguments = {"goal": Goal(limit=SIZE), "measure": lawful(TRUTH), "rounds": 1, **changes}
-    with pytest.raises(PlanError, match=message):
-        refine(VGG, **arguments)
+    assert whole == searched(finished=kept, on_trial=again.append)
+    assert whole[1] == [*kept, *again]
 
 
 # The local search alone
@@ -324,9 +282,3 @@ def test_of_equally_accurate_plans_the_surer_is_the_better() -> None:
     assert Measured(accuracy=70.0, finetuned=80.0, smooth=75.0).score == Measured(accuracy=80.0, smooth=75.0).score
     assert Measured(accuracy=71.0).score > Measured(accuracy=70.0).score
     assert Measured(accuracy=70.0, finetuned=80.0).score > Measured(accuracy=75.0, finetuned=79.0).score
-
-
-def test_a_plan_in_one_layer_has_no_probes() -> None:
-    curves = make_curves({"a": dict.fromkeys(GRID, 80.0)})
-    refinement = refine(curves, Goal(limit=32 * 50), lambda _: Measured(accuracy=85.0), rounds=2)
-    assert {"base", "plan"} == {trial.kind for trial in refinement.trials}
