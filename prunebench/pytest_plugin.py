@@ -24,45 +24,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from prunebench.errors import PrunebenchError, RecordError, StorageError, ThresholdError
+from prunebench.errors import PrunebenchError, RecordError, StorageError
 from prunebench.escaping import terminal
-from prunebench.storage.files import BASELINES, RUN_FOLDER, check_writable
+from prunebench.pytest_options import Settings, add_options, check_thresholds, settings_of
+from prunebench.pytest_plots import save_plots
+from prunebench.storage.files import check_writable
 
 if TYPE_CHECKING:
-    from prunebench.gate import Thresholds, Verdict
+    from prunebench.gate import Verdict
     from prunebench.records import Record
     from prunebench.report.progress import ProgressBar
-    from prunebench.session_report import Target
 
 FIXTURE = "prunebench_gate"
 ALWAYS_FAILING = ("FAIL", "INCOMPARABLE")
 STRICTLY_FAILING = (*ALWAYS_FAILING, "NO_BASELINE")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The options: a value on the command line, else in the ini file, else the default.
-
-    Attributes:
-        strict: fail where a record has no baseline, or a baseline no record.
-        times: judge times where the machine is the baseline's.
-        alpha, margin, seed_spread: of `prunebench.gate.thresholds.Thresholds`; None for its defaults.
-    """
-
-    baselines: Path
-    records: Path
-    strict: bool
-    alpha: float | None
-    margin: float | None
-    seed_spread: float | None
-    times: bool
-
-    def thresholds(self) -> Thresholds:
-        """The gate's thresholds from these options. Raises `PrunebenchError` for a value out of range."""
-        from prunebench.gate import Thresholds
-
-        given = {"alpha": self.alpha, "margin": self.margin, "seed_spread": self.seed_spread}
-        return Thresholds(**{name: value for name, value in given.items() if value is not None}, times=self.times)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +62,7 @@ class Session:
         judged: by node id.
         deselected: tests that were left out, so that a baseline without a record says nothing.
         unused: baselines of the workloads and recipes seen that no test handed a record over for.
-        problem: what went wrong with the step summary.
+        problems: what went wrong with the step summary, and with plots.
     """
 
     settings: Settings
@@ -95,26 +70,29 @@ class Session:
     deselected: int = 0
     is_whole: bool = True
     unused: list[str] = field(default_factory=list)
-    problem: str = ""
+    problems: list[str] = field(default_factory=list)
 
     def verdicts(self) -> list[Verdict]:
         """Verdicts of all tests, worst first."""
         from prunebench.baselines.comparison import verdict_from
         from prunebench.gate import worst_first
 
-        return worst_first(verdict_from(verdict) for judged in self.all_judged() for verdict in judged.verdicts)
+        return worst_first(verdict_from(verdict) for judged in self._all() for verdict in judged.verdicts)
 
     def statuses(self) -> dict[str, str]:
         """The worst status by case, of all that were handed over."""
         from prunebench.baselines.comparison import verdict_from, worst_status
 
         verdicts: dict[str, list[Verdict]] = {}
-        for judged in self.all_judged():
+        for judged in self._all():
             verdicts.setdefault(judged.case, []).extend(map(verdict_from, judged.verdicts))
         return {case: str(worst_status(found)) for case, found in verdicts.items()}
 
-    def all_judged(self) -> list[Judged]:
-        """Everything that was handed over, in the order of the tests."""
+    def paths(self, folder: Path) -> dict[str, Path]:
+        """The newest record of each case; `folder` is where pytest was called."""
+        return {judged.case: folder / judged.record for judged in self._all()}
+
+    def _all(self) -> list[Judged]:
         return [judged for cases in self.judged.values() for judged in cases]
 
     def find_unused(self) -> None:
@@ -122,7 +100,7 @@ class Session:
         from prunebench.baselines.shelf import list_baselines
         from prunebench.records import in_families
 
-        kept = in_families(list_baselines(self.settings.baselines), {judged.family for judged in self.all_judged()})
+        kept = in_families(list_baselines(self.settings.baselines), {judged.family for judged in self._all()})
         self.unused = sorted({*kept} - self.statuses().keys())
 
 
@@ -201,31 +179,7 @@ def prunebench_gate(request: pytest.FixtureRequest) -> Generator[Gate]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("prunebench", "prunebench: the gate for pruning")
-    for name, metavar, about in (
-        ("baselines", "PATH", f"folder of approved baselines (default: {BASELINES} in the root folder)"),
-        ("records", "PATH", f"folder that new records are kept in (default: {RUN_FOLDER} in the root folder)"),
-        ("alpha", "FLOAT", "chance of a false alarm over all cases of a workload and recipe (default: 0.01)"),
-        ("margin", "FLOAT", "points of accuracy that the same weights may lose (default: 0.5)"),
-        ("seed-spread", "FLOAT", "points more that one fine-tuning may lose, for its seed (default: by density)"),
-    ):
-        group.addoption(f"--prunebench-{name}", metavar=metavar, help=about)
-        parser.addini(_ini(name), about)
-    group.addoption(
-        "--prunebench-report",
-        metavar="FORMAT=FILE",
-        action="append",
-        help="write a report of the session, html=FILE, markdown=FILE or json=FILE; may be given more than once",
-    )
-    group.addoption(
-        "--prunebench-device", metavar="NAME", help="where runs of a prunebench.toml compute: cpu (default), cuda, ..."
-    )
-    for name, default, about in (
-        ("strict", False, "fail where a record has no baseline, or a baseline no record (default: no)"),
-        ("times", True, "judge times too, where the machine is the baseline's (default: yes)"),
-    ):
-        group.addoption(f"--prunebench-{name}", choices=["yes", "no"], help=about)
-        parser.addini(_ini(name), about, type="bool", default=default)
+    add_options(parser)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -260,7 +214,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "prunebench(case=None): the test hands a record to the gate, of that case where it is given, and fails where "
         f"it does not; tests that use the fixture {FIXTURE} have it by themselves",
     )
-    config.stash[SESSION] = Session(settings=_settings(config))
+    config.stash[SESSION] = Session(settings=settings_of(config))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -269,22 +223,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if FIXTURE in getattr(item, "fixturenames", ()) and item.get_closest_marker("prunebench") is None:
             item.add_marker("prunebench")
     if any(item.get_closest_marker("prunebench") for item in items):
-        _check_thresholds(items[0].config.stash[SESSION].settings)
+        check_thresholds(items[0].config.stash[SESSION].settings)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Find out now, and not after an hour of work, whether records can be kept."""
     if session.config.option.collectonly or not any(item.get_closest_marker("prunebench") for item in session.items):
         return
+    _check_folder(session.config.stash[SESSION].settings.records, "--prunebench-records")
+
+
+def _check_reports(config: pytest.Config) -> None:
+    settings = config.stash[SESSION].settings
+    if not settings.reports or config.option.collectonly:
+        return
+    from prunebench.pytest_report import targets
+
     try:
-        check_writable(session.config.stash[SESSION].settings.records)
-    except StorageError as error:
-        raise pytest.UsageError(f"prunebench: {error}; records move with --prunebench-records") from None
-    try:
-        for _, path in _report_targets(session.config):
-            check_writable(path.parent)
+        files = [path for _, path in targets(settings)]
     except PrunebenchError as error:
-        raise pytest.UsageError(f"prunebench: {error}; reports move with --prunebench-report") from None
+        raise pytest.UsageError(f"prunebench: --prunebench-report: {error}") from None
+    for path in files:
+        _check_folder(path.parent, "--prunebench-report")
+
+
+def _check_folder(folder: Path, option: str) -> None:
+    try:
+        check_writable(folder)
+    except StorageError as error:
+        raise pytest.UsageError(f"prunebench: {error}; name another with {option}") from None
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -335,6 +302,9 @@ class _Collector:
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     if not _is_worker(config):
+        if (plots := config.stash[SESSION].settings.plots) and not config.option.collectonly:
+            _check_folder(plots, "--save-plots")
+        _check_reports(config)
         config.pluginmanager.register(_Collector(config.stash[SESSION]), "prunebench-collector")
 
 
@@ -350,18 +320,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     state.is_whole = exitstatus in (0, 1) and not state.deselected and not _is_part(session)
     if state.unused and state.is_whole and state.settings.strict and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    from prunebench.session_report import write_reports
+    from prunebench.pytest_report import write_reports
 
+    paths = state.paths(config.invocation_params.dir)
     try:
-        write_reports(
-            {judged.case: config.invocation_params.dir / judged.record for judged in state.all_judged()},
-            state.verdicts(),
-            baselines=state.settings.baselines,
-            notes=_notes(state),
-            targets=_report_targets(config),
-        )
+        write_reports(paths, state.verdicts(), settings=state.settings, notes=_notes(state))
     except PrunebenchError as error:  # a report that nobody can read is no reason to lose the session
-        state.problem = str(error)
+        state.problems.append(str(error))
+    if state.settings.plots:
+        state.problems += save_plots(paths, state.settings.plots)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -382,64 +349,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for note in _notes(state):
         failed = state.settings.strict and note.startswith(UNUSED)
         terminalreporter.write_line(terminal(note), red=failed, yellow=not failed)
+    if plots := state.settings.plots:
+        terminalreporter.write_line(terminal(f"plots: {_shown(plots, config)}"))
     if in_github_actions():
         for line in workflow_commands(verdicts):
             terminalreporter.write_line(line)
-
-
-def _report_targets(config: pytest.Config) -> list[Target]:
-    """Where reports are to be written. Raises `PrunebenchError` for a form that nobody knows."""
-    if not (given := config.getoption("prunebench_report")):
-        return []
-    from prunebench.session_report import target
-
-    return [target(text, config.invocation_params.dir) for text in given]
-
-
-def _settings(config: pytest.Config) -> Settings:
-    return Settings(
-        baselines=_path(config, "baselines", BASELINES),
-        records=_path(config, "records", RUN_FOLDER),
-        strict=_yes(config, "strict"),
-        alpha=_number(config, "alpha"),
-        margin=_number(config, "margin"),
-        seed_spread=_number(config, "seed-spread"),
-        times=_yes(config, "times"),
-    )
-
-
-def _check_thresholds(settings: Settings) -> None:
-    """Check thresholds before the first test, not after it; the defaults need no check, which would import torch."""
-    if settings.alpha is settings.margin is settings.seed_spread is None:
-        return
-    try:
-        settings.thresholds()
-    except ThresholdError as error:
-        raise pytest.UsageError(f"prunebench: {error}") from None
-
-
-def _ini(name: str) -> str:
-    return f"prunebench_{name.replace('-', '_')}"
-
-
-def _yes(config: pytest.Config, name: str) -> bool:
-    given = config.getoption(_ini(name))
-    return bool(config.getini(_ini(name))) if given is None else given == "yes"
-
-
-def _path(config: pytest.Config, name: str, default: Path) -> Path:
-    """The folder of an option: relative to where pytest was called if given there, else to the root folder."""
-    if given := config.getoption(f"prunebench_{name}"):
-        return config.invocation_params.dir / str(given)
-    return config.rootpath / str(config.getini(f"prunebench_{name}") or default)
-
-
-def _number(config: pytest.Config, name: str) -> float | None:
-    given = config.getoption(_ini(name)) or config.getini(_ini(name))
-    try:
-        return float(given) if given else None
-    except ValueError:
-        raise pytest.UsageError(terminal(f"{_ini(name)} must be a number, got {given!r}")) from None
 
 
 def _fail_for(item: pytest.Item) -> None:
@@ -494,7 +408,7 @@ def _fail_for_silence(item: pytest.Item, marker: pytest.Mark) -> None:
 
 
 def _notes(state: Session) -> list[str]:
-    notes = [state.problem] if state.problem else []
+    notes = [*state.problems]
     if state.unused and state.is_whole:
         fails = ", which fails the session (strict)" if state.settings.strict else ""
         notes.append(f"{UNUSED}, no test handed over a record of them{fails}: {_listed(state.unused)}")

@@ -245,7 +245,16 @@ def overview(runs: Sequence[RunSection]) -> Table:
                 f"{short_name(most.name)}, {most.sparsity:.2f}" if most.sparsity else "none",
             ]
         )
-    headers = ["run", "verdict", "size, %", "documented", "dense, %", "pruned, %", "fine-tuned, %", "change, points"]
+    headers = [
+        "run",
+        "verdict",
+        "size, %",
+        "documented size",
+        "dense, %",
+        "pruned, %",
+        "fine-tuned, %",
+        "change, points",
+    ]
     return Table(rows=rows, headers=[*headers, "pruned most"], texts=1)
 
 

@@ -98,6 +98,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     environment.filters["shown"] = terminal  # what cannot be seen is written out; markup is escaped after that
     return environment.get_template("page.html.j2")
 
@@ -183,7 +184,7 @@ def _planned(section: PlanSection) -> FrontierPoint:
         kind="measured" if reported else "predicted",
         size_percent=plan.size_percent,
         pruned=reported.measured if reported else plan.predicted_accuracy,
-        tuned=reported and reported.finetuned,
+        tuned=reported.finetuned if reported else None,
         dense=reported.base if reported else plan.base_accuracy,
     )
 

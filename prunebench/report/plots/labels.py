@@ -68,7 +68,7 @@ def place_labels(axes: Axes, labels: Sequence[Label], markers: Sequence[tuple[fl
 
 def _freest(point: tuple[float, float], size: Bbox, taken: _Taken, frame: Bbox, scale: float) -> Bbox:
     """The nearest place of a label that hides nothing, else the one that hides least."""
-    tried = []
+    tried: list[tuple[int, int, Bbox]] = []
     for distance, direction in itertools.product(_DISTANCES, _DIRECTIONS):
         place = _place(point, size.width, size.height, distance * scale, direction)
         if not (hidden := _collisions(place, point, taken, frame)):

@@ -62,10 +62,13 @@ def inline_svg(figure: Figure, *, label: str) -> str:
 def _reduced(root: ET.Element, digest: str) -> ET.Element:
     """The same drawing in less text: no style sheet, metadata, namespaces, unused ids, groups without attributes."""
     values = [value for element in root.iter() for value in element.attrib.values()]
-    used = dict.fromkeys(name for value in values for name in _REFERENCE.findall(value))
+    known = {element.get("id") for element in root.iter()}
+    used = dict.fromkeys(name for value in values for name in _REFERENCE.findall(value) if name in known)
     ids = {name: f"p{digest}-{number}" for number, name in enumerate(used)}
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
+        if "fill" in element.attrib:  # of a hatch's ground: as a style it can be a variable
+            element.set("style", f"fill: {element.attrib.pop('fill')}")
         element.attrib = {
             name.rpartition("}")[2]: ids[value] if name == "id" else _shortened(name, value, ids)
             for name, value in element.attrib.items()
@@ -77,7 +80,7 @@ def _reduced(root: ET.Element, digest: str) -> ET.Element:
 
 
 def _shortened(name: str, value: str, ids: Mapping[str, str]) -> str:
-    value = _REFERENCE.sub(lambda found: ids[found[0]], value)
+    value = _REFERENCE.sub(lambda found: ids.get(found[0], found[0]), value)
     if name != "style":
         return _NUMBER.sub(lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), " ".join(value.split()))
     value = _SHORTHAND.sub(r"font-weight: \1; font-size: \2", _FAMILY.sub("", value)).replace("font-weight: ; ", "")

@@ -73,7 +73,10 @@ if (figures.length > 1) {
     figures.forEach((run, index) => select.add(new Option(run.name, String(index))));
   }
   right.value = "1";
-  const shown = (value) => (value === undefined ? "-" : value.toLocaleString("en", { maximumSignificantDigits: 6 }));
+  const shown = (value) => {
+    if (value === undefined) return "-";
+    return value.toLocaleString("en", Number.isInteger(value) ? {} : { maximumSignificantDigits: 4 });
+  };
   const fill = () => {
     const sides = [figures[left.value].figures, figures[right.value].figures];
     const names = [...new Set(sides.flatMap(Object.keys))];

@@ -8,6 +8,7 @@ from pathlib import Path
 from prunebench.baselines.shelf import baseline_path, read_baseline
 from prunebench.errors import RecordError
 from prunebench.gate import Verdict
+from prunebench.pytest_options import Settings
 from prunebench.records import Record
 from prunebench.report.content import Report, Sources, make_report
 from prunebench.report.formats import Format, find_format, format_for
@@ -18,37 +19,26 @@ from prunebench.storage.files import write_text
 Target = tuple[Format, Path]
 
 
-def target(text: str, folder: Path) -> Target:
-    """The format and file of an option's value, `FORMAT=FILE` or `FILE`; relative to `folder`.
+def targets(settings: Settings) -> list[Target]:
+    """Where reports are to be written.
 
     Raises:
-        PrunebenchError: no such format, or no format has the file's suffix.
+        PrunebenchError: a format that nobody knows.
     """
-    name, equals, file = text.partition("=")
-    path = folder / (file if equals else text)
-    return (find_format(name) if equals else format_for(path)), path
+    return [_target(text, settings.folder) for text in settings.reports]
 
 
 def write_reports(
-    records: Mapping[str, Path],
-    verdicts: Iterable[Verdict],
-    *,
-    baselines: Path,
-    notes: Sequence[str],
-    targets: Iterable[Target],
+    records: Mapping[str, Path], verdicts: Iterable[Verdict], *, settings: Settings, notes: Sequence[str]
 ) -> None:
-    """Append the step summary and write the files.
-
-    Args:
-        records: the file of each record, by case.
-        baselines: the folder of what they were compared with.
+    """Append the step summary and write the files; `records` is the file of each record, by case.
 
     Raises:
         StorageError: a file that cannot be written.
         RecordError: a record that can no longer be read.
     """
-    report = _report(records, verdicts, baselines=baselines, notes=notes)
-    for form, path in targets:
+    report = _report(records, verdicts, baselines=settings.baselines, notes=notes)
+    for form, path in targets(settings):
         write_text(path, form.render(report))
     append_step_summary(MARKDOWN.render(report))
 
@@ -65,3 +55,9 @@ def _report(
         except RecordError:  # none, or one that the verdicts have named
             continue
     return make_report(sources, verdicts, references=references)
+
+
+def _target(text: str, folder: Path) -> Target:
+    name, equals, file = text.partition("=")
+    path = folder / (file if equals else text)
+    return (find_format(name) if equals else format_for(path)), path
