@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
-from prunebench.documented.runs import Cited, DocumentedRun, Run, is_documented_run
+from prunebench.documented.runs import Cited, DocumentedRun, is_documented_run
 from prunebench.escaping import terminal
 from prunebench.report.table import Table, facts_table
 
@@ -107,29 +107,6 @@ def accuracy_table(record: RunRecord, run: DocumentedRun | None = None) -> Table
     if all(row[1] == UNDOCUMENTED for row in rows):
         return Table(rows=[[row[0], row[2], row[4]] for row in rows], headers=["", "measured", ""])
     return Table(rows=rows, headers=["", "documented", "measured", "difference", ""])
-
-
-def summary_table(rows: Sequence[tuple[RunRecord, Run]]) -> Table:
-    """One line a run: size and accuracy before and after, the documented change beside the measured."""
-    lines = []
-    for record, run in rows:
-        tuned = record.finetuning
-        documented = run if isinstance(run, DocumentedRun) else DocumentedRun(name=run.name, sparsity={})
-        lines.append(
-            [
-                run.name,
-                f"{record.size_percent:.2f}",
-                _figure(documented.size_percent),
-                f"{record.dense_accuracy.percent:.2f}",
-                f"{record.pruned_accuracy.percent:.2f}",
-                f"{tuned.best.percent:.2f}" if tuned else UNDOCUMENTED,
-                f"{tuned.last.percent:.2f}" if tuned else UNDOCUMENTED,
-                f"{record.change_after_finetuning:+.2f}" if tuned else UNDOCUMENTED,
-                _signed(documented.change_after_finetuning),
-            ]
-        )
-    headers = ["run", "size %", "doc.", "dense %", "pruned %", "best %", "last %", "change", "doc."]
-    return Table(rows=lines, headers=headers)
 
 
 def baselines_table(baselines: Iterable[Baseline]) -> Table:
