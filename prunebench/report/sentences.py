@@ -74,23 +74,25 @@ def headline(verdicts: Sequence[Verdict]) -> Headline:
         cases.setdefault(verdict.status, []).append(case_of(verdict))
     said = {status: _listed(sorted({*found})) for status, found in cases.items()}
     if failed := [verdict for verdict in counted if verdict.status is Status.FAIL]:
-        promise = all(verdict.tier is Tier.FLOOR for verdict in failed)
+        tiers = {verdict.tier for verdict in failed}
+        worse = "Worse than the baseline" if tiers & {Tier.ACCURACY, Tier.TIME} else "Not the same as the baseline"
         return Headline(
             status=Status.FAIL,
-            text=f"{'Not as promised' if promise else 'Worse than before'}: {_count(len(failed), 'check')} failed in "
+            text=f"{'Not as promised' if tiers == {Tier.FLOOR} else worse}: {_count(len(failed), 'check')} failed in "
             f"{said[Status.FAIL]}.",
             next_step="Begin with the first finding: mend it, or, if it is meant, do what it says.",
         )
+    rest = " Nothing else got worse." if Status.PASS in cases else ""
     if Status.INCOMPARABLE in cases:
         return Headline(
             status=Status.INCOMPARABLE,
-            text=f"Not compared: {said[Status.INCOMPARABLE]}. That is no pass. Nothing else got worse.",
+            text=f"Not compared: {said[Status.INCOMPARABLE]}. That is no pass.{rest}",
             next_step="The findings say what stands in the way.",
         )
     if Status.NO_BASELINE in cases:
         return Headline(
             status=Status.NO_BASELINE,
-            text=f"New, without an approved baseline: {said[Status.NO_BASELINE]}. Nothing else got worse.",
+            text=f"New, without an approved baseline: {said[Status.NO_BASELINE]}.{rest}",
             next_step="Look at the figures, and approve them once.",
         )
     sensitivity = " ".join(unseen(verdicts)[:1])
@@ -163,6 +165,8 @@ def _what_is_said(verdict: Verdict) -> tuple[object, ...]:
         return (verdict.status, verdict.check if verdict.check == "baseline" else case_of(verdict))
     if verdict.status is Status.INCONCLUSIVE and verdict.advisory:
         return (verdict.status, verdict.tier)
+    if verdict.status is Status.INCONCLUSIVE and verdict.tier is Tier.EXACT:
+        return (verdict.status, verdict.check, verdict.measured)
     return (verdict.status, case_of(verdict), verdict.tier, verdict.check)
 
 
@@ -172,7 +176,7 @@ def _together(group: Sequence[Verdict]) -> str:
     if first.status is Status.NO_BASELINE and first.check != "baseline":
         points = [verdict.check.removeprefix("new point: ") for verdict in group]
         return f"New points of this scan, which nobody has approved yet: {_some(points)}."
-    if first.status is Status.INCONCLUSIVE:
+    if first.status is Status.INCONCLUSIVE and first.advisory:
         where = f"{_subject(first)} of {case_of(first)}"
         if first.tier is Tier.TIME:
             ratio = float(first.evidence["ratio"] or 0)
@@ -232,7 +236,8 @@ def command_for(verdict: Verdict, *, cases: Sequence[str] = (), records: Mapping
     if verdict.check == VANISHED:
         return shlex.join(["prunebench", "baseline", "remove", "--only", only])
     paths = {path for case in cases if (path := records.get(case))}
-    path = next(iter(paths)) if len(paths) == 1 else next(iter({path.parent for path in paths}), RUN_FOLDER)
+    folders = [path.parent for path in paths if len(paths) > 1 or path.parent.name == RUN_FOLDER.name]
+    path = next(iter([*folders, *paths]), RUN_FOLDER)  # of a folder the newest record, which is the one run again
     words = ["prunebench", "baseline", "approve", str(path), "--only", only]
     words += ["--incomparable", only] if verdict.status is Status.INCOMPARABLE else []
     return f"{shlex.join(words)} --reason '...'"
@@ -250,7 +255,7 @@ _ELSEWHERE = "advisory: another machine ("
 def _not_compared(verdict: Verdict) -> str:
     check, measured = verdict.check, verdict.measured
     kind, _, point = check.partition(" point: ")
-    figure = _capital(point or _subject(verdict))
+    figure = f"The point {point}" if point else _capital(_subject(verdict))
     if verdict.tier is Tier.TIME:
         return f"The time of {check.removeprefix('seconds, ')} was not compared: {_why_no_times(verdict)}"
     if verdict.tier is Tier.EXACT and verdict.evidence.get("unit"):
@@ -288,11 +293,11 @@ def _other_weights(verdict: Verdict) -> str:
 
 def _floor(verdict: Verdict) -> str:
     if verdict.rule.startswith("exact"):
-        what = verdict.check.removeprefix("nonzeros of ")
-        return f"{_capital(what)}: {verdict.measured} weights are kept, and should be exactly {verdict.expected}."
+        where = verdict.check.removeprefix("nonzeros of ")
+        return f"In {where} {verdict.measured} weights are kept; the sparsities leave exactly {verdict.expected}."
     figure, _, unit = verdict.check.rpartition(", ")
-    floor = f"{verdict.expected} is promised" + (f" ({verdict.rule})" if verdict.rule else "")
-    return f"{_capital(figure)}: {verdict.measured} {unit}. {_capital(floor)}."
+    rule = f" ({verdict.rule})" if verdict.rule else ""
+    return f"{_capital(figure)}: {verdict.measured} {unit}. Promised: {verdict.expected}{rule}."
 
 
 def _exact(verdict: Verdict) -> str:
@@ -415,7 +420,7 @@ def _odds(p: float) -> str:
 
 def _changes(text: str) -> str:
     """A list of differences, for people: `torch 2.9 -> 2.14; cores 2 -> 4` with words for the arrow, the first few."""
-    parts = [_DIGESTS.sub(r"another \1 (\2 became \3)", part) for part in text.rstrip(".").split("; ")]
+    parts = [_DIGESTS.sub(r"\1 \2 became \3", part) for part in text.rstrip(".").split("; ")]
     return _some([part.replace(" -> ", " became ") for part in parts], separator="; ")
 
 

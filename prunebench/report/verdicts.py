@@ -90,7 +90,7 @@ def _blocks(found: Iterable[Finding]) -> list[list[Finding]]:
 
 
 def _counts(verdicts: Iterable[Verdict], cases: int) -> str:
-    counts = Counter("noted only" if verdict.advisory else str(verdict.status) for verdict in verdicts)
+    counts = Counter("only noted" if verdict.advisory else str(verdict.status) for verdict in verdicts)
     passed = counts.pop(Status.PASS, 0) + counts.pop(Status.IMPROVED, 0)
     others = f" The others: {', '.join(f'{count:,} {status}' for status, count in counts.items())}." if counts else ""
     plural = "" if cases == 1 else "s"
