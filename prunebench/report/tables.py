@@ -164,7 +164,7 @@ def baseline_text(baseline: Baseline) -> str:
 def claims_table(claims: Iterable[Claim]) -> Table:
     """A table of claims: what a document says beside what was computed."""
     rows = [[claim.run, claim.what, claim.documented, claim.computed, claim.status] for claim in claims]
-    return Table(rows=rows, headers=["run", "claim", "documented", "computed", ""])
+    return Table(rows=rows, headers=["run", "claim", "documented", "computed", ""], texts=4)
 
 
 def data_table(data: Dataset) -> str:
