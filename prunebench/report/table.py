@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Self
@@ -65,45 +65,43 @@ class Table:
     def __str__(self) -> str:
         room = columns()
         cells = [[terminal(cell) for cell in row] for row in (self.headers, *self.rows)]
-        widths = self._fitted(cells, room)
-        parts: list[list[int]] = [[0]]
-        for column in range(1, len(widths)):
-            if len(parts[-1]) > 1 and _total([widths[each] for each in (*parts[-1], column)]) > room:
-                parts.append([0])
-            parts[-1].append(column)
-        return "\n\n".join(self._part(cells, widths, part) for part in parts)
+        natural = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        least = [min(width, LEAST) for width in natural]
+        for column in self._figures:
+            words = [*cells[0][column].split(), *(row[column] for row in cells[1:])]
+            least[column] = max(map(len, words), default=0)
+        parts = _parts([natural[0], *least[1:]], room)
+        if len(parts) > 1 and sys.stdout.isatty() and len(shorter := _parts(least, room)) == 1:
+            parts = shorter
+        return "\n\n".join(self._part(cells, part, natural, least, room) for part in parts)
 
-    def _fitted(self, cells: list[list[str]], room: int) -> list[int]:
-        """A width a column: what its cells need, or less where `room` wants it."""
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        least = [min(width, LEAST) for width in widths]
-        for column, text in enumerate(self.is_text):
-            if not text:
-                least[column] = max(
-                    map(len, [*cells[0][column].split(), *(row[column] for row in cells[1:])]), default=0
-                )
-        figures = [column for column, text in enumerate(self.is_text) if not text]
-        texts = range(len(widths) - self.texts, len(widths))
-        for narrowed in (figures, texts, [0] if sys.stdout.isatty() else []):
-            while _total(widths) > room and (open_ := [each for each in narrowed if widths[each] > least[each]]):
-                widths[max(open_, key=lambda each: widths[each])] -= 1
-        return widths
+    @property
+    def _figures(self) -> list[int]:
+        return [column for column, text in enumerate(self.is_text) if not text]
 
-    def _part(self, cells: list[list[str]], widths: list[int], part: list[int]) -> str:
-        """The columns of `part` as a table of their own."""
-        lines = [line for row in cells for line in self._lines(row, widths, part)]
-        header = len(self._lines(cells[0], widths, part))
-        rule = (" " * GAP).join("-" * widths[column] for column in part)
-        return "\n".join([*lines[:header], rule, *lines[header:]])
+    def _part(self, cells: list[list[str]], part: list[int], natural: list[int], least: list[int], room: int) -> str:
+        """The columns of `part` as a table of their own, each as wide as it needs, or less where `room` wants it."""
+        widths = dict(zip(part, (natural[column] for column in part), strict=True))
+        texts = range(len(natural) - self.texts, len(natural))
+        for narrowed in (self._figures, texts, [0] if sys.stdout.isatty() else []):
+            while _total(widths.values()) > room and (
+                open_ := [column for column in narrowed if column in widths and widths[column] > least[column]]
+            ):
+                widths[max(open_, key=lambda column: widths[column])] -= 1
+        header, *rows = (self._lines(row, widths) for row in cells)
+        rule = (" " * GAP).join("-" * width for width in widths.values())
+        return "\n".join([*header, rule, *(line for row in rows for line in row)])
 
-    def _lines(self, row: list[str], widths: list[int], part: list[int]) -> list[str]:
-        wrapped = [textwrap.wrap(row[column], widths[column]) for column in part]
-        wrapped[0] = [_without_middle(row[0], widths[0])]
+    def _lines(self, row: list[str], widths: Mapping[int, int]) -> list[str]:
+        wrapped = [
+            textwrap.wrap(row[column], width) if column else [_without_middle(row[0], width)]
+            for column, width in widths.items()
+        ]
         lines = []
         for texts in zip_longest(*wrapped, fillvalue=""):
             padded = [
-                text.ljust(widths[column]) if self.is_text[column] else text.rjust(widths[column])
-                for column, text in zip(part, texts, strict=True)
+                text.ljust(width) if self.is_text[column] else text.rjust(width)
+                for text, (column, width) in zip(texts, widths.items(), strict=True)
             ]
             lines.append((" " * GAP).join(padded).rstrip())
         return lines
@@ -127,7 +125,17 @@ def facts_table(rows: Sequence[Sequence[object]]) -> str:
     )
 
 
-def _total(widths: Sequence[int]) -> int:
+def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
+    """The columns in as many tables as they need, each of which begins with the first column."""
+    parts = [[0]]
+    for column in range(1, len(widths)):
+        if len(parts[-1]) > 1 and _total([widths[each] for each in (*parts[-1], column)]) > room:
+            parts.append([0])
+        parts[-1].append(column)
+    return parts
+
+
+def _total(widths: Collection[int]) -> int:
     return sum(widths) + GAP * (len(widths) - 1)
 
 

@@ -147,7 +147,7 @@ def baseline_text(baseline: Baseline) -> str:
     """Who approved it, when and why; what it was measured on; sizes and accuracies."""
     record = cast("RunRecord", baseline.record)
     tuned = record.finetuning
-    measured = [("dense", record.dense_accuracy), ("pruned", record.pruned_accuracy)]
+    measured = [("dense model", record.dense_accuracy), ("pruned model", record.pruned_accuracy)]
     measured += [("best epoch", tuned.best), ("last epoch", tuned.last)] if tuned else []
     rows = [
         *approval_rows(baseline),
@@ -156,7 +156,7 @@ def baseline_text(baseline: Baseline) -> str:
         ["dense weights", f"{record.checkpoints.origin}, {record.checkpoints.dense}"],
         ["environment", ", ".join(f"{name} {value}" for name, value in record.environment.items())],
         ["nominal size", _sizes(record)],
-        *([f"accuracy {what}", f"{accuracy.percent:.2f} %, {_count(accuracy)}"] for what, accuracy in measured),
+        *([what, f"accuracy {accuracy.percent:.2f} %, {_count(accuracy)}"] for what, accuracy in measured),
     ]
     return facts_table(rows)
 
@@ -176,7 +176,7 @@ def data_table(data: Dataset) -> str:
         ["images", f"{len(data.train):,} training, {len(data.test):,} test, {shape}"],
         ["classes", ", ".join(data.classes)],
         ["digest", data.digest],
-        ["digest, training", data.train.digest],
+        ["digest, train", data.train.digest],
         ["digest, test", data.test.digest],
     ]
     return facts_table(rows)
