@@ -1,4 +1,4 @@
-"""Options of the suite, what its tests share, and the summary: documented beside measured, worst first."""
+"""Options of the suite, what its tests share, and the curves of scans in the summary."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.documented.runs import RUNS, DocumentedRun, Run
+from prunebench.documented.runs import RUNS
 from prunebench.documented.tables import find_run
 from prunebench.errors import PrunebenchError
 from prunebench.experiments.flow import Setting, prepare
 from prunebench.machine.devices import resolve_device
 from prunebench.machine.memory import keep_freed_memory
-from prunebench.records import RunRecord
-from prunebench.report import heading, scan_heading, scan_table, summary_table
+from prunebench.report import scan_heading, scan_table
 from prunebench.report.progress import ProgressBar
 from prunebench.sensitivity import Scan
 from prunebench.workloads import BUILT_IN, DEFAULT_WORKLOAD, find_workload
 
-Results = list[tuple[RunRecord, Run]]
-RESULTS = pytest.StashKey[Results]()
 SCANS = pytest.StashKey[list[Scan]]()
 SPEED = Path(__file__).parent / "speed"
 
@@ -39,7 +36,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[RESULTS] = []
     config.stash[SCANS] = []
 
 
@@ -86,26 +82,12 @@ def progress(prunebench_progress: ProgressBar) -> ProgressBar:
 
 
 @pytest.fixture(scope="session")
-def results(pytestconfig: pytest.Config) -> Results:
-    """Where a test puts what it found, for the summary."""
-    return pytestconfig.stash[RESULTS]
-
-
-@pytest.fixture(scope="session")
 def scans(pytestconfig: pytest.Config) -> list[Scan]:
     """Where a test puts the scans it made, for the summary."""
     return pytestconfig.stash[SCANS]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    found = config.stash[RESULTS]
-    if results := sorted(found, key=lambda result: result[0].change_after_finetuning or 0.0):
-        terminalreporter.section("documented runs, worst first")
-        terminalreporter.line(
-            heading("runs", results[0][0], [run for _, run in results if isinstance(run, DocumentedRun)])
-        )
-        terminalreporter.line("")
-        terminalreporter.line(str(summary_table(results)))
     for scan in config.stash[SCANS]:
         terminalreporter.section("sensitivity")
         terminalreporter.line(scan_heading(scan))

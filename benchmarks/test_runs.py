@@ -14,12 +14,9 @@ from prunebench.errors import PrunebenchError
 from prunebench.experiments.flow import Pruned, Setting, prune, record
 from prunebench.gate import check_record
 from prunebench.pytest_plugin import Gate
-from prunebench.records import RunRecord
 from prunebench.report.progress import ProgressBar
 from prunebench.tasks import Evaluation, evaluate
 from prunebench.timed_runs import check_finetuning, check_pruning, pass_or_fail, timed_evaluation
-
-Results = list[tuple[RunRecord, Run]]
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +62,6 @@ def test_finetuning(
     setting: Setting,
     pruned: Pruned,
     answers: dict[str, Evaluation],
-    results: Results,
     progress: ProgressBar,
     prunebench_gate: Gate,
     benchmark: BenchmarkFixture,
@@ -75,5 +71,4 @@ def test_finetuning(
     before = answers.get(run.name) or evaluate(
         pruned.model, setting.data.test, task=setting.workload.task, progress=progress.evaluated
     )
-    measured = check_finetuning(run, setting, pruned, before, benchmark, prunebench_gate, progress=progress)
-    results.append((measured, run))
+    check_finetuning(run, setting, pruned, before, benchmark, prunebench_gate, progress=progress)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
@@ -44,13 +43,18 @@ STRICTLY_FAILING = (*ALWAYS_FAILING, "NO_BASELINE")
 class Judged:
     """A record or scan that a test handed to the gate, with its outcome; `verdicts` as JSON has them.
 
-    `family` is `prunebench.records.family` of the record.
+    Attributes:
+        family: `prunebench.records.family` of the record.
+        about: lines on what it was measured on, and how.
+        figures: those of `prunebench.report.figures`.
     """
 
     case: str
     family: str
     status: str
     record: str
+    about: list[str]
+    figures: list[float | None]
     verdicts: list[dict[str, Any]]
 
 
@@ -153,13 +157,16 @@ class Gate:
     def _remember(self, record: Record, path: Path, verdicts: list[Verdict]) -> None:
         from prunebench.baselines.comparison import worst_status
         from prunebench.records import case_id, family
+        from prunebench.report.figures import about, figures
 
         judged = Judged(
             case=case_id(record),
             family=family(record),
             status=str(worst_status(verdicts)),
             record=_shown(path, self._item.config),
-            verdicts=[{**asdict(verdict), "text": str(verdict)} for verdict in verdicts],
+            about=about(record),
+            figures=figures(record),
+            verdicts=[asdict(verdict) for verdict in verdicts],
         )
         self._item.stash[JUDGED].append(judged)
         self._item.user_properties.append((f"prunebench.{judged.case}", judged.status))
@@ -335,17 +342,28 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     state = config.stash[SESSION]
     if _is_worker(config) or not state.judged:
         return
-    from prunebench.report import notable, passed_lines
+    from prunebench.report.figures import figures_table
     from prunebench.report.github import in_github_actions, workflow_commands
+    from prunebench.report.verdicts import gate_lines
 
-    verdicts = state.verdicts()
-    terminalreporter.write_sep("=", "prunebench gate")
-    shown, lines = notable(verdicts)
-    for verdict in shown:
-        failed = _fails(str(verdict.status), verdict.advisory, state.settings)
-        terminalreporter.write_line(terminal(verdict), red=failed, yellow=not failed)
-    for line in [*lines, *passed_lines(verdicts, cases=len(state.statuses()))]:
+    verdicts, statuses = state.verdicts(), state.statuses()
+    judged = {entry.case: entry for entry in state.all_judged()}
+    terminalreporter.write_sep("=", "prunebench: accuracy in percent, worst first")
+    for line in dict.fromkeys(line for entry in judged.values() for line in entry.about):
         terminalreporter.write_line(terminal(line))
+    table = figures_table([(case, statuses[case], entry.figures) for case, entry in judged.items()])
+    for line in ("", *str(table).split("\n")):
+        terminalreporter.write_line(terminal(line))
+    terminalreporter.write_sep("=", "prunebench gate")
+    records = {case: Path(entry.record) for case, entry in judged.items()}
+    markup = config.get_terminal_writer().markup
+    for line in gate_lines(
+        verdicts,
+        records=records,
+        cases=len(statuses),
+        paint=lambda word, colour: markup(word, **{colour: True, "bold": True}),
+    ):
+        terminalreporter.write_line(line)
     for note in _notes(state):
         failed = state.settings.strict and note.startswith(UNUSED)
         terminalreporter.write_line(terminal(note), red=failed, yellow=not failed)
@@ -363,29 +381,19 @@ def _fail_for(item: pytest.Item) -> None:
     item.stash[REPORTED] = len(judged)
     lines = [line for entry in new for line in _failure(entry, item.config.stash[SESSION].settings)]
     if lines:
-        pytest.fail("\n".join(map(terminal, lines)), pytrace=False)
+        pytest.fail("\n".join(lines), pytrace=False)
 
 
 def _failure(judged: Judged, settings: Settings) -> list[str]:
     failed = [verdict for verdict in judged.verdicts if _verdict_fails(verdict, settings)]
     if not failed:
         return []
-    command = ["prunebench", "baseline", "approve", judged.record, "--only", judged.case]
-    if any(verdict["status"] == "INCOMPARABLE" for verdict in failed):
-        command += ["--incomparable", judged.case]
-    meant = f"if this is meant, commit, run again, and: {shlex.join(command)} --reason '...'"
-    if any(verdict["tier"] == "floor" for verdict in failed):
-        meant = "counts follow from the run's sparsities: look at what was pruned"
-    if any(verdict["tier"] == "floor" and not str(verdict["rule"]).startswith("exact") for verdict in failed):
-        meant = (
-            "a floor is a promise and no baseline that could be approved: mend what fell, or change the promise where "
-            "it stands, in prunebench.toml or in prunebench's source (docs/gate.md)"
-        )
+    from prunebench.baselines.comparison import verdict_from
+    from prunebench.report.verdicts import failure_lines
+
     return [
-        f"prunebench gate: {len(failed)} of {len(judged.verdicts)} checks of {judged.case} failed",
-        *(verdict["text"] for verdict in failed),
-        f"record: {judged.record}",
-        meant,
+        terminal(f"prunebench gate: {len(failed)} of {len(judged.verdicts)} checks of {judged.case} failed"),
+        *failure_lines(map(verdict_from, failed), {judged.case: Path(judged.record)}),
     ]
 
 

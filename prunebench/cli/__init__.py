@@ -4,6 +4,8 @@ Exit codes: 0 done; 1 a check failed; 2 bad input or nothing that can be compare
 (`compare` only); 130 interrupted (the same command goes on).
 """
 
+import os
+
 import click
 
 from prunebench.cli.baseline import baseline
@@ -24,8 +26,11 @@ from prunebench.cli.train import train
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="prunebench")
-def main() -> None:
+@click.option("--quiet", is_flag=True, help="No progress: neither bars nor lines. Also PRUNEBENCH_QUIET=1.")
+def main(quiet: bool) -> None:
     """Prune a model, fine-tune it under masks, and check what came out: against claims, floors and baselines."""
+    if quiet:
+        os.environ["PRUNEBENCH_QUIET"] = "1"  # for whatever this process starts, too
 
 
 for command in (init, check, run, train, scan, plan, compare, report, baseline, plot, lint, runs, data):

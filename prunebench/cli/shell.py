@@ -90,6 +90,12 @@ def show(block: object) -> None:
     say(*str(block).split("\n"))
 
 
+def paint(word: str, colour: str) -> str:
+    """`word` in a colour; as it is off a terminal, on a dumb one, and where `NO_COLOR` is set."""
+    coloured = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    return click.style(word, fg=colour, bold=True) if coloured else word
+
+
 def fail(message: str) -> NoReturn:
     """End with one line and exit code 2."""
     say(f"error: {message}", err=True)

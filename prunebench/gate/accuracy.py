@@ -26,7 +26,7 @@ from prunebench.gate.thresholds import SEED_DEVIATIONS, Thresholds
 from prunebench.gate.verdicts import Figure, Status, Tier, Verdict
 from prunebench.records import RunRecord
 
-LOOK = "look closer with 'prunebench run', which prints every figure beside the documented one"
+LOOK = "look closer with 'prunebench run', which prints every figure"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,7 @@ from prunebench.report.tables import (
     heading,
     layer_table,
     runs_table,
-    summary_table,
 )
-from prunebench.report.verdicts import least_sensitive, notable, passed_lines, verdict_lines
 
 __all__ = [
     "accuracy_table",
@@ -22,14 +20,9 @@ __all__ = [
     "data_table",
     "heading",
     "layer_table",
-    "least_sensitive",
-    "notable",
-    "passed_lines",
     "runs_table",
     "scan_baseline_text",
     "scan_baselines_table",
     "scan_heading",
     "scan_table",
-    "summary_table",
-    "verdict_lines",
 ]

@@ -6,8 +6,8 @@ A sentence stands alone: a reader needs neither the docs nor the verdict's rule,
 from __future__ import annotations
 
 import math
+import re
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,9 @@ from prunebench.storage.files import RUN_FOLDER
 
 EFFECT = "smallest_effect_points"
 """Under this name the evidence of an accuracy comparison has the true drop that fails with the stated power."""
+
+SHOWN = 3
+"""So many of a list are named, be it of cases or of differences."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,7 @@ class Finding:
     @property
     def where(self) -> str:
         """The cases in a few words."""
-        return self.cases[0] if len(self.cases) == 1 else f"{len(self.cases)} cases"
+        return _some(self.cases)
 
 
 def headline(verdicts: Sequence[Verdict]) -> Headline:
@@ -66,38 +69,43 @@ def headline(verdicts: Sequence[Verdict]) -> Headline:
             text="Nothing was compared with a baseline.",
             next_step="Record a run, approve it with 'prunebench baseline approve', and compare the next one with it.",
         )
-    by_status = Counter(verdict.status for verdict in counted)
-    cases = {status: {case_of(verdict) for verdict in counted if verdict.status is status} for status in by_status}
-    if Status.FAIL in by_status:
-        where = _listed(sorted(cases[Status.FAIL]))
-        failed = _count(by_status[Status.FAIL], "check")
+    cases: dict[Status, list[str]] = {}
+    for verdict in counted:
+        cases.setdefault(verdict.status, []).append(case_of(verdict))
+    said = {status: _listed(sorted({*found})) for status, found in cases.items()}
+    if failed := [verdict for verdict in counted if verdict.status is Status.FAIL]:
+        tiers = {verdict.tier for verdict in failed}
+        worse = "Worse than the baseline" if tiers & {Tier.ACCURACY, Tier.TIME} else "Not the same as the baseline"
         return Headline(
             status=Status.FAIL,
-            text=f"Worse than before: {failed} failed in {where}.",
-            next_step="Begin with the first finding: mend it, or approve it if it is meant.",
+            text=f"{'Not as promised' if tiers == {Tier.FLOOR} else worse}: {_count(len(failed), 'check')} failed in "
+            f"{said[Status.FAIL]}.",
+            next_step="Begin with the first finding: mend it, or, if it is meant, do what it says.",
         )
-    if Status.INCOMPARABLE in by_status:
+    rest = " Nothing else got worse." if Status.PASS in cases else ""
+    if Status.INCOMPARABLE in cases:
         return Headline(
             status=Status.INCOMPARABLE,
-            text=f"Not known: {_listed(sorted(cases[Status.INCOMPARABLE]))} could not be compared. "
-            "Nothing else got worse.",
-            next_step="A comparison that could not be made is no pass: the findings say what differs.",
+            text=f"Not compared: {said[Status.INCOMPARABLE]}. That is no pass.{rest}",
+            next_step="The findings say what stands in the way.",
         )
-    if Status.NO_BASELINE in by_status:
+    if Status.NO_BASELINE in cases:
         return Headline(
             status=Status.NO_BASELINE,
-            text=f"New: {_listed(sorted(cases[Status.NO_BASELINE]))} has no approved baseline. Nothing else got worse.",
+            text=f"New, without an approved baseline: {said[Status.NO_BASELINE]}.{rest}",
             next_step="Look at the figures, and approve them once.",
         )
-    sensitivity = " ".join(unseen(counted)[:1])
-    if Status.INCONCLUSIVE in by_status:
+    sensitivity = " ".join(unseen(verdicts)[:1])
+    if Status.INCONCLUSIVE in cases:
         return Headline(
             status=Status.INCONCLUSIVE,
-            text=f"Nothing is shown to be worse. {_count(by_status[Status.INCONCLUSIVE], 'check')} could not tell. "
-            + sensitivity,
+            text=f"Nothing is shown to be worse, but {_count(len(cases[Status.INCONCLUSIVE]), 'check')} could not "
+            f"tell. {sensitivity}".rstrip(),
         )
-    better = f" {_listed(sorted(cases[Status.IMPROVED]))} got better." if Status.IMPROVED in by_status else ""
-    return Headline(status=Status.PASS, text=f"Nothing got worse.{better} {sensitivity}".rstrip())
+    better = f" Better: {said[Status.IMPROVED]}." if Status.IMPROVED in cases else ""
+    compared = any(verdict.tier is not Tier.FLOOR for verdict in counted)
+    said_so = "Nothing got worse." if compared else "Every floor is kept. Nothing was compared with a baseline."
+    return Headline(status=Status.PASS, text=f"{said_so}{better} {sensitivity}".rstrip())
 
 
 def unseen(verdicts: Iterable[Verdict]) -> list[str]:
@@ -109,17 +117,17 @@ def unseen(verdicts: Iterable[Verdict]) -> list[str]:
     sentences = []
     if accuracies:
         least = max(accuracies, key=_effect)
-        where = f"{case_of(least)}: {_subject(least)}"
+        where = f"{case_of(least)} ({_subject(least)})"
         if math.isinf(_effect(least)):
-            sentences.append(f"There are too few test images to see a drop of any size, first in {where}.")
+            sentences.append(f"Some comparisons have too few test images to find a drop of any size, as {where}.")
         else:
             drop, power = least.smallest_effect.removesuffix(" power").split(" points with ")
             sentences.append(
-                f"A drop in accuracy of {drop} points would have been seen everywhere (with a chance of {power}). "
-                f"A smaller one may go unseen, first in {where}."
+                f"A drop in accuracy of {drop} points or more would have been found everywhere, with a chance of "
+                f"{power}. A smaller one may go unseen, most easily in {where}."
             )
     if missing:
-        sentences.append(f"The accuracy of {_listed(sorted(missing))} was not compared.")
+        sentences.append(f"Accuracy was not compared in {_listed(sorted(missing))}.")
     return sentences
 
 
@@ -150,22 +158,34 @@ def findings(verdicts: Iterable[Verdict], *, records: Mapping[str, Path] | None 
 
 
 def _what_is_said(verdict: Verdict) -> tuple[object, ...]:
-    """A key that verdicts share which only repeat one another: advice for one and the same reason."""
-    if verdict.advisory and verdict.status is Status.INCOMPARABLE:
-        return (verdict.tier, verdict.rule if verdict.tier is Tier.TIME else (verdict.check, verdict.measured))
+    """A key that verdicts share which only repeat one another."""
+    if verdict.status is Status.INCOMPARABLE:
+        if verdict.tier is Tier.TIME:
+            return (verdict.status, verdict.tier, verdict.rule if _ELSEWHERE in verdict.rule else verdict.measured)
+        return (verdict.status, verdict.advisory, verdict.check, verdict.measured)
     if verdict.status is Status.NO_BASELINE:
-        return (verdict.status, case_of(verdict))
-    return (verdict.tier, case_of(verdict), verdict.check)
+        return (verdict.status, verdict.check if verdict.check == "baseline" else case_of(verdict))
+    if verdict.status is Status.INCONCLUSIVE and verdict.advisory:
+        return (verdict.status, verdict.tier)
+    if verdict.status is Status.INCONCLUSIVE and verdict.tier is Tier.EXACT:
+        return (verdict.status, verdict.check, verdict.measured)
+    return (verdict.status, case_of(verdict), verdict.tier, verdict.check)
 
 
 def _together(group: Sequence[Verdict]) -> str:
+    """One text for verdicts that repeat one another."""
     first = group[0]
-    cases = _count(len({case_of(verdict) for verdict in group}), "case")
-    if first.tier is Tier.TIME:
-        return f"Times were not compared in {cases}: this is another machine ({_machines(first)})."
-    if first.status is Status.NO_BASELINE:
-        return f"Nobody has approved a baseline for {_count(len(group), 'figure')} of this case yet."
-    return f"{_capital(first.check)}: this cannot be compared in {cases}: {_changes(first.measured)}."
+    if first.status is Status.NO_BASELINE and first.check != "baseline":
+        points = [verdict.check.removeprefix("new point: ") for verdict in group]
+        return f"New points of this scan, which nobody has approved yet: {_some(points)}."
+    if first.status is Status.INCONCLUSIVE and first.advisory:
+        where = f"{_subject(first)} of {case_of(first)}"
+        if first.tier is Tier.TIME:
+            ratio = float(first.evidence["ratio"] or 0)
+            return f"Some times grew, at most {ratio:.2f} times ({where}). The samples do not tell whether that stays."
+        drop = float(first.evidence["drop_points"] or 0)
+        return f"Accuracy moved, but by no more than chance explains: at most {drop:.2f} points down ({where})."
+    return "Times were not compared: " + _why_no_times(first) if first.tier is Tier.TIME else sentence(first)
 
 
 def sentence(verdict: Verdict) -> str:
@@ -188,15 +208,21 @@ def next_step(verdict: Verdict) -> str:
     if verdict.advisory:
         return ""
     if verdict.status is Status.FAIL and verdict.tier is Tier.FLOOR:
-        promise = "A floor is a promise, which no approval changes: mend what fell, or change the promise."
-        return f"Counts follow from the sparsities. {hint}" if verdict.rule.startswith("exact") else promise
-    if verdict.status is Status.INCOMPARABLE and verdict.check == VANISHED:
+        if verdict.rule.startswith("exact"):
+            return f"Look at what was pruned: the counts follow from the run's sparsities. {hint}".rstrip()
+        return (
+            "A floor is a promise, which no approval changes. Mend what fell, or change the promise where it stands: "
+            f"in prunebench.toml or the workload's source. {hint}"
+        ).rstrip()
+    if verdict.check == VANISHED:
         return "Run it again; if it is gone for good, remove its baseline:"
+    if verdict.check == UNUSABLE and verdict.measured.startswith("record"):
+        return "Mend the run, and run it again."
     return {
         Status.FAIL: f"{hint} Mend it; if it is meant, commit, run again, and approve it:".lstrip(),
-        Status.INCOMPARABLE: "Record both sides under the same conditions; if the difference is meant, approve it:",
+        Status.INCOMPARABLE: "Undo the difference, and run again; if it is meant, commit, run again, and approve it:",
         Status.NO_BASELINE: "Look at the figures, and approve them once:",
-        Status.INCONCLUSIVE: hint,
+        Status.INCONCLUSIVE: hint or "Find out what changed since the baseline was approved.",
     }.get(verdict.status, "")
 
 
@@ -211,58 +237,104 @@ def command_for(verdict: Verdict, *, cases: Sequence[str] = (), records: Mapping
         return ""
     if verdict.check == VANISHED:
         return shlex.join(["prunebench", "baseline", "remove", "--only", only])
-    path = records.get(cases[0]) if len(cases) == 1 else None
-    words = ["prunebench", "baseline", "approve", str(path or RUN_FOLDER), "--only", only]
+    paths = {path for case in cases if (path := records.get(case))}
+    folders = [path.parent for path in paths if len(paths) > 1 or path.parent.name == RUN_FOLDER.name]
+    path = next(iter([*folders, *paths]), RUN_FOLDER)  # of a folder the newest record, which is the one run again
+    words = ["prunebench", "baseline", "approve", str(path), "--only", only]
     words += ["--incomparable", only] if verdict.status is Status.INCOMPARABLE else []
     return f"{shlex.join(words)} --reason '...'"
 
 
 VANISHED = "vanished case"
-
-
-def _not_compared(verdict: Verdict) -> str:
-    if verdict.status is Status.NO_BASELINE:
-        return "Nobody has approved a baseline for this yet, so there is nothing to compare it with."
-    if verdict.check == VANISHED:
-        return "It has a baseline, but nothing was measured this time."
-    if verdict.tier is Tier.TIME and _ELSEWHERE in verdict.rule:
-        return f"{_capital(verdict.check)} were not compared: this is another machine ({_machines(verdict)})."
-    return f"{_capital(verdict.check)}: this cannot be compared: {_changes(verdict.measured)}."
-
-
+UNUSABLE = "record and baseline"
+_OTHER_WEIGHTS = {
+    "accuracy, same dense weights": "Accuracy was not compared: the dense model is not the baseline's",
+    "curves, same base weights": "The scans were not compared: the model is not the baseline's",
+}
 _ELSEWHERE = "advisory: another machine ("
 
 
-def _machines(verdict: Verdict) -> str:
-    """What differs between two machines, without the figures."""
-    differences = verdict.rule.removeprefix(_ELSEWHERE).removesuffix(")").split("; ")
-    return _changes("; ".join(differences))
+def _not_compared(verdict: Verdict) -> str:
+    check, measured = verdict.check, verdict.measured
+    kind, _, point = check.partition(" point: ")
+    figure = f"The point {point}" if point else _capital(_subject(verdict))
+    if verdict.tier is Tier.TIME:
+        return f"The time of {check.removeprefix('seconds, ')} was not compared: {_why_no_times(verdict)}"
+    if verdict.tier is Tier.EXACT and verdict.evidence.get("unit"):
+        return f"{figure}: {measured} now, {verdict.expected} before. The dense models differ, so no wonder."
+    said = {
+        "baseline": "Nobody has approved a baseline yet, so there was nothing to compare with.",
+        "new": f"{figure} is new: nobody has approved it yet.",
+        "vanished": f"{figure} is in the baseline, but was not scanned this time.",
+        VANISHED: "There is a baseline, but nothing was measured this time.",
+        UNUSABLE: f"Nothing could be compared. The {measured}.",
+        "same experiment": f"This is not the experiment that the baseline is of: {_changes(measured)}.",
+    }
+    if check in _OTHER_WEIGHTS:
+        return _other_weights(verdict)
+    return said.get(kind, f"{figure} was not compared: {_changes(measured)}.")
+
+
+def _why_no_times(verdict: Verdict) -> str:
+    if _ELSEWHERE not in verdict.rule:
+        return f"{verdict.measured}."
+    return f"this is another machine ({_changes(verdict.rule.removeprefix(_ELSEWHERE).removesuffix(')'))})."
+
+
+def _other_weights(verdict: Verdict) -> str:
+    """Other weights, and, where one recipe made both, what is known of the machines and of floors."""
+    weights, one_recipe, rest = verdict.measured.partition("; one recipe; ")
+    notes = rest.split("; ") if rest else []
+    machine = [note for note in notes if " -> " in note]
+    sentences = [f"{_OTHER_WEIGHTS[verdict.check]} ({_changes(weights)})"]
+    if one_recipe:
+        sentences.append(f"One recipe trained both, on two machines ({_changes('; '.join(machine))})")
+    sentences += [_capital(note) for note in notes if note not in machine]
+    return ". ".join(sentences) + "."
 
 
 def _floor(verdict: Verdict) -> str:
-    figure, rule = _capital(verdict.check), f" ({verdict.rule})" if verdict.rule else ""
-    return f"{figure}: {verdict.measured}. It has to be {verdict.expected}{rule}."
+    if verdict.rule.startswith("exact"):
+        where = verdict.check.removeprefix("nonzeros of ")
+        return f"In {where} {verdict.measured} weights are kept; the sparsities leave exactly {verdict.expected}."
+    figure, _, unit = verdict.check.rpartition(", ")
+    rule = f" ({verdict.rule})" if verdict.rule else ""
+    return f"{_capital(figure)}: {verdict.measured} {unit}. Promised: {verdict.expected}{rule}."
 
 
 def _exact(verdict: Verdict) -> str:
-    figure = _capital(_subject(verdict))
+    figure, unit = _capital(_subject(verdict)), verdict.evidence.get("unit")
     if verdict.status is Status.PASS:
         return f"{figure}: {verdict.measured}."
     if verdict.status is Status.INCONCLUSIVE:
+        other = verdict.measured.replace("other ", "")
         return (
-            f"The same machine did not compute the same bytes again: {verdict.measured}. That is no fault by itself; "
+            f"The machine is the same, but these are not, byte for byte: {other}. That is no fault by itself; "
             "something in between changed."
         )
-    return f"{figure} changed from {verdict.expected} to {verdict.measured}. It should not change at all."
+    if unit == "digest":
+        return f"{verdict.check.partition(',')[0].capitalize()} are not the baseline's, though the dense weights are."
+    old, new = verdict.expected.split(", "), verdict.measured.split(", ")
+    pairs = [(before.rpartition(" "), after.rpartition(" ")) for before, after in zip(old, new, strict=False)]
+    if len(old) == len(new) and all(before[0] == after[0] for before, after in pairs):
+        changes = ", ".join(f"{before[0]} {before[2]} became {after[2]}" for before, after in pairs)
+    else:
+        changes = f"{verdict.expected} became {verdict.measured}"
+    return f"{figure} changed: {changes}{f' {unit}' * (unit != 'fractions')}. Any change fails."
 
 
 def _signature(verdict: Verdict) -> str:
     if verdict.check == "training as it was done" and verdict.status is Status.FAIL:
-        return f"Fine-tuning did other things than the baseline's: {_changes(verdict.measured)}."
+        return f"Fine-tuning was not done as for the baseline: {_changes(verdict.measured)}."
     figure = f"{_capital(verdict.check)}: {verdict.measured}"
     if verdict.status is Status.PASS:
         return f"{figure}, like the baseline's."
-    return f"{figure}. That is not like the baseline's, {verdict.expected} ({verdict.rule})."
+    old, _, factor = verdict.expected.partition(" within ")
+    said = f"{figure}, in the baseline {old}: more than {factor} apart"
+    measured = "fine-tuning does something else" if verdict.status is Status.FAIL else (
+        "that limit was not measured on this workload, so it decides nothing alone"
+    )  # fmt: skip
+    return f"{said}; {measured}."
 
 
 def _paired(verdict: Verdict) -> str:
@@ -276,17 +348,17 @@ def _paired(verdict: Verdict) -> str:
     moved = f"{subject} {way} by {abs(drop):.2f} points, from {before:.2f} to {after:.2f} %" if drop else (
         f"{subject} is {after:.2f} %, as before"
     )  # fmt: skip
-    counts = f"of {images:,} images {lost:,} were right and are wrong now, {gained:,} the other way"
+    counts = f"of {images:,} images, {lost:,} were right and are wrong now, {gained:,} the other way round"
     sure = f"{100 * (1 - float(evidence['alpha'] or 0)):g} %"
     if verdict.status is Status.FAIL:
-        return f"{moved}: {counts}. Chance alone does this {_odds(float(evidence['p_holm'] or 0))}."
+        return f"{moved}: {counts}. Chance alone would do this {_odds(float(evidence['p_holm'] or 0))}."
     if verdict.status is Status.IMPROVED:
         return f"{moved}: {counts}."
     if verdict.status is Status.PASS:
         return f"{moved}: {counts}. The true drop is under {max(upper, 0):.2f} points ({sure} sure)."
     return (
-        f"{moved}: {counts}. That is not enough to call it worse; the true drop may be up to {upper:.2f} points "
-        f"({sure} sure), and a drop fails from {margin:.2f}."
+        f"{moved}: {counts}. That may be chance, or a true drop of up to {max(upper, 0):.2f} points ({sure} sure): "
+        f"too few images to tell. A drop fails from {margin:.2f} points, if chance does not explain it."
     )
 
 
@@ -297,9 +369,14 @@ def _seeds(verdict: Verdict) -> str:
     means = (
         f"from {float(evidence['baseline_mean_percent'] or 0):.2f} to {float(evidence['new_mean_percent'] or 0):.2f} %"
     )
+    spread, allowed = (float(evidence[key] or 0) for key in ("spread_points", "allowance_points"))
+    told = {
+        Status.FAIL: f"Seeds alone explain at most {allowed:.2f} points.",
+        Status.INCONCLUSIVE: "The seeds are too few, or scatter too much, to tell.",
+    }.get(verdict.status, "")
     return (
         f"{_capital(_subject(verdict))} {way} by {abs(drop):.2f} points, {means}; from seed to seed it scatters by "
-        f"{float(evidence['spread_points'] or 0):.2f} (standard deviation, {evidence['new_seeds']} new seeds)."
+        f"{spread:.2f} points (standard deviation, {evidence['new_seeds']} new seeds). {told}".rstrip()
     )
 
 
@@ -309,8 +386,12 @@ def _time(verdict: Verdict) -> str:
     old, new = float(evidence["baseline_median_seconds"] or 0), float(evidence["new_median_seconds"] or 0)
     if verdict.status is Status.PASS or not isinstance(ratio, int | float):
         return f"The time of {what}: {new:.3g} s, {old:.3g} s before."
-    times = f"{ratio:.2f} times as long" if ratio >= 1 else f"{1 / ratio:.2f} times less"
-    said = f"The time of {what} is {times} as before: {old:.3g} s then, {new:.3g} s now."
+    longer = (
+        f"{what} takes {ratio:.2f} times as long as before"
+        if ratio >= 1
+        else f"{what} takes {1 / ratio:.2f} times less time"
+    )
+    said = f"{_capital(longer)}: {old:.3g} s then, {new:.3g} s now."
     return said if verdict.status is not Status.INCONCLUSIVE else f"{said} The samples do not tell whether that stays."
 
 
@@ -320,6 +401,7 @@ def _subject(verdict: Verdict) -> str:
         "accuracy of the base model": "accuracy of the model before pruning",
         "accuracy of the pruned model": "accuracy of the pruned model",
         "nonzeros": "number of nonzero weights",
+        "elements of all parameters": "number of all parameters",
     }.get(verdict.check, _in_scan(verdict))
 
 
@@ -339,8 +421,18 @@ def _odds(p: float) -> str:
 
 
 def _changes(text: str) -> str:
-    """A list of differences, for people: `torch 2.9 -> 2.14; cores 2 -> 4` with words for the arrow."""
-    return text.replace(" -> ", " became ").rstrip(".")
+    """A list of differences, for people: `torch 2.9 -> 2.14; cores 2 -> 4` with words for the arrow, the first few."""
+    parts = [_DIGESTS.sub(r"\1 \2 became \3", part) for part in text.rstrip(".").split("; ")]
+    return _some([part.replace(" -> ", " became ") for part in parts], separator="; ")
+
+
+_DIGESTS = re.compile(r"(.+) digest (\w{1,8})\w* -> (\w{1,8})\w*")
+
+
+def _some(texts: Sequence[str], *, separator: str = ", ") -> str:
+    """The first few, and how many more there are."""
+    more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return separator.join(texts[:SHOWN]) + more
 
 
 def _effect(verdict: Verdict) -> float:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import sys
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Self
 
-from tabulate import tabulate
-
 from prunebench.escaping import terminal
+
+GAP = 2
+LEAST = 16
+"""Columns that lie between two cells, and that a text keeps when its column is made narrower."""
+
+
+def columns() -> int:
+    """The width of the terminal; 80 where there is none, and `COLUMNS` where that is set."""
+    return shutil.get_terminal_size((80, 24)).columns
 
 
 class Cell(str):
@@ -31,7 +42,10 @@ class Cell(str):
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Cells as they are printed; `str` gives the table for a terminal.
+    """Cells as they are printed; `str` gives the table for a terminal, as wide as that is where it can be.
+
+    Too wide a table wraps its headers, then its texts at the end; on a terminal it leaves out the middle of long names
+    in the first column. What is too wide even then goes on below, under the same first column. No figure is cut.
 
     Attributes:
         headers: of the columns; the first column is text, the others figures.
@@ -49,12 +63,82 @@ class Table:
         return [True, *[False] * figures, *[True] * self.texts]
 
     def __str__(self) -> str:
-        cells = [[terminal(cell) for cell in row] for row in self.rows]
-        alignment = ["left" if text else "right" for text in self.is_text]
-        headers = [*map(terminal, self.headers)]
-        return tabulate(cells, headers=headers, tablefmt="simple", disable_numparse=True, colalign=alignment)
+        room = columns()
+        cells = [[terminal(cell) for cell in row] for row in (self.headers, *self.rows)]
+        natural = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        least = [min(width, LEAST) for width in natural]
+        for column in self._figures:
+            words = [*cells[0][column].split(), *(row[column] for row in cells[1:])]
+            least[column] = max(map(len, words), default=0)
+        parts = _parts([natural[0], *least[1:]], room)
+        if len(parts) > 1 and sys.stdout.isatty() and len(shorter := _parts(least, room)) == 1:
+            parts = shorter
+        return "\n\n".join(self._part(cells, part, natural, least, room) for part in parts)
+
+    @property
+    def _figures(self) -> list[int]:
+        return [column for column, text in enumerate(self.is_text) if not text]
+
+    def _part(self, cells: list[list[str]], part: list[int], natural: list[int], least: list[int], room: int) -> str:
+        """The columns of `part` as a table of their own, each as wide as it needs, or less where `room` wants it."""
+        widths = dict(zip(part, (natural[column] for column in part), strict=True))
+        texts = range(len(natural) - self.texts, len(natural))
+        for narrowed in (self._figures, texts, [0] if sys.stdout.isatty() else []):
+            while _total(widths.values()) > room and (
+                open_ := [column for column in narrowed if column in widths and widths[column] > least[column]]
+            ):
+                widths[max(open_, key=lambda column: widths[column])] -= 1
+        header, *rows = (self._lines(row, widths) for row in cells)
+        rule = (" " * GAP).join("-" * width for width in widths.values())
+        return "\n".join([*header, rule, *(line for row in rows for line in row)])
+
+    def _lines(self, row: list[str], widths: Mapping[int, int]) -> list[str]:
+        wrapped = [
+            textwrap.wrap(row[column], width) if column else [_without_middle(row[0], width)]
+            for column, width in widths.items()
+        ]
+        lines = []
+        for texts in zip_longest(*wrapped, fillvalue=""):
+            padded = [
+                text.ljust(width) if self.is_text[column] else text.rjust(width)
+                for text, (column, width) in zip(texts, widths.items(), strict=True)
+            ]
+            lines.append((" " * GAP).join(padded).rstrip())
+        return lines
 
 
 def facts_table(rows: Sequence[Sequence[object]]) -> str:
-    """A fact a line, its name on the left."""
-    return tabulate([[terminal(cell) for cell in row] for row in rows], tablefmt="plain", disable_numparse=True)
+    """A fact a line, its name on the left; a long one wraps."""
+    names, values = ([terminal(cell) for cell in column] for column in zip(*rows, strict=True))
+    width = max(map(len, names)) + GAP
+    return "\n".join(
+        textwrap.fill(
+            value,
+            max(columns(), width + LEAST),
+            initial_indent=name.ljust(width),
+            subsequent_indent=" " * width,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        or name
+        for name, value in zip(names, values, strict=True)
+    )
+
+
+def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
+    """The columns in as many tables as they need, each of which begins with the first column."""
+    parts = [[0]]
+    for column in range(1, len(widths)):
+        if len(parts[-1]) > 1 and _total([widths[each] for each in (*parts[-1], column)]) > room:
+            parts.append([0])
+        parts[-1].append(column)
+    return parts
+
+
+def _total(widths: Collection[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def _without_middle(text: str, width: int) -> str:
+    start = (width - 2) // 2
+    return text if len(text) <= width else f"{text[:start]}..{text[start + 2 - width :]}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
-from prunebench.documented.runs import Cited, DocumentedRun, Run, is_documented_run
+from prunebench.documented.runs import Cited, DocumentedRun, is_documented_run
 from prunebench.escaping import terminal
 from prunebench.report.table import Table, facts_table
 
@@ -109,29 +109,6 @@ def accuracy_table(record: RunRecord, run: DocumentedRun | None = None) -> Table
     return Table(rows=rows, headers=["", "documented", "measured", "difference", ""])
 
 
-def summary_table(rows: Sequence[tuple[RunRecord, Run]]) -> Table:
-    """One line a run: size and accuracy before and after, the documented change beside the measured."""
-    lines = []
-    for record, run in rows:
-        tuned = record.finetuning
-        documented = run if isinstance(run, DocumentedRun) else DocumentedRun(name=run.name, sparsity={})
-        lines.append(
-            [
-                run.name,
-                f"{record.size_percent:.2f}",
-                _figure(documented.size_percent),
-                f"{record.dense_accuracy.percent:.2f}",
-                f"{record.pruned_accuracy.percent:.2f}",
-                f"{tuned.best.percent:.2f}" if tuned else UNDOCUMENTED,
-                f"{tuned.last.percent:.2f}" if tuned else UNDOCUMENTED,
-                f"{record.change_after_finetuning:+.2f}" if tuned else UNDOCUMENTED,
-                _signed(documented.change_after_finetuning),
-            ]
-        )
-    headers = ["run", "size %", "doc.", "dense %", "pruned %", "best %", "last %", "change", "doc."]
-    return Table(rows=lines, headers=headers)
-
-
 def baselines_table(baselines: Iterable[Baseline]) -> Table:
     """One line a baseline of a run: size, accuracies, and its approval."""
     rows = []
@@ -170,7 +147,7 @@ def baseline_text(baseline: Baseline) -> str:
     """Who approved it, when and why; what it was measured on; sizes and accuracies."""
     record = cast("RunRecord", baseline.record)
     tuned = record.finetuning
-    measured = [("dense", record.dense_accuracy), ("pruned", record.pruned_accuracy)]
+    measured = [("dense model", record.dense_accuracy), ("pruned model", record.pruned_accuracy)]
     measured += [("best epoch", tuned.best), ("last epoch", tuned.last)] if tuned else []
     rows = [
         *approval_rows(baseline),
@@ -179,7 +156,7 @@ def baseline_text(baseline: Baseline) -> str:
         ["dense weights", f"{record.checkpoints.origin}, {record.checkpoints.dense}"],
         ["environment", ", ".join(f"{name} {value}" for name, value in record.environment.items())],
         ["nominal size", _sizes(record)],
-        *([f"accuracy {what}", f"{accuracy.percent:.2f} %, {_count(accuracy)}"] for what, accuracy in measured),
+        *([what, f"accuracy {accuracy.percent:.2f} %, {_count(accuracy)}"] for what, accuracy in measured),
     ]
     return facts_table(rows)
 
@@ -187,7 +164,7 @@ def baseline_text(baseline: Baseline) -> str:
 def claims_table(claims: Iterable[Claim]) -> Table:
     """A table of claims: what a document says beside what was computed."""
     rows = [[claim.run, claim.what, claim.documented, claim.computed, claim.status] for claim in claims]
-    return Table(rows=rows, headers=["run", "claim", "documented", "computed", ""])
+    return Table(rows=rows, headers=["run", "claim", "documented", "computed", ""], texts=4)
 
 
 def data_table(data: Dataset) -> str:
@@ -199,7 +176,7 @@ def data_table(data: Dataset) -> str:
         ["images", f"{len(data.train):,} training, {len(data.test):,} test, {shape}"],
         ["classes", ", ".join(data.classes)],
         ["digest", data.digest],
-        ["digest, training", data.train.digest],
+        ["digest, train", data.train.digest],
         ["digest, test", data.test.digest],
     ]
     return facts_table(rows)

@@ -1,104 +1,112 @@
-"""Verdicts as text: each in a line, and what those that passed add up to. Nothing here prints."""
+"""Verdicts for a terminal: what happened, finding by finding, and what could have gone unseen. Nothing here prints."""
 
 from __future__ import annotations
 
-import math
+import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
+from prunebench.baselines.comparison import case_of
 from prunebench.escaping import terminal
+from prunebench.gate import Status, Verdict
+from prunebench.report.sentences import Finding, findings, headline, unseen
+from prunebench.report.table import columns
 
-if TYPE_CHECKING:
-    from prunebench.gate import Verdict
+NARROWEST, WIDEST = 60, 120
+"""Of a text that wraps at the terminal's width."""
+MOST = 6
+"""So many sentences with one next step are shown; `--json` has all verdicts."""
+COLOURS = {  # worst first
+    Status.FAIL: "red",
+    Status.INCOMPARABLE: "red",
+    Status.NO_BASELINE: "yellow",
+    Status.INCONCLUSIVE: "yellow",
+    Status.PASS: "green",
+    Status.IMPROVED: "green",
+}
 
-EFFECT = "smallest_effect_points"
-"""Under this name the evidence of an accuracy comparison has the true drop that fails with the stated power."""
+Paint = Callable[[str, str], str]
+"""A word and a colour to the word as it is printed."""
 
 
-def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
-    """One line a verdict, fit for a terminal."""
-    return [terminal(verdict) for verdict in verdicts]
+def gate_lines(
+    verdicts: Sequence[Verdict],
+    *,
+    records: Mapping[str, Path] | None = None,
+    cases: int | None = None,
+    paint: Paint = lambda word, _colour: word,
+) -> list[str]:
+    """The summary of a comparison, line by line: the headline, each finding, counts, and what may have gone unseen.
 
-
-def notable(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], list[str]]:
-    """Verdicts that did not pass, and lines in the place of those that only repeat one another.
-
-    Times that were not compared, for another machine's sake, take a line together; so do cases that were not compared
-    for one and the same reason, where that is advisory.
+    Args:
+        records: the files of the new records by case, for the command that approves one.
+        cases: how many were compared; by default as many as the verdicts name.
+        paint: colours the statuses.
     """
-    from prunebench.baselines.comparison import case_of
-    from prunebench.gate import Status, Tier
-
-    def repeats(verdict: Verdict) -> tuple[str, str] | None:
-        is_advice = verdict.status is Status.INCOMPARABLE and verdict.advisory and verdict.tier is not Tier.TIME
-        return (verdict.check, verdict.measured) if is_advice else None
-
-    verdicts = [verdict for verdict in verdicts if verdict.status is not Status.PASS]
-    times_said = Counter(map(repeats, verdicts))
-    alone: list[Verdict] = []
-    alike: dict[tuple[str, str], list[str]] = {}
-    elsewhere: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        if verdict.tier is Tier.TIME and verdict.status is Status.INCOMPARABLE and verdict.advisory:
-            elsewhere.setdefault(verdict.rule.removeprefix("advisory: "), []).append(verdict)
-        elif (said := repeats(verdict)) is not None and times_said[said] > 1:
-            alike.setdefault(said, []).append(case_of(verdict))
-        else:
-            alone.append(verdict)
-    lines = [
-        f"{Status.INCOMPARABLE} (advisory) {', '.join(cases)}: {check}: {why}" for (check, why), cases in alike.items()
-    ]
-    for why, times in elsewhere.items():
-        cases = {case_of(verdict) for verdict in times}
-        lines.append(f"{_counted(len(times), 'time')} of {_counted(len(cases), 'case')} not compared: {why}")
-    return alone, lines
+    head = headline(verdicts)
+    lines = [*_titled(head.status, head.text, paint), *_wrapped(head.next_step, 2)]
+    found = findings(verdicts, records=records)
+    for block in _blocks(finding for finding in found if not finding.advisory):
+        lines += ["", *finding_lines(block, paint), *next_lines(block[0])]
+    if noted := [finding for finding in found if finding.advisory]:
+        lines += ["", "Noted, without a say in the result:"]
+        for finding in noted[:MOST]:
+            lines += _wrapped(f"{finding.where}: {finding.text}", 2)
+        lines += _more(len(noted) - MOST)
+    lines += ["", *_wrapped(_counts(verdicts, len({*map(case_of, verdicts)}) if cases is None else cases))]
+    return [*lines, *(line for said in unseen(verdicts) if said not in head.text for line in _wrapped(said))]
 
 
-def passed_lines(verdicts: Sequence[Verdict], *, cases: int | None = None) -> list[str]:
-    """Lines on how many verdicts passed, what the others are, and what drop in accuracy they would have failed."""
-    from prunebench.gate import Status
-
-    others = Counter(
-        f"{verdict.status}{' (advisory)' if verdict.advisory else ''}"
-        for verdict in verdicts
-        if verdict.status is not Status.PASS
-    )
-    counted = f"{len(verdicts) - others.total()} of {_counted(len(verdicts), 'comparison')} passed"
-    counted += f", {_counted(cases, 'case')}" if cases is not None else ""
-    listed = ", ".join(f"{count} {status}" for status, count in others.items())
-    return [f"{counted}; the others: {listed}" if others else counted, *least_sensitive(verdicts)]
+def failure_lines(verdicts: Iterable[Verdict], records: Mapping[str, Path]) -> list[str]:
+    """Findings on `verdicts`, then each record, then what to do next."""
+    blocks = _blocks(findings(verdicts, records=records))
+    lines = [line for block in blocks for line in finding_lines(block)]
+    lines += [f"record: {terminal(path)}" for path in records.values()]
+    return [*lines, *dict.fromkeys(line for block in blocks for line in next_lines(block[0]))]
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def finding_lines(block: Sequence[Finding], paint: Paint = lambda word, _colour: word) -> list[str]:
+    """Findings on the same cases: status and cases, then a sentence each."""
+    lines = _titled(block[0].status, block[0].where, paint)
+    for finding in block[:MOST]:
+        lines += _wrapped(finding.text, 2)
+    return [*lines, *_more(len(block) - MOST)]
 
 
-def least_sensitive(verdicts: Iterable[Verdict]) -> list[str]:
-    """A line on the accuracy comparison that only the largest drop would have failed, and one on what was not compared.
-
-    Neither where there is no such.
-    """
-    from prunebench.baselines.comparison import case_of
-    from prunebench.gate import Tier
-
-    verdicts = list(verdicts)
-    accuracies = [verdict for verdict in verdicts if EFFECT in verdict.evidence]
-    compared = {case_of(verdict) for verdict in accuracies}
-    missing = {case_of(verdict) for verdict in verdicts if verdict.tier is Tier.ACCURACY} - compared
-    uncompared = [f"accuracy of {_counted(len(missing), 'case')} was not compared"] if missing else []
-    if not accuracies:
-        return uncompared
-    least = max(accuracies, key=_effect)
-    where = f"{case_of(least)}, {least.check}"
-    if least.evidence[EFFECT] is None:
-        line = f"accuracy: no drop, however large, would have failed everywhere; too few images: {where}"
-    else:
-        drop = least.smallest_effect
-        line = f"accuracy: every comparison would have failed a true drop of {drop}; least sensitive: {where}"
-    return [line, *uncompared]
+def next_lines(finding: Finding) -> list[str]:
+    """What to do about a finding, with its command on a line of its own."""
+    lines = _wrapped(f"next: {finding.next_step}", 2) if finding.next_step else []
+    return [*lines, *([f"    {terminal(finding.command)}"] if finding.command else [])]
 
 
-def _effect(verdict: Verdict) -> float:
-    effect = verdict.evidence[EFFECT]
-    return float(effect) if isinstance(effect, int | float) else math.inf
+def _blocks(found: Iterable[Finding]) -> list[list[Finding]]:
+    """Findings of one status on the same cases that end in the same advice."""
+    blocks: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in found:
+        key = (finding.status, *finding.cases, finding.next_step, finding.command)
+        blocks.setdefault(key, []).append(finding)
+    return [*blocks.values()]
+
+
+def _counts(verdicts: Iterable[Verdict], cases: int) -> str:
+    counts = Counter("only noted" if verdict.advisory else str(verdict.status) for verdict in verdicts)
+    passed = counts.pop(Status.PASS, 0) + counts.pop(Status.IMPROVED, 0)
+    others = f" The others: {', '.join(f'{count:,} {status}' for status, count in counts.items())}." if counts else ""
+    plural = "" if cases == 1 else "s"
+    return f"{passed:,} of {passed + counts.total():,} checks passed, {cases:,} case{plural}.{others}"
+
+
+def _titled(status: Status, text: str, paint: Paint) -> list[str]:
+    first, *rest = _wrapped(f"{status}  {text}")
+    return [paint(str(status), COLOURS[status]) + first.removeprefix(str(status)), *(f"  {line}" for line in rest)]
+
+
+def _wrapped(text: str, indent: int = 0) -> list[str]:
+    width = max(NARROWEST, min(columns(), WIDEST)) - 2 - indent
+    lines = textwrap.wrap(terminal(text), width, break_long_words=False, break_on_hyphens=False)
+    return [" " * indent + terminal(line) for line in lines]
+
+
+def _more(count: int) -> list[str]:
+    return [f"  ... and {count:,} more: 'prunebench compare --json FILE' has all of them"] if count > 0 else []

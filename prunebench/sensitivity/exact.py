@@ -44,12 +44,16 @@ def exact_points(
                 for layer, group in versions.items()
             }
             masks = {layer: [version.mask for version in group] for layer, group in asked.items() if group}
-            for layer, index, outputs in way.batch(inputs, masks, base=UNKNOWN in base[batch]):
+            batches = way.batch(inputs, masks, base=UNKNOWN in base[batch])
+            for count, (layer, index, outputs) in enumerate(batches, start=1):
                 pruned, answers = 0, base
                 if layer is not None:
                     pruned, answers = asked[layer][index].pruned, asked[layer][index].answers
                 answers[batch] = right_of(outputs, targets, task=task)
                 store.keep(answers, layer, pruned)
+                done = min(count, points)
+                left = points - done if start + len(targets) == len(data) else points
+                progress.asked(start * points + done * len(targets), len(data) * points, left)
             progress.asked((start + len(targets)) * points, len(data) * points, points)
     return base, [
         point_of(layer, version.sparsity, version.answers, base)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -11,13 +11,13 @@ import click
 from prunebench.baselines.collected import collect, collect_reference
 from prunebench.baselines.comparison import as_json, compare_sides, exit_code
 from prunebench.cli.options import names
-from prunebench.cli.shell import say
+from prunebench.cli.shell import paint, say
 from prunebench.errors import StorageError
 from prunebench.gate import Thresholds, Verdict, worst_first
-from prunebench.report import notable, passed_lines, verdict_lines
 from prunebench.report.content import Sources, make_report
 from prunebench.report.formats.markdown import MARKDOWN
 from prunebench.report.github import append_step_summary, in_github_actions, workflow_commands
+from prunebench.report.verdicts import gate_lines
 from prunebench.storage.files import check_targets, write_text
 
 
@@ -44,18 +44,18 @@ def compare(
             err=True,
         )
     verdicts = compare_sides(new, reference, thresholds=Thresholds(**given, times=times), only=names(only))
-    _show(verdicts)
+    _show(verdicts, new.paths)
     if json_file:
         write_text(json_file, as_json(verdicts))
     _summarise(MARKDOWN.render(make_report(Sources.of(new), verdicts, references=reference.records)), markdown_file)
     sys.exit(exit_code(verdicts))
 
 
-def _show(verdicts: Sequence[Verdict]) -> None:
-    """One line for each that did not pass, worst first, and what the others mean; annotations in GitHub Actions."""
+def _show(verdicts: Sequence[Verdict], records: Mapping[str, Path]) -> None:
+    """What happened, worst first, and what may have gone unseen; annotations in GitHub Actions."""
     ordered = worst_first(verdicts)
-    alone, lines = notable(ordered)
-    say(*verdict_lines(alone), *lines, *passed_lines(ordered))
+    for line in gate_lines(ordered, records=records, paint=paint):
+        click.echo(line)
     if in_github_actions():
         for line in workflow_commands(ordered):
             click.echo(line)

@@ -15,8 +15,9 @@ from prunebench.gate import Status, check_record, worst_first
 from prunebench.machine.devices import resolve_device
 from prunebench.machine.memory import keep_freed_memory
 from prunebench.records import RunRecord, failures_kept, keep_record, name_case, write_record
-from prunebench.report import accuracy_table, heading, layer_table, verdict_lines
+from prunebench.report import accuracy_table, heading, layer_table
 from prunebench.report.progress import ProgressBar
+from prunebench.report.verdicts import failure_lines
 from prunebench.storage.files import RUN_FOLDER, check_targets, check_writable, data_source
 from prunebench.workloads import RequestedRun, find_recipe, find_requested_run
 
@@ -83,6 +84,6 @@ def run(
     show(f"{about}\n\n{layer_table(record)}\n\n{accuracy_table(record, documented)}\n")
     verdicts = worst_first(check_record(record))
     failed = [verdict for verdict in verdicts if verdict.status is Status.FAIL]
-    say(*verdict_lines(failed))
+    say(*failure_lines(failed, {}))
     say(f"{len(verdicts) - len(failed)} of {len(verdicts)} checks passed. Record: {output}")
     sys.exit(1 if failed else 0)
