@@ -81,22 +81,23 @@ class Session:
         from prunebench.baselines.comparison import verdict_from
         from prunebench.gate import worst_first
 
-        return worst_first(verdict_from(verdict) for judged in self._all() for verdict in judged.verdicts)
+        return worst_first(verdict_from(verdict) for judged in self.all_judged() for verdict in judged.verdicts)
 
     def statuses(self) -> dict[str, str]:
         """The worst status by case, of all that were handed over."""
         from prunebench.baselines.comparison import verdict_from, worst_status
 
         verdicts: dict[str, list[Verdict]] = {}
-        for judged in self._all():
+        for judged in self.all_judged():
             verdicts.setdefault(judged.case, []).extend(map(verdict_from, judged.verdicts))
         return {case: str(worst_status(found)) for case, found in verdicts.items()}
 
     def paths(self, folder: Path) -> dict[str, Path]:
         """The newest record of each case; `folder` is where pytest was called."""
-        return {judged.case: folder / judged.record for judged in self._all()}
+        return {judged.case: folder / judged.record for judged in self.all_judged()}
 
-    def _all(self) -> list[Judged]:
+    def all_judged(self) -> list[Judged]:
+        """Everything that was handed over, in the order of the tests."""
         return [judged for cases in self.judged.values() for judged in cases]
 
     def find_unused(self) -> None:
@@ -104,7 +105,7 @@ class Session:
         from prunebench.baselines.shelf import list_baselines
         from prunebench.records import in_families
 
-        kept = in_families(list_baselines(self.settings.baselines), {judged.family for judged in self._all()})
+        kept = in_families(list_baselines(self.settings.baselines), {judged.family for judged in self.all_judged()})
         self.unused = sorted({*kept} - self.statuses().keys())
 
 

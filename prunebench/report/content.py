@@ -102,8 +102,8 @@ class Report:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Verdicts by status, worst first; advisory ones apart."""
-        return Counter(f"{each.status}{' (advisory)' if each.advisory else ''}" for each in self.verdicts)
+        """Verdicts by status, worst first; those that decide nothing apart."""
+        return Counter(f"{each.status}{' (for information)' if each.advisory else ''}" for each in self.verdicts)
 
     @property
     def unseen(self) -> Sequence[str]:

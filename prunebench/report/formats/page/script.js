@@ -25,6 +25,7 @@ function sort(table, column, header) {
 
 for (const table of document.querySelectorAll("table.sortable")) {
   [...table.tHead.rows[0].cells].forEach((header, column) => {
+    if (header.tagName !== "TH") return;
     const button = document.createElement("button");
     button.type = "button";
     button.append(...header.childNodes);
