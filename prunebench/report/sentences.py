@@ -104,7 +104,9 @@ def headline(verdicts: Sequence[Verdict]) -> Headline:
         )
     better = f" Better: {said[Status.IMPROVED]}." if Status.IMPROVED in cases else ""
     compared = any(verdict.tier is not Tier.FLOOR for verdict in counted)
-    said_so = "Nothing got worse." if compared else "Every floor is kept. Nothing was compared with a baseline."
+    said_so = (
+        "Nothing got worse." if compared else "Sizes and floors are as promised. Nothing was compared with a baseline."
+    )
     return Headline(status=Status.PASS, text=f"{said_so}{better} {sensitivity}".rstrip())
 
 
