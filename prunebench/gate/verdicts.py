@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from prunebench.storage.documents import Shown
+
 
 class Status(StrEnum):
     """Outcome of a comparison. One that could not be made is never a pass."""
@@ -43,7 +45,7 @@ NOTHING = "none: nothing was compared"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Verdict(Shown):
     """The outcome of one check, with its figures.
 
     Attributes:

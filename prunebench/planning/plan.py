@@ -17,6 +17,7 @@ from prunebench.storage.documents import (
     Digest,
     Part,
     Percent,
+    Shown,
     check_kind,
     kind_of,
     parsed,
@@ -47,7 +48,7 @@ class PlannedLayer(Part):
     drop: float | None = None
 
 
-class Plan(Part):
+class Plan(Shown, Part):
     """Sparsities for every prunable parameter, absolute, and what they come to.
 
     Attributes:

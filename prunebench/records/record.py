@@ -20,6 +20,7 @@ from prunebench.storage.documents import (
     Fraction,
     Part,
     Seconds,
+    Shown,
     check_kind,
     parsed,
     read_document,
@@ -179,7 +180,7 @@ class Timings(Part):
     epochs: list[Seconds]
 
 
-class RunRecord(Part):
+class RunRecord(Shown, Part):
     """Figures of one execution of a run, with all that is needed to judge them.
 
     Sizes are in bits (nominal) and bytes (file), MACs of one image, accuracy as counts of images. `elements` and the

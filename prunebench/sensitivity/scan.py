@@ -17,6 +17,7 @@ from prunebench.storage.documents import (
     Part,
     Percent,
     Seconds,
+    Shown,
     check_kind,
     parsed,
     read_document,
@@ -87,7 +88,7 @@ class Point(Part):
     keeps: bool | None = None
 
 
-class Scan(Part):
+class Scan(Shown, Part):
     """Sensitivity of a model, the base, to pruning one layer at a time, the others left as they are.
 
     One that contradicts itself cannot be built: RecordError.

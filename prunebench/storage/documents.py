@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -49,6 +50,15 @@ def refuse_contradictions(name: str, found: Iterable[str]) -> None:
     if broken := list(found):
         more = f"; {len(broken) - 3} more" if len(broken) > 3 else ""
         raise RecordError(f"{name} contradicts itself: {'; '.join(broken[:3])}{more}")
+
+
+class Shown:
+    """Something that notebooks show as more than its `repr`."""
+
+    def _repr_html_(self) -> str:
+        # By name: the room of reports is above this one, and needs matplotlib.
+        html: str = import_module("prunebench.report.notebook").html_of(self)
+        return html
 
 
 class Part(BaseModel):

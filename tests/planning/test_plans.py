@@ -65,20 +65,22 @@ def test_a_record_comes_back_as_written_and_not_when_edited(tmp_path: Path) -> N
 
 
 def test_the_layer_table_adds_up() -> None:
-    lines = plan_table(vgg_plan(dict(RUNS["run3"].sparsity))).splitlines()
+    lines = str(plan_table(vgg_plan(dict(RUNS["run3"].sparsity)))).splitlines()
     assert ["conv7", "0.9000", "2,359,296", "235,930", "8.70", "3.19"] == lines[9].split()
     assert ["all", "0.7063", "9,228,362", "2,710,807", "100.00"] == lines[-1].split()
 
 
 def test_the_cost_table_is_in_mib_and_mmacs() -> None:
-    lines = cost_table(vgg_plan(dict(RUNS["run3"].sparsity)), VGG.inventory).splitlines()
+    lines = str(cost_table(vgg_plan(dict(RUNS["run3"].sparsity)), VGG.inventory)).splitlines()
     assert "10.34 35.20 29.37" == " ".join(lines[2].split()[-3:])
     assert "605.8" == lines[4].split()[-2]
 
 
 def test_the_costs_of_a_small_model_are_in_smaller_units() -> None:
     curves = make_curves({"a": {0.5: 80.0}})
-    lines = cost_table(make_plan("uniform", {"a": 0.5}, curves.inventory, model="m"), curves.inventory).splitlines()
+    lines = str(
+        cost_table(make_plan("uniform", {"a": 0.5}, curves.inventory, model="m"), curves.inventory)
+    ).splitlines()
     assert "nominal size, KiB 0.20 0.39 50.00" == " ".join(lines[2].split())
     assert "kMACs an image 0.05 0.10 50.00" == " ".join(lines[4].split())
 
@@ -103,9 +105,9 @@ def test_a_table_for_a_pruned_model_claims_no_size_in_percent_of_the_dense_one()
 
 def test_the_accuracy_table_shows_measured_beside_predicted() -> None:
     table = plan_accuracy_table(Reported(images=50, base=90.0, predicted=80.0, measured=78.5, finetuned=89.0))
-    assert ["50", "test", "images", "90.00", "80.00", "78.50", "-1.50", "89.00"] == table.splitlines()[-1].split()
+    assert ["50", "test", "images", "90.00", "80.00", "78.50", "-1.50", "89.00"] == str(table).splitlines()[-1].split()
     table = plan_accuracy_table(Reported(images=50, base=90.0, measured=78.5))
-    assert ["90.00", "-", "78.50", "-"] == table.splitlines()[-1].split()[3:]
+    assert ["90.00", "-", "78.50", "-"] == str(table).splitlines()[-1].split()[3:]
 
 
 def test_of_a_search_only_what_helped_is_told() -> None:
@@ -113,6 +115,6 @@ def test_of_a_search_only_what_helped_is_told() -> None:
         return Trial(kind=kind, sparsity={"a": accuracy}, nonzeros=50, measured=Measured(accuracy=accuracy))
 
     trials = [trial("base", 90), trial("start", 70), trial("search", 60), trial("search", 75)]
-    lines = trials_table(trials, elements=100, best=trials[-1]).splitlines()[2:]
+    lines = str(trials_table(trials, elements=100, best=trials[-1])).splitlines()[2:]
     assert ["base", "start", "search"] == [line.split()[0] for line in lines]
     assert "best" == lines[-1].split()[-1]

@@ -8,7 +8,6 @@ from importlib import metadata, resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from prunebench.documented.runs import RUNS
 from prunebench.escaping import terminal
@@ -63,23 +62,26 @@ class Html:
     def render(self, report: Report) -> str:
         """The whole page."""
         sections = [*report.runs, *report.scans]
-        page: str = _template().render(
-            report=report,
-            runs=[_run(section) for section in report.runs],
-            scans=[_scan(section) for section in report.scans],
-            plans=[_plan(section) for section in report.plans],
-            frontier=_frontier(report),
-            overview=overview(report.runs),
-            glance=_glance(report.runs),
-            sight=sight_table(report.verdicts),
-            anchors={section.case: section.anchor for section in sections},
-            all_figures=_all_figures(report.runs),
-            words=WORDS,
-            version=metadata.version("prunebench"),
-            style=_file("style.css"),
-            script=_file("script.js"),
+        return (
+            templates()
+            .get_template("page.html.j2")
+            .render(
+                report=report,
+                runs=[_run(section) for section in report.runs],
+                scans=[_scan(section) for section in report.scans],
+                plans=[_plan(section) for section in report.plans],
+                frontier=_frontier(report),
+                overview=overview(report.runs),
+                glance=_glance(report.runs),
+                sight=sight_table(report.verdicts),
+                anchors={section.case: section.anchor for section in sections},
+                all_figures=_all_figures(report.runs),
+                words=WORDS,
+                version=metadata.version("prunebench"),
+                style=_file("style.css"),
+                script=_file("script.js"),
+            )
         )
-        return page
 
 
 HTML = Html()
@@ -90,7 +92,8 @@ def _file(name: str) -> str:
 
 
 @cache
-def _template() -> Any:
+def templates() -> Environment:
+    """The page's templates. What is put in is escaped; the filter `shown` makes visible what cannot be seen."""
     environment = Environment(
         loader=PackageLoader("prunebench.report.formats", "page"),
         autoescape=True,
@@ -99,17 +102,13 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    environment.filters["shown"] = terminal  # what cannot be seen is written out; markup is escaped after that
-    return environment.get_template("page.html.j2")
-
-
-def _svg(figure: Figure, label: str) -> str:
-    return inline_svg(figure, label=label)
+    environment.filters["shown"] = terminal
+    return environment
 
 
 def _run(section: RunSection) -> dict[str, Any]:
     record, documented = section.record, section.documented
-    tuned = record.finetuning
+    tuned, of = record.finetuning, section.case
     return {
         "section": section,
         "heading": heading(record.run, record, [documented] if documented else []).replace("\n", ". "),
@@ -120,8 +119,8 @@ def _run(section: RunSection) -> dict[str, Any]:
         "layers": layer_table(record),
         "timings": timings_table(section),
         "provenance": provenance(record, section.approval),
-        "epochs": tuned and _svg(plot_epochs(record, documented=documented), f"Accuracy by epoch of {section.case}"),
-        "parameters": _svg(plot_parameters(record), f"Kept and pruned elements of each layer of {section.case}"),
+        "epochs": tuned and inline_svg(plot_epochs(record, documented=documented), label=f"Accuracy by epoch of {of}"),
+        "parameters": inline_svg(plot_parameters(record), label=f"Kept and pruned elements of each layer of {of}"),
         "weights": _weights(section),
     }
 
@@ -129,7 +128,7 @@ def _run(section: RunSection) -> dict[str, Any]:
 def _weights(section: RunSection) -> str:
     if any(layer.histogram is None for layer in section.record.layers):
         return ""
-    return _svg(plot_weights(section.record), f"Weights of each layer of {section.case}, before and after")
+    return inline_svg(plot_weights(section.record), label=f"Weights of each layer of {section.case}, before and after")
 
 
 def _scan(section: ScanSection) -> dict[str, Any]:
@@ -139,7 +138,7 @@ def _scan(section: ScanSection) -> dict[str, Any]:
         "heading": scan_heading(scan).split("\n"),
         "reach": reach_table(scan),
         "points": scan_table(scan),
-        "curves": _svg(plot_sensitivity(scan), f"Accuracy of {scan.model} by the sparsity of one layer"),
+        "curves": inline_svg(plot_sensitivity(scan), label=f"Accuracy of {scan.model} by the sparsity of one layer"),
         "provenance": provenance(scan, section.approval),
     }
 
@@ -172,7 +171,7 @@ def _frontier(report: Report) -> str:
     points = [point for point in points if point.accuracy is not None]
     if not points:
         return ""
-    return _svg(plot_frontier(points), "Size against accuracy of all runs, plans and documented runs")
+    return inline_svg(plot_frontier(points), label="Size against accuracy of all runs, plans and documented runs")
 
 
 def _planned(section: PlanSection) -> FrontierPoint:
