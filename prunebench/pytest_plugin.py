@@ -345,13 +345,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     from prunebench.report.figures import figures_table
     from prunebench.report.github import in_github_actions, workflow_commands
-    from prunebench.report.verdicts import gate_lines
+    from prunebench.report.verdicts import gate_lines, wrapped
 
     verdicts, statuses = state.verdicts(), state.statuses()
     judged = {entry.case: entry for entry in state.all_judged()}
     terminalreporter.write_sep("=", "prunebench: accuracy in percent, worst first")
-    for line in dict.fromkeys(line for entry in judged.values() for line in entry.about):
-        terminalreporter.write_line(terminal(line))
+    for about in dict.fromkeys(line for entry in judged.values() for line in entry.about):
+        for line in wrapped(about):
+            terminalreporter.write_line(line)
     table = figures_table([(case, statuses[case], entry.figures) for case, entry in judged.items()])
     for line in ("", *str(table).split("\n")):
         terminalreporter.write_line(terminal(line))

@@ -16,6 +16,7 @@ from prunebench.machine.devices import wait_for
 from prunebench.measure import nominal_size_bits
 from prunebench.pruning import Masks, prune_
 from prunebench.records import RunRecord
+from prunebench.report.verdicts import failure_lines
 from prunebench.tasks import Evaluation, evaluate
 
 if TYPE_CHECKING:
@@ -80,6 +81,5 @@ def check_finetuning(
 
 def pass_or_fail(verdicts: Iterable[Verdict]) -> None:
     """Fail the test for every verdict that does."""
-    failed = [str(verdict) for verdict in worst_first(verdicts) if verdict.status is Status.FAIL]
-    if failed:
-        pytest.fail("\n".join(failed), pytrace=False)
+    if failed := [verdict for verdict in worst_first(verdicts) if verdict.status is Status.FAIL]:
+        pytest.fail("\n".join(failure_lines(failed, {})), pytrace=False)

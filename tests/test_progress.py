@@ -35,7 +35,7 @@ def test_off_a_terminal_only_finished_epochs_are_written(capsys: pytest.CaptureF
         bar.evaluated(4, 4)
     assert [
         "fine-tuning: resumed after epoch 1 of 3",
-        "fine-tuning: epoch 2/3, loss 0.5000, accuracy 75.00 %, 12 s",
+        "fine-tuning: epoch 2/3, loss 0.5000, accuracy 75.00 %, 12 s, 00:12 left",
     ] == capsys.readouterr().err.splitlines()
     assert 2 == len(fresh)
 

@@ -45,17 +45,17 @@ def gate_lines(
         paint: colours the statuses.
     """
     head = headline(verdicts)
-    lines = [*_titled(head.status, head.text, paint), *_wrapped(head.next_step, 2)]
+    lines = [*_titled(head.status, head.text, paint), *wrapped(head.next_step, 2)]
     found = findings(verdicts, records=records)
     for block in _blocks(finding for finding in found if not finding.advisory):
         lines += ["", *finding_lines(block, paint), *next_lines(block[0])]
     if noted := [finding for finding in found if finding.advisory]:
         lines += ["", "Noted, without a say in the result:"]
         for finding in noted[:MOST]:
-            lines += _wrapped(f"{finding.where}: {finding.text}", 2)
+            lines += wrapped(f"{finding.where}: {finding.text}", 2)
         lines += _more(len(noted) - MOST)
-    lines += ["", *_wrapped(_counts(verdicts, len({*map(case_of, verdicts)}) if cases is None else cases))]
-    return [*lines, *(line for said in unseen(verdicts) if said not in head.text for line in _wrapped(said))]
+    lines += ["", *wrapped(_counts(verdicts, len({*map(case_of, verdicts)}) if cases is None else cases))]
+    return [*lines, *(line for said in unseen(verdicts) if said not in head.text for line in wrapped(said))]
 
 
 def failure_lines(verdicts: Iterable[Verdict], records: Mapping[str, Path]) -> list[str]:
@@ -70,13 +70,13 @@ def finding_lines(block: Sequence[Finding], paint: Paint = lambda word, _colour:
     """Findings on the same cases: status and cases, then a sentence each."""
     lines = _titled(block[0].status, block[0].where, paint)
     for finding in block[:MOST]:
-        lines += _wrapped(finding.text, 2)
+        lines += wrapped(finding.text, 2)
     return [*lines, *_more(len(block) - MOST)]
 
 
 def next_lines(finding: Finding) -> list[str]:
     """What to do about a finding, with its command on a line of its own."""
-    lines = _wrapped(f"next: {finding.next_step}", 2) if finding.next_step else []
+    lines = wrapped(f"next: {finding.next_step}", 2) if finding.next_step else []
     return [*lines, *([f"    {terminal(finding.command)}"] if finding.command else [])]
 
 
@@ -98,11 +98,12 @@ def _counts(verdicts: Iterable[Verdict], cases: int) -> str:
 
 
 def _titled(status: Status, text: str, paint: Paint) -> list[str]:
-    first, *rest = _wrapped(f"{status}  {text}")
+    first, *rest = wrapped(f"{status}  {text}")
     return [paint(str(status), COLOURS[status]) + first.removeprefix(str(status)), *(f"  {line}" for line in rest)]
 
 
-def _wrapped(text: str, indent: int = 0) -> list[str]:
+def wrapped(text: str, indent: int = 0) -> list[str]:
+    """The text in lines of the terminal's width; a word is never broken, so that it can be copied."""
     width = max(NARROWEST, min(columns(), WIDEST)) - 2 - indent
     lines = textwrap.wrap(terminal(text), width, break_long_words=False, break_on_hyphens=False)
     return [" " * indent + terminal(line) for line in lines]

@@ -179,7 +179,7 @@ def test_json_and_markdown_hold_the_verdicts(folder: Path, monkeypatch: pytest.M
     result = call("compare", path, "--json", "verdicts.json", "--markdown", "verdicts.md")
     content = json.loads(Path("verdicts.json").read_text())
     assert (1, "FAIL") == (content["exit_code"], content["verdicts"][0]["status"])
-    assert "❌ FAIL | digits/tiny-quick |" in Path("verdicts.md").read_text()
+    assert "**❌ FAIL**\n\n- **digits/tiny-quick**" in Path("verdicts.md").read_text()
     assert Path("verdicts.md").read_text().strip() == (folder / "summary.md").read_text().strip()
     assert "::error title=FAIL digits/tiny-quick::" in result.output
 

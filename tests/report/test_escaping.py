@@ -15,7 +15,6 @@ from gate.scan_documents import LAYERS, make_scan
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from prunebench.report.markdown import markdown_summary, workflow_commands
 from pydantic import ValidationError
 from record_factory import BIAS, SHAPES, make_baseline, make_record
 
@@ -33,13 +32,13 @@ from prunebench.report import (
     baselines_table,
     heading,
     layer_table,
-    notable,
-    passed_lines,
     scan_baseline_text,
     scan_baselines_table,
-    summary_table,
-    verdict_lines,
 )
+from prunebench.report.content import Sources, make_report
+from prunebench.report.figures import figures, figures_table
+from prunebench.report.formats.markdown import MARKDOWN as MARKDOWN_FORMAT
+from prunebench.report.github import workflow_commands
 from prunebench.report.plots import (
     LayerCount,
     plot_frontier,
@@ -47,6 +46,7 @@ from prunebench.report.plots import (
     record_points,
     write_figure,
 )
+from prunebench.report.verdicts import failure_lines, gate_lines
 from prunebench.sensitivity import Scan
 from prunebench.storage.documents import render
 
@@ -259,6 +259,10 @@ def verdicts_on(baseline: Baseline, content: Any) -> list[Verdict]:
     return [*judged, *(check_record(record) if isinstance(record, RunRecord) else [])]
 
 
+def summary(verdicts: list[Verdict]) -> str:
+    return MARKDOWN_FORMAT.render(make_report(Sources(), verdicts, references={}))
+
+
 def blocks_of(baseline: Baseline) -> list[str]:
     if isinstance(baseline.record, Scan):
         return [str(scan_baselines_table([baseline])), scan_baseline_text(baseline)]
@@ -267,14 +271,17 @@ def blocks_of(baseline: Baseline) -> list[str]:
         heading(record.run, record, [run]),
         str(layer_table(record)),
         str(accuracy_table(record, run)),
-        str(summary_table([(record, run)])),
+        str(figures_table([(baseline.case, "PASS", figures(record))])),
         str(baselines_table([baseline])),
         baseline_text(baseline),
     ]
 
 
 @pytest.mark.parametrize(("content", "path"), FIELDS)
-def test_no_field_of_a_document_leaves_its_line(content: Any, path: tuple[Any, ...]) -> None:
+def test_no_field_of_a_document_leaves_its_line(
+    content: Any, path: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100000")  # nothing wraps
     counts = [block.count("\n") + 1 for block in blocks_of(Baseline.model_validate(put(content, path, HARMLESS)))]
     said = path[0] == "approval" or path[-1] == "rule"  # who and why, which is never empty
     texts = [text for text in NASTY.values() if text or not said]
@@ -288,13 +295,12 @@ def test_no_field_of_a_document_leaves_its_line(content: Any, path: tuple[Any, .
 def test_no_field_of_a_document_gets_out_of_a_verdict(content: Any, path: tuple[Any, ...]) -> None:
     """All nasty texts at once: a verdict costs milliseconds, and those that escape one by one do so together."""
     harmless = verdicts_on(Baseline.model_validate(put(content, path, HARMLESS)), content)
-    tokens = [token.type for token in MARKDOWN.parse(markdown_summary(harmless))]
+    tokens = [token.type for token in MARKDOWN.parse(summary(harmless))]
     for text in ("".join(text for text in NASTY.values() if len(text) < 100), NASTY["command"], NASTY["long"]):
         verdicts = verdicts_on(Baseline.model_validate(put(content, path, text)), content)
-        alone, lines = notable(verdicts)
-        for line in (*verdict_lines(alone), *map(terminal, (*lines, *passed_lines(verdicts)))):
+        for line in (*gate_lines(verdicts), *failure_lines(verdicts, {text: Path(text)})):
             assert_only_lines(line, count=1)
-        assert tokens == [token.type for token in MARKDOWN.parse(markdown_summary(verdicts))]
+        assert tokens == [token.type for token in MARKDOWN.parse(summary(verdicts))]
         for line in workflow_commands(verdicts, limit=99):
             assert re.fullmatch(r"::(error|warning) title=[^:,]*::.*", line)
             assert line.isprintable()
