@@ -95,7 +95,13 @@ def test_a_verdict_is_said_in_sentences(verdicts: list[Verdict], said: str) -> N
 
 def test_the_worst_comes_first_and_what_decides_nothing_last() -> None:
     found = text(judged(make_record(wrong=200, environment=ELSEWHERE)))
-    order = ["Worse than the baseline: 1 check failed", f"FAIL {CASE}", "Noted,", "checks passed, 1 case", "too few test"]
+    order = [
+        "Worse than the baseline: 1 check failed",
+        f"FAIL {CASE}",
+        "Noted,",
+        "checks passed, 1 case",
+        "too few test",
+    ]
     assert order == sorted(order, key=found.index)
 
 

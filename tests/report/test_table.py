@@ -62,7 +62,9 @@ def test_what_does_not_fit_goes_on_below_under_the_same_first_column(monkeypatch
     tables = str(many).split("\n\n")
     assert len(tables) > 1
     assert {"layer"} == {table.split()[0] for table in tables}
-    assert [*map(str, range(10_000, 10_012))] == [cell for table in tables for cell in table.splitlines()[2].split()[1:]]
+    assert [*map(str, range(10_000, 10_012))] == [
+        cell for table in tables for cell in table.splitlines()[2].split()[1:]
+    ]
 
 
 def test_a_long_fact_wraps_beside_its_name_and_a_digest_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
