@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from record_factory import make_record
 
 from prunebench.cli import main
+from prunebench.records import keep_record
 
 HERE = Path(__file__).parent
 MOST_LINES = 40
@@ -108,7 +110,7 @@ def command() -> Callable[..., Result]:
     return run
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "format"])
 def test_a_stranger_writes_one_short_file(kind: str) -> None:
     (file,) = (HERE / f"stranger_{kind}").glob("*.py")
     assert len(file.read_text().splitlines()) <= MOST_LINES
@@ -153,3 +155,16 @@ def test_every_command_takes_it(folder: Path, kind: str, command: Callable[..., 
     )
     assert 0 == done.returncode, done.stdout + done.stderr
     assert "3 passed" in done.stdout
+
+
+def test_a_report_format_of_a_stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(HERE / "stranger_format", tmp_path / "site-packages")
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    for record in (make_record(), make_record(run="other", finetuning=None)):
+        keep_record(record, tmp_path / "records")
+    for name in ("csv", "stranger_format:Csv"):
+        target = tmp_path / f"{name.partition(':')[0]}.csv"
+        arguments = ["report", str(tmp_path / "records"), "--format", name, "--output", str(target)]
+        assert 0 == CliRunner().invoke(main, arguments).exit_code
+        header, *rows = target.read_text().splitlines()
+        assert ("case,status,size percent,change", 2) == (header, len(rows))
