@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from prunebench.planning import Allocation, Curves, Goal, Inventory, find_allocation, optimal_plan
     from prunebench.pruning import Masks, SparsityPlan, prune_
     from prunebench.records import RunRecord, keep_record, read_record, write_record
+    from prunebench.report.plots import plot_epochs, plot_frontier, plot_parameters, plot_sensitivity, plot_weights
     from prunebench.sensitivity import Scan, read_scan, sensitivity_scan, write_scan
     from prunebench.tasks import CLASSIFICATION, Evaluation, Task, evaluate
     from prunebench.training import Recipe, Training, train
@@ -99,6 +100,11 @@ _WHERE = {
     "nominal_size_bits": "prunebench.measure",
     "nonzeros": "prunebench.measure",
     "optimal_plan": "prunebench.planning",
+    "plot_epochs": "prunebench.report.plots",
+    "plot_frontier": "prunebench.report.plots",
+    "plot_parameters": "prunebench.report.plots",
+    "plot_sensitivity": "prunebench.report.plots",
+    "plot_weights": "prunebench.report.plots",
     "prepare": "prunebench.experiments.flow",
     "prunable_parameters": "prunebench.models",
     "prune_": "prunebench.pruning",
@@ -171,6 +177,11 @@ __all__ = [
     "nominal_size_bits",
     "nonzeros",
     "optimal_plan",
+    "plot_epochs",
+    "plot_frontier",
+    "plot_parameters",
+    "plot_sensitivity",
+    "plot_weights",
     "prepare",
     "prunable_parameters",
     "prune_",

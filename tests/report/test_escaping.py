@@ -42,8 +42,8 @@ from prunebench.report import (
 from prunebench.report.markdown import markdown_summary, workflow_commands
 from prunebench.report.plots import (
     LayerCount,
-    frontier_figure,
-    parameters_figure,
+    plot_frontier,
+    plot_parameters,
     record_points,
     write_figure,
 )
@@ -359,8 +359,8 @@ def test_plots_show_the_names_in_lines(tmp_path: Path) -> None:
         points = record_points([record], suffix=text)
         layers = [LayerCount(name=f"{text}{number}", elements=2, nonzeros=1) for number in range(2)]
         for figure in (
-            frontier_figure(points, title=text, sources=[text]),
-            parameters_figure(layers, title=text, source=text),
+            plot_frontier(points, title=text, sources=[text]),
+            plot_parameters(layers, title=text, source=text),
         ):
             assert all(part.isprintable() for part in texts_of(figure))
             write_figure(figure, tmp_path / "plot.svg")

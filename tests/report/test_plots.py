@@ -38,13 +38,13 @@ from prunebench.report.plots import (
     FrontierPoint,
     LayerCount,
     documented_points,
-    frontier_figure,
     layer_counts,
-    parameters_figure,
+    plot_frontier,
+    plot_parameters,
+    plot_sensitivity,
+    plot_weights,
     record_points,
-    sensitivity_figure,
     weight_histogram,
-    weights_figure,
     write_figure,
 )
 from prunebench.report.plots.style import SERIES, short_count, short_names
@@ -152,7 +152,7 @@ def assert_one_clear_line(result: Result, *parts: str) -> None:
 @pytest.mark.parametrize("count", [1, 3, 13, 25, 60])
 def test_every_layer_has_its_panel_and_all_share_their_axes(count: int) -> None:
     scan = make_scan(resnet_names(count))
-    figure = sensitivity_figure({"scan": scan})
+    figure = plot_sensitivity({"scan": scan})
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert [f"{name} (80)" for name in short_names(layer.name for layer in scan.layers).values()] == titles
     assert 1 == len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes})
@@ -161,7 +161,7 @@ def test_every_layer_has_its_panel_and_all_share_their_axes(count: int) -> None:
 
 def test_curves_are_the_points_of_the_scan_after_the_base_model() -> None:
     scan = make_scan(sparsity=0.5)
-    for axes, layer in zip(sensitivity_figure({"scan": scan}).axes, scan.layers, strict=True):
+    for axes, layer in zip(plot_sensitivity({"scan": scan}).axes, scan.layers, strict=True):
         x, y = line(axes, "scan").get_data()
         assert [0.5, 0.6, 0.8] == list(x), "0.4 is below what was pruned before"
         points = {point.sparsity: point.accuracy for point in scan.curve(layer.name) if point.sparsity > 0.5}
@@ -171,26 +171,26 @@ def test_curves_are_the_points_of_the_scan_after_the_base_model() -> None:
 
 def test_a_band_is_the_interval_and_an_exact_scan_has_none() -> None:
     scan = make_scan(mode="adaptive")
-    axes = sensitivity_figure({"scan": scan}).axes[0]
+    axes = plot_sensitivity({"scan": scan}).axes[0]
     (band,) = axes.collections
     expected = {(0.0, scan.base_accuracy)}
     for point in scan.curve(scan.layers[0].name):
         expected |= {(point.sparsity, point.low), (point.sparsity, point.high)}
     assert expected == {(float(x), float(y)) for x, y in band.get_paths()[0].vertices}
-    assert [] == list(sensitivity_figure({"scan": make_scan()}).axes[0].collections)
+    assert [] == list(plot_sensitivity({"scan": make_scan()}).axes[0].collections)
 
 
 def test_a_point_that_was_asked_and_not_decided_is_drawn_where_it_was_measured() -> None:
     scan = make_scan(mode="decision")
     points = [p.model_copy(update={"images": 100}) if p.keeps is None else p for p in scan.points]
-    figure = sensitivity_figure({"a": scan.model_copy(update={"points": points})})
+    figure = plot_sensitivity({"a": scan.model_copy(update={"points": points})})
     triangles = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "^"]
     assert {p.accuracy for p in points if p.keeps is None} == {float(y) for each in triangles for y in each.get_ydata()}
 
 
 def test_decided_points_show_which_keep_the_accuracy_and_what_was_not_looked_at() -> None:
     scan = make_scan(mode="decision")
-    figure = sensitivity_figure({"scan": scan})
+    figure = plot_sensitivity({"scan": scan})
     axes = figure.axes[0]
     marked = {
         str(each.get_marker()): [float(x) for x in each.get_xdata()] for each in axes.lines if each.get_xydata().size
@@ -203,13 +203,13 @@ def test_decided_points_show_which_keep_the_accuracy_and_what_was_not_looked_at(
 
 
 def test_how_far_a_layer_keeps_is_what_the_table_says_also_below_its_own_sparsity() -> None:
-    figure = sensitivity_figure({"scan": make_scan(mode="decision", sparsity=0.7)})
+    figure = plot_sensitivity({"scan": make_scan(mode="decision", sparsity=0.7)})
     assert "keeps to 0.6" in texts(figure)
 
 
 def test_two_scans_lie_over_each_other_with_a_legend_and_the_floor_asked_for() -> None:
     scans = {"dense": make_scan(), "tuned": make_scan(sparsity=0.5, correct=176, name="tuned")}
-    figure = sensitivity_figure(scans, floor=85.0)
+    figure = plot_sensitivity(scans, floor=85.0)
     for axes in figure.axes:
         assert {90.0, 88.0} == {float(line(axes, f"{name} base").get_ydata()[0]) for name in scans}
         assert line(axes, "dense").get_linestyle() != line(axes, "tuned").get_linestyle()
@@ -226,17 +226,17 @@ def test_two_scans_lie_over_each_other_with_a_legend_and_the_floor_asked_for() -
 
 
 def test_the_axis_can_begin_near_the_floor() -> None:
-    assert 80.0 == sensitivity_figure({"scan": make_scan()}, lowest=80.0).axes[0].get_ylim()[0]
+    assert 80.0 == plot_sensitivity({"scan": make_scan()}, lowest=80.0).axes[0].get_ylim()[0]
 
 
 def test_an_axis_that_begins_above_what_is_drawn_is_refused() -> None:
     with pytest.raises(PlotError, match=r"--lowest must be below .* 90.00 %, got 100"):
-        sensitivity_figure({"scan": make_scan()}, lowest=100.0)
+        plot_sensitivity({"scan": make_scan()}, lowest=100.0)
 
 
 def test_layers_that_were_not_scanned_are_counted_and_have_no_panel() -> None:
     scan = make_scan(scanned=["classifier.weight"])
-    figure = sensitivity_figure({"scan": scan})
+    figure = plot_sensitivity({"scan": scan})
     assert ["classifier (80)"] == [axes.get_title(loc="left") for axes in figure.axes]
     assert "1 of 3 layers scanned" in texts(figure)
 
@@ -252,7 +252,7 @@ def test_layers_that_were_not_scanned_are_counted_and_have_no_panel() -> None:
 )
 def test_scans_that_cannot_be_drawn_say_why(scans: dict[str, Scan], part: str) -> None:
     with pytest.raises(PlotError, match=part):
-        sensitivity_figure(scans)
+        plot_sensitivity(scans)
 
 
 # Parameter counts
@@ -261,7 +261,7 @@ def test_scans_that_cannot_be_drawn_say_why(scans: dict[str, Scan], part: str) -
 @pytest.mark.parametrize("count", [1, 9, 60])
 def test_bars_are_the_counts_and_the_zeros_stand_behind_what_is_kept(count: int) -> None:
     layers = [LayerCount(name=name, elements=100 + n, nonzeros=100 - n) for n, name in enumerate(resnet_names(count))]
-    figure = parameters_figure(layers)
+    figure = plot_parameters(layers)
     kept, *zeros = [found for found in figure.axes[0].containers if isinstance(found, BarContainer)]
     assert [layer.nonzeros for layer in layers] == [bar.get_width() for bar in kept]
     behind = [(bar.get_x(), bar.get_width()) for group in zeros for bar in group]
@@ -273,11 +273,11 @@ def test_bars_are_the_counts_and_the_zeros_stand_behind_what_is_kept(count: int)
 
 
 def test_a_dense_model_has_no_bar_of_zeros_and_no_layer_is_an_error() -> None:
-    figure = parameters_figure([LayerCount(name="a", elements=1_234_567, nonzeros=1_234_567)])
+    figure = plot_parameters([LayerCount(name="a", elements=1_234_567, nonzeros=1_234_567)])
     assert 1 == len(figure.axes[0].containers)
     assert "1,234,567" in texts(figure)
     with pytest.raises(PlotError, match="no prunable layer"):
-        parameters_figure([])
+        plot_parameters([])
 
 
 def test_counts_come_from_scans_and_records_alike() -> None:
@@ -309,7 +309,7 @@ def test_histograms_of_two_models_share_bins_and_hold_every_nonzero_weight(count
     rng = np.random.default_rng(0)
     dense = {name: rng.normal(0, 0.01, (6, 5)).astype(np.float32) for name in resnet_names(count)}
     pruned = {name: np.where(np.abs(weights) < 0.008, 0, 2 * weights) for name, weights in dense.items()}
-    figure = weights_figure({"dense": dense, "pruned": pruned}, near_zero=0.005)
+    figure = plot_weights({"dense": dense, "pruned": pruned}, near_zero=0.005)
     assert count == len(figure.axes)
     for axes, name in zip(figure.axes, dense, strict=True):
         before, after = [patch for patch in axes.patches if isinstance(patch, StepPatch)]
@@ -323,7 +323,7 @@ def test_histograms_of_two_models_share_bins_and_hold_every_nonzero_weight(count
 
 
 def test_a_layer_that_is_all_zeros_is_drawn_and_counted_apart() -> None:
-    figure = weights_figure({"empty": {"a": np.zeros((4, 4), np.float32)}})
+    figure = plot_weights({"empty": {"a": np.zeros((4, 4), np.float32)}})
     assert "zero 100.0 %, near 0.0 %" in texts(figure)
     assert 0 == next(patch for patch in figure.axes[0].patches if isinstance(patch, StepPatch)).get_data().values.sum()
 
@@ -339,7 +339,7 @@ def test_a_layer_that_is_all_zeros_is_drawn_and_counted_apart() -> None:
 )
 def test_models_that_cannot_be_compared_say_why(models: Any, part: str) -> None:
     with pytest.raises(PlotError, match=part):
-        weights_figure(models)
+        plot_weights(models)
 
 
 # The frontier
@@ -351,7 +351,7 @@ def plan(label: str, size: float, **accuracies: Any) -> FrontierPoint:
 
 def test_the_frontier_shows_every_run_before_and_after_joined_by_a_line() -> None:
     points = documented_points(RUNS.values())
-    axes = frontier_figure(points).axes[-1]
+    axes = plot_frontier(points).axes[-1]
     for name, expected in (("pruned", 5), ("tuned", 4)):
         shown = set(zip(*line(axes, f"as documented {name}").get_data(), strict=True))
         values = {(point.size_percent, getattr(point, name)) for point in points if getattr(point, name) is not None}
@@ -362,15 +362,15 @@ def test_the_frontier_shows_every_run_before_and_after_joined_by_a_line() -> Non
 
 
 def test_a_wide_range_gets_a_log_axis_and_a_close_up() -> None:
-    wide = frontier_figure(documented_points(RUNS.values()))
+    wide = plot_frontier(documented_points(RUNS.values()))
     assert (["log", "log"], 2) == ([axes.get_xscale() for axes in wide.axes], len(wide.axes))
-    narrow = frontier_figure([plan("a", 30, pruned=90.0, dense=91.0), plan("b", 40, pruned=90.5, dense=91.0)])
+    narrow = plot_frontier([plan("a", 30, pruned=90.0, dense=91.0), plan("b", 40, pruned=90.5, dense=91.0)])
     assert ["linear"] == [axes.get_xscale() for axes in narrow.axes]
 
 
 def test_the_steps_join_what_no_smaller_model_matches() -> None:
     members = [("a", 10, 80.0), ("b", 20, 79.0), ("c", 30, 85.0), ("d", 30, 84.0), ("e", 40, 85.0)]
-    axes = frontier_figure([plan(name, size, pruned=percent) for name, size, percent in members]).axes[0]
+    axes = plot_frontier([plan(name, size, pruned=percent) for name, size, percent in members]).axes[0]
     (steps,) = [each for each in axes.lines if each.get_drawstyle() == "steps-post"]
     assert [(10, 80.0), (30, 85.0)] == list(zip(*steps.get_data(), strict=True))
 
@@ -396,7 +396,7 @@ def test_records_become_points_and_two_checkpoints_become_two_series() -> None:
 )
 @settings(deadline=None, max_examples=15)
 def test_labels_keep_clear_of_each_other(spots: list[tuple[float, float]], label: str) -> None:
-    figure = frontier_figure([plan(label, size, pruned=percent) for size, percent in spots])
+    figure = plot_frontier([plan(label, size, pruned=percent) for size, percent in spots])
     figure.canvas.draw()
     boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts if isinstance(text, Annotation)]
     assert len(spots) == len(boxes)
@@ -416,7 +416,7 @@ def test_labels_keep_clear_of_each_other(spots: list[tuple[float, float]], label
 )
 def test_points_that_cannot_be_drawn_say_why(points: list[FrontierPoint], part: str) -> None:
     with pytest.raises(PlotError, match=part):
-        frontier_figure(points)
+        plot_frontier(points)
 
 
 # Names, files, settings
@@ -449,10 +449,10 @@ def test_counts_are_short(count: int, shown: str) -> None:
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "sensitivity": lambda: sensitivity_figure({"a": make_scan(mode="adaptive"), "b": make_scan(mode="decision")}),
-    "parameters": lambda: parameters_figure(layer_counts(make_scan(sparsity=0.5).layers)),
-    "weights": lambda: weights_figure({"a": {"x": np.linspace(-1, 1, 50)}}),
-    "frontier": lambda: frontier_figure(documented_points(RUNS.values())),
+    "sensitivity": lambda: plot_sensitivity({"a": make_scan(mode="adaptive"), "b": make_scan(mode="decision")}),
+    "parameters": lambda: plot_parameters(layer_counts(make_scan(sparsity=0.5).layers)),
+    "weights": lambda: plot_weights({"a": {"x": np.linspace(-1, 1, 50)}}),
+    "frontier": lambda: plot_frontier(documented_points(RUNS.values())),
 }
 
 
@@ -574,9 +574,9 @@ def test_the_same_case_in_two_folders_is_two_series(tmp_path: Path, monkeypatch:
 
     def keep(points: Sequence[FrontierPoint], **_: object) -> Figure:
         drawn[:] = points
-        return frontier_figure(points)
+        return plot_frontier(points)
 
-    monkeypatch.setattr("prunebench.cli.actions.plot.frontier_figure", keep)
+    monkeypatch.setattr("prunebench.cli.actions.plot.plot_frontier", keep)
     record = make_record()
     other = record.checkpoints.model_copy(update={"dense": digest("other")})
     write_record(record, tmp_path / "old" / "record.json")

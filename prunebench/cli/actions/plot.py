@@ -20,12 +20,12 @@ from prunebench.report.plots import (
     LayerCount,
     check_suffix,
     documented_points,
-    frontier_figure,
     layer_counts,
-    parameters_figure,
+    plot_frontier,
+    plot_parameters,
+    plot_sensitivity,
+    plot_weights,
     record_points,
-    sensitivity_figure,
-    weights_figure,
     write_figure,
 )
 from prunebench.sensitivity import Scan
@@ -39,7 +39,7 @@ def sensitivity(scans: tuple[Path, ...], floor: float | None, lowest: float | No
     check_suffix(output)
     check_targets({"--output": output}, inputs=scans)
     found = {name: read_any_scan(path) for name, path in _names(scans).items()}
-    write_figure(sensitivity_figure(found, floor=floor, lowest=lowest), output)
+    write_figure(plot_sensitivity(found, floor=floor, lowest=lowest), output)
     say(f"Plot: {output}")
 
 
@@ -52,7 +52,7 @@ def parameters(source: Path, workload: str | None, output: Path) -> None:
         if source.suffix.lower() == ".json"
         else _counts_of_state(source, find_workload(workload))
     )
-    write_figure(parameters_figure(layers, title=f"Elements of each layer of {name}", source=note), output)
+    write_figure(plot_parameters(layers, title=f"Elements of each layer of {name}", source=note), output)
     say(f"Plot: {output}")
 
 
@@ -62,7 +62,7 @@ def weights(checkpoints: tuple[Path, ...], workload: str | None, near_zero: floa
     check_targets({"--output": output}, inputs=checkpoints)
     chosen = find_workload(workload)
     loaded = {name: _load(path, chosen) for name, path in _names(checkpoints).items()}
-    figure = weights_figure(
+    figure = plot_weights(
         {name: layers for name, (layers, _) in loaded.items()},
         near_zero=near_zero or NEAR_ZERO,
         title=f"Weights of each layer of {_model_name(chosen)}",
@@ -96,7 +96,7 @@ def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -
     if documented:
         points += documented_points(RUNS.values())
         sources.append(f"as documented: {REPORT}")
-    write_figure(frontier_figure(points, sources=sources), output)
+    write_figure(plot_frontier(points, sources=sources), output)
     say(f"Plot: {output}")
 
 

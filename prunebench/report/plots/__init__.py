@@ -1,10 +1,12 @@
-"""Plots for people, as matplotlib figures that nothing else draws into. Nothing here imports torch or prints."""
+"""Plots for people, as matplotlib figures. Nothing here prints."""
 
-from prunebench.report.plots.frontier import FrontierPoint, documented_points, frontier_figure, record_points
-from prunebench.report.plots.parameters import LayerCount, layer_counts, parameters_figure
-from prunebench.report.plots.sensitivity import sensitivity_figure
+from prunebench.report.plots.epochs import plot_epochs
+from prunebench.report.plots.frontier import FrontierPoint, documented_points, plot_frontier, record_points
+from prunebench.report.plots.parameters import LayerCount, layer_counts, plot_parameters
+from prunebench.report.plots.sensitivity import plot_sensitivity
 from prunebench.report.plots.style import SUFFIXES, check_suffix, write_figure
-from prunebench.report.plots.weights import NEAR_ZERO, WeightHistogram, weight_histogram, weights_figure
+from prunebench.report.plots.svg import inline_svg
+from prunebench.report.plots.weights import NEAR_ZERO, WeightHistogram, plot_weights, weight_histogram
 
 __all__ = [
     "NEAR_ZERO",
@@ -14,12 +16,14 @@ __all__ = [
     "WeightHistogram",
     "check_suffix",
     "documented_points",
-    "frontier_figure",
+    "inline_svg",
     "layer_counts",
-    "parameters_figure",
+    "plot_epochs",
+    "plot_frontier",
+    "plot_parameters",
+    "plot_sensitivity",
+    "plot_weights",
     "record_points",
-    "sensitivity_figure",
     "weight_histogram",
-    "weights_figure",
     "write_figure",
 ]

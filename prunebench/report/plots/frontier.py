@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from matplotlib.transforms import Bbox
 
-from prunebench.documented.runs import DocumentedRun
+from prunebench.documented.runs import REPORT, DocumentedRun
 from prunebench.errors import PlotError
-from prunebench.escaping import terminal
 from prunebench.records import RunRecord
+from prunebench.report.plots.labels import Label, place_labels
+from prunebench.report.plots.sources import checkpoint_sources
 from prunebench.report.plots.style import (
     GREY,
     LEFT,
@@ -29,11 +24,15 @@ from prunebench.report.plots.style import (
     SERIES,
     WIDTH,
     Caption,
+    GivenAxes,
     Page,
     SeriesStyle,
+    canvas,
+    figure_of,
     new_page,
-    styled,
 )
+
+X_LABEL, Y_LABEL = "size, % of dense (nonzero elements over all parameters)", "accuracy, %"
 
 CLOSE = 5.0
 """Points under the dense model that a panel of its own shows, where other accuracies lie far below."""
@@ -110,47 +109,81 @@ def documented_points(runs: Iterable[DocumentedRun]) -> list[FrontierPoint]:
     ]
 
 
-@styled()
-def frontier_figure(
-    points: Sequence[FrontierPoint], *, title: str = "Size against accuracy", sources: Sequence[str] = ()
+def plot_frontier(
+    points: Sequence[FrontierPoint | RunRecord | DocumentedRun],
+    axes: GivenAxes = None,
+    *,
+    title: str = "Size against accuracy",
+    sources: Sequence[str] | None = None,
 ) -> Figure:
     """Accuracy in percent over nominal size in percent of dense; empty markers before fine-tuning, filled after.
 
     Both of a run are joined by a line; a stepped line joins what no smaller model of its series beats. Where some
     accuracies lie far below the dense model, a panel on top shows those near it. Labels give way to each other.
 
+    Args:
+        axes: to draw into, one and no close-up, in the place of a page.
+        sources: where the numbers come from; default: what the records say of it.
+
     Raises:
-        PlotError: nothing to draw, a point without an accuracy, or more series than can be told apart.
+        PlotError: nothing to draw, a point without an accuracy, or more series than can be told apart; more than one
+            of `axes`.
     """
+    sources = _sources(points) if sources is None else sources
+    points = _points(points)
     groups = _groups(points)
-    values = [value for point in points for value in (point.pruned, point.tuned) if value is not None]
+    values = [value for point in points for value in _accuracies(point)]
     near = [value for point in points for value in _near(point)]
-    split = bool(near) and min(values) < max(values) - FAR
+    split = axes is None and bool(near) and min(values) < max(values) - FAR
     caption = Caption(title=title, subtitle=f"{len(points)} runs; steps join what is unbeaten", sources=sources)
-    page = new_page(caption, body=6.2 if split else 4.2, legend=_legend(groups, points))
-    axes_of = _axes(page, split=split)
-    for axes, shown in zip(axes_of, (near, values) if split else (values,), strict=True):
-        dense = [point.dense for point in points if point.dense is not None]
-        _set_limits(axes, points, [*shown, *dense])
-        for members, look in zip(groups.values(), SERIES, strict=False):
-            _draw_series(axes, members, look)
-    if split:
-        near_labels = [
-            _Label(point.size_percent, value, point.label) for point in points for value in _near(point)[-1:]
-        ]
-        far_labels = [
-            _Label(point.size_percent, point.pruned, point.label)
-            for point in points
-            if point.pruned is not None and point.pruned not in _near(point)
-        ]
-        _place_labels(axes_of[0], near_labels, points)
-        _place_labels(axes_of[1], far_labels, points)
-        axes_of[0].set_title(f"close up: within {CLOSE:g} points of dense", loc="left", pad=4)
-        axes_of[1].set_title("all", loc="left", pad=4)
-    else:
-        ends = [_Label(point.size_percent, point.accuracy or 0.0, point.label) for point in points]
-        _place_labels(axes_of[0], ends, points)
-    return page.figure
+
+    def page() -> list[Axes]:
+        return _axes(new_page(caption, body=6.2 if split else 4.2, legend=_legend(groups, points)), split=split)
+
+    with canvas(axes, panels=1, page=page, x_label=X_LABEL, y_label=Y_LABEL) as axes_of:
+        for panel, shown in zip(axes_of, (near, values) if split else (values,), strict=True):
+            dense = [point.dense for point in points if point.dense is not None]
+            _set_limits(panel, points, [*shown, *dense])
+            for members, look in zip(groups.values(), SERIES, strict=False):
+                _draw_series(panel, members, look)
+        _label_panels(axes_of, points)
+        return figure_of(axes_of)
+
+
+def _sources(points: Iterable[FrontierPoint | RunRecord | DocumentedRun]) -> list[str]:
+    points = list(points)
+    documented = any(isinstance(point, DocumentedRun) for point in points)
+    measured = checkpoint_sources(point for point in points if isinstance(point, RunRecord))
+    return [*measured, *([f"as documented: {REPORT}"] if documented else [])]
+
+
+def _points(points: Iterable[FrontierPoint | RunRecord | DocumentedRun]) -> list[FrontierPoint]:
+    points = list(points)
+    return [
+        *(point for point in points if isinstance(point, FrontierPoint)),
+        *record_points(point for point in points if isinstance(point, RunRecord)),
+        *documented_points(point for point in points if isinstance(point, DocumentedRun)),
+    ]
+
+
+def _label_panels(axes_of: Sequence[Axes], points: Sequence[FrontierPoint]) -> None:
+    """Name the points; where there is a close-up, in the panel that shows them best."""
+    markers = [(point.size_percent, value) for point in points for value in _accuracies(point)]
+    if len(axes_of) == 1:
+        ends = [Label(point.size_percent, point.accuracy or 0.0, point.label) for point in points]
+        place_labels(axes_of[0], ends, markers)
+        return
+    near = [Label(point.size_percent, value, point.label) for point in points for value in _near(point)[-1:]]
+    far = [
+        Label(point.size_percent, point.pruned, point.label)
+        for point in points
+        if point.pruned is not None and point.pruned not in _near(point)
+    ]
+    for panel, labels, title in zip(
+        axes_of, (near, far), (f"close up: within {CLOSE:g} points of dense", "all"), strict=True
+    ):
+        place_labels(panel, labels, markers)
+        panel.set_title(title, loc="left", pad=4)
 
 
 _Groups = dict[str, list[FrontierPoint]]
@@ -169,10 +202,13 @@ def _groups(points: Sequence[FrontierPoint]) -> _Groups:
     return groups
 
 
+def _accuracies(point: FrontierPoint) -> list[float]:
+    return [value for value in (point.pruned, point.tuned) if value is not None]
+
+
 def _near(point: FrontierPoint) -> list[float]:
     """Those of a point's accuracies that are near the dense model's, the one before fine-tuning first."""
-    values = [value for value in (point.pruned, point.tuned) if value is not None]
-    return [value for value in values if point.dense is not None and value >= point.dense - CLOSE]
+    return [value for value in _accuracies(point) if point.dense is not None and value >= point.dense - CLOSE]
 
 
 def _axes(page: Page, *, split: bool) -> list[Axes]:
@@ -181,9 +217,9 @@ def _axes(page: Page, *, split: bool) -> list[Axes]:
     rows = 2 if split else 1
     axes = list(page.figure.subplots(rows, 1, squeeze=False, sharex=True, gridspec_kw=grid | {"hspace": 0.14}).flat)
     for each in axes:
-        each.set_ylabel("accuracy, %")
+        each.set_ylabel(Y_LABEL)
     page.figure.align_ylabels(axes)
-    axes[-1].set_xlabel("size, % of dense (nonzero elements over all parameters)")
+    axes[-1].set_xlabel(X_LABEL)
     return axes
 
 
@@ -239,94 +275,6 @@ def _unbeaten(members: Sequence[FrontierPoint]) -> list[tuple[float, float]]:
         if not best or -accuracy > best[-1][1]:
             best.append((size, -accuracy))
     return best
-
-
-_PAPER: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.2}
-"""What passes behind a label ends at it."""
-
-_LEADER = 16.0
-"""Points from which on a label is joined to its point."""
-
-
-class _Label(NamedTuple):
-    x: float
-    y: float
-    text: str
-
-
-_DISTANCES = (6.0, 11.0, 18.0, 26.0, 36.0, 48.0, 62.0, 78.0)
-_DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
-
-
-def _place_labels(axes: Axes, labels: Sequence[_Label], points: Sequence[FrontierPoint]) -> None:
-    """Put each label at the nearest free place around its point, left to right; a far one gets a leader."""
-    taken = _taken(axes, points)
-    scale = axes.figure.dpi / 72
-    frame = axes.get_window_extent()
-    for label in sorted(labels):
-        note = axes.annotate(
-            terminal(label.text),
-            (label.x, label.y),
-            xytext=(0, 0),
-            textcoords="offset points",
-            size=7.5,
-            va="bottom",
-            bbox=_PAPER,
-            zorder=2.5,
-        )
-        size = Text.get_window_extent(note)
-        x, y = (float(value) for value in axes.transData.transform((label.x, label.y)))
-        places = [
-            Bbox.from_bounds(
-                x + across * distance * scale - size.width * (1 - across) / 2,
-                y + up * distance * scale - size.height * (1 - up) / 2,
-                size.width,
-                size.height,
-            )
-            for distance in _DISTANCES
-            for across, up in _DIRECTIONS
-        ]
-        chosen = min(places, key=lambda place: _hidden(place, taken, frame))
-        note.set_position(((chosen.x0 - x) / scale, (chosen.y0 - y) / scale))
-        end = min(max(x, chosen.x0), chosen.x1), min(max(y, chosen.y0), chosen.y1)
-        if math.dist((x, y), end) > _LEADER * scale:
-            leader = axes.transData.inverted().transform(np.array([(x, y), end]))
-            axes.plot(*leader.T, color=GREY, linewidth=0.5, label="leader")
-        taken.append((chosen.padded(2 * scale, 0), _LABEL))
-
-
-_OUTSIDE, _LABEL, _MARKER, _LINE = 50, 20, 5, 1
-"""Penalties of a label's place: for leaving the frame, and for each thing that it hides."""
-
-
-def _hidden(place: Bbox, taken: Sequence[tuple[Bbox, int]], frame: Bbox) -> int:
-    """The penalty of a label's place."""
-    inside = frame.x0 <= place.x0 and place.x1 <= frame.x1 and frame.y0 <= place.y0 and place.y1 <= frame.y1
-    return _OUTSIDE * (not inside) + sum(penalty for box, penalty in taken if place.overlaps(box))
-
-
-def _taken(axes: Axes, points: Sequence[FrontierPoint]) -> list[tuple[Bbox, int]]:
-    """Boxes that a label should not hide, in pixels, with their penalties: markers, and level or upright lines."""
-    spots = [
-        (point.size_percent, value) for point in points for value in (point.pruned, point.tuned) if value is not None
-    ]
-    markers = [(Bbox([spot, spot]).padded(5), _MARKER) for spot in axes.transData.transform(spots)]
-    lines = [
-        Bbox(pair).padded(1)
-        for line in axes.lines
-        if line.get_linestyle() not in {"", "None"}
-        for pair in itertools.pairwise(line.get_transform().transform(_corners(line)))
-    ]
-    return [*markers, *((Bbox([box.min, box.max]), _LINE) for box in lines)]
-
-
-def _corners(line: Line2D) -> list[tuple[float, float]]:
-    """The corners of a line, as drawn: of a stepped one too."""
-    ends = [(float(x), float(y)) for x, y in np.asarray(line.get_xydata(), dtype=np.float64)]
-    if line.get_drawstyle() != "steps-post":
-        return ends
-    steps = [[(x, y), (beyond, y)] for (x, y), (beyond, _) in itertools.pairwise(ends)]
-    return [corner for step in steps for corner in step] + ends[-1:]
 
 
 def _legend(groups: _Groups, points: Sequence[FrontierPoint]) -> list[tuple[Artist, str]]:

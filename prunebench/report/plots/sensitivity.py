@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.artist import Artist
@@ -19,12 +19,14 @@ from prunebench.report.plots.style import (
     SERIES,
     TINY,
     Caption,
+    GivenAxes,
     Grid,
     SeriesStyle,
+    canvas,
+    figure_of,
     new_page,
     panel_titles,
     panels,
-    styled,
 )
 from prunebench.sensitivity import Point, Scan, ScannedLayer
 
@@ -38,8 +40,13 @@ class _Shown(NamedTuple):
     width: float
 
 
-@styled()
-def sensitivity_figure(scans: Mapping[str, Scan], *, floor: float | None = None, lowest: float | None = None) -> Figure:
+def plot_sensitivity(
+    scans: Scan | Mapping[str, Scan],
+    axes: GivenAxes = None,
+    *,
+    floor: float | None = None,
+    lowest: float | None = None,
+) -> Figure:
     """Accuracy in percent over absolute sparsity, one panel a scanned layer, with the base model's accuracy.
 
     A curve starts at the layer's own sparsity in the base model. Intervals are a band, or bars in a scan that only
@@ -47,14 +54,17 @@ def sensitivity_figure(scans: Mapping[str, Scan], *, floor: float | None = None,
     was not decided, because a higher sparsity keeps it.
 
     Args:
-        scans: by what they are called; at most as many as there are styles.
+        scans: one, or several by what they are called; at most as many as there are styles.
+        axes: to draw into, one a layer, in the place of a page.
         floor: accuracy in percent to draw as a line; default: where scans ask for accuracy within some points of
             their base models, that, if it is one.
         lowest: the accuracy in percent where the y axis begins; default: as low as the curves go.
 
     Raises:
-        PlotError: no scan has a point, there are too many scans, or two have no layer in common.
+        PlotError: no scan has a point, there are too many scans, or two have no layer in common; other than one
+            of `axes` a layer.
     """
+    scans = {scans.model: scans} if isinstance(scans, Scan) else scans
     shown = [
         _Shown(name, scan, style, style.width if len(scans) > 1 else 1.3)
         for (name, scan), style in zip(scans.items(), SERIES, strict=False)
@@ -62,18 +72,22 @@ def sensitivity_figure(scans: Mapping[str, Scan], *, floor: float | None = None,
     layers = _layers(scans)
     floor = _floor(scans) if floor is None else floor
     grid = Grid(panels=len(layers), panel=1.35 if len(layers) <= 12 else 0.95 if len(layers) <= 24 else 0.62)
-    page = new_page(_caption(scans, layers), body=grid.body, legend=_legend(shown, floor))
-    axes_of = panels(
-        page, grid, x_label="sparsity of the layer, fraction of its elements that are zero", y_label="accuracy, %"
-    )
+    labels = {"x_label": "sparsity of the layer, fraction of its elements that are zero", "y_label": "accuracy, %"}
     decisions = [entry.name for entry in shown if entry.scan.mode == "decision"]
-    panel_titles(axes_of, {name: layer.numel for name, layer in layers.items()})
-    for axes, name in zip(axes_of, layers, strict=True):
-        _draw_lines(axes, shown, floor)
-        for entry in shown:
-            _draw_layer(axes, entry, name, number=decisions.index(entry.name) if entry.name in decisions else 0)
-    _set_limits(axes_of[0], shown, floor=floor, lowest=lowest)
-    return page.figure
+
+    def page() -> Sequence[Axes]:
+        made = new_page(_caption(scans, layers), body=grid.body, legend=_legend(shown, floor))
+        return panels(made, grid, **labels)
+
+    with canvas(axes, panels=len(layers), page=page, **labels) as axes_of:
+        panel_titles(axes_of, {name: layer.numel for name, layer in layers.items()})
+        for panel, name in zip(axes_of, layers, strict=True):
+            _draw_lines(panel, shown, floor)
+            for entry in shown:
+                _draw_layer(panel, entry, name, number=decisions.index(entry.name) if entry.name in decisions else 0)
+        for panel in axes_of if axes is not None else axes_of[:1]:  # a page's panels share their axes
+            _set_limits(panel, shown, floor=floor, lowest=lowest)
+        return figure_of(axes_of)
 
 
 def _layers(scans: Mapping[str, Scan]) -> dict[str, ScannedLayer]:

@@ -1,8 +1,8 @@
 """The style of all plots: palette, page, heading, legend, panels, writing. What each plot shows is in its own module.
 
 Figures are made for a page 8 inches wide, in print as on a screen: series differ in colour, in lightness, in line style
-and in marker, and no text is smaller than 6.5 points. Nothing of pyplot, and nothing of the user's own matplotlib
-settings, so that the same numbers give the same bytes.
+and in marker, and no text is smaller than 6.5 points. Nothing of pyplot, and on a page nothing of the user's own
+matplotlib settings, so that the same numbers give the same bytes. Axes that a user gives are the user's.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -36,7 +37,7 @@ TITLE, SMALL, TINY, LINE = 11.0, 8.0, 6.5, 8.5
 """Points: three sizes of text, and the height of a line of the smallest."""
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-INK, GREY, PALE = "#222222", "#666666", "#BBBBBB"
+INK, GREY, PALE, LINES = "#222222", "#666666", "#BBBBBB", "#E2E2E2"
 """Colours that the colour-blind tell apart; source: Okabe and Ito, Color Universal Design (2008)."""
 
 
@@ -63,6 +64,7 @@ _SETTINGS: Any = {
     "text.color": INK,
     "text.parse_math": False,  # a file or layer may be called anything
     "axes.labelsize": SMALL,
+    "axes.labelcolor": INK,
     "axes.titlesize": SMALL,
     "axes.edgecolor": GREY,
     "axes.linewidth": 0.6,
@@ -70,7 +72,7 @@ _SETTINGS: Any = {
     "axes.grid": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "grid.color": "#E2E2E2",
+    "grid.color": LINES,
     "grid.linewidth": 0.6,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
@@ -95,6 +97,37 @@ def styled() -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rcParams.update(_SETTINGS)
         yield
+
+
+GivenAxes = Axes | Sequence[Axes] | np.ndarray | None
+"""One Axes, or some in any shape, as `pyplot.subplots` gives them; None for a page of our own."""
+
+
+@contextlib.contextmanager
+def canvas(
+    given: GivenAxes, *, panels: int, x_label: str, y_label: str, page: Callable[[], Sequence[Axes]]
+) -> Iterator[Sequence[Axes]]:
+    """The axes to draw into: those `given`, labelled, in the user's settings; else those of a new `page`, in our style.
+
+    Raises:
+        PlotError: other than `panels` axes are given.
+    """
+    if given is None:
+        with styled():
+            yield page()
+        return
+    axes = [each for each in np.asarray(given, dtype=object).flat if isinstance(each, Axes)]
+    if len(axes) != panels:
+        raise PlotError(f"axes must be as many matplotlib Axes as there are panels, {panels}, got {len(axes)}")
+    with mpl.rc_context({"text.parse_math": False}):  # a layer may be called anything
+        for each in axes:
+            each.set(xlabel=x_label, ylabel=y_label)
+        yield axes
+
+
+def figure_of(axes_of: Sequence[Axes]) -> Figure:
+    """The figure that some axes are in, also where that is divided into subfigures."""
+    return axes_of[0].figure.figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,9 +257,11 @@ def panel_titles(axes_of: Sequence[Axes], layers: Mapping[str, int], *, above: i
     """Each layer and how many elements it holds, above its panel and above so many small lines; all of one size."""
     names = short_names(layers)
     texts = [f"{names[name]} ({short_count(elements)})" for name, elements in layers.items()]
-    room = axes_of[0].get_position().width * WIDTH * 72 / (0.6 * max(len(text) for text in texts))
+    width = axes_of[0].get_window_extent().width / axes_of[0].figure.dpi * 72
+    room = width / (0.6 * max(len(text) for text in texts))
     for axes, text in zip(axes_of, texts, strict=True):
-        axes.set_title(text, loc="left", pad=3 + LINE * above, size=min(SMALL, max(TINY, room)))
+        title = axes.set_title(text, loc="left", pad=3 + LINE * above)
+        title.set_fontsize(min(title.get_fontsize(), max(TINY, room)))
 
 
 def short_count(count: int) -> str:

@@ -79,7 +79,7 @@ def weight_histogram(
 
 
 @styled()
-def weights_figure(
+def plot_weights(
     models: Mapping[str, Weights],
     *,
     near_zero: float = NEAR_ZERO,
