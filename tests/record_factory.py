@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 
 from prunebench.baselines.shelf import Approval, Baseline, approved
-from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Layer, Record, RunRecord, Signature, Timings
+from prunebench.records import (
+    Accuracy,
+    Checkpoints,
+    Data,
+    FineTuning,
+    Histogram,
+    Layer,
+    Record,
+    RunRecord,
+    Signature,
+    Timings,
+)
 
 IMAGES = 200
 SHAPES = {"backbone.conv0.weight": [4, 3, 3, 3], "classifier.weight": [10, 4]}
@@ -49,7 +60,18 @@ def make_signature(**changes: Any) -> Signature:
     return Signature(**(fields | changes))
 
 
-def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int = 0, **changes: Any) -> RunRecord:
+def make_histogram(numel: int, kept: int, *, finetuned: bool = True) -> Histogram:
+    """`numel` dense weights spread evenly over 40 bins, of which the `kept` furthest from zero are left."""
+    bins = np.arange(numel) * 40 // numel
+    left = bins[np.argsort(-np.abs(np.arange(numel) - (numel - 1) / 2), kind="stable")[:kept]]
+    counts = {"dense": bins, "pruned": left} | ({"finetuned": left} if finetuned else {})
+    texts = {name: " ".join(map(str, np.bincount(found, minlength=40))) for name, found in counts.items()}
+    return Histogram(largest=0.5, **texts)
+
+
+def make_record(
+    *, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int = 0, histograms: bool = False, **changes: Any
+) -> RunRecord:
     """A record of a run `tiny` that no document knows.
 
     `wrong` images are answered wrong after pruning; `extra_nonzeros` of the last layer escaped the pruning.
@@ -82,7 +104,14 @@ def make_record(*, sparsity: float = 0.5, wrong: int = 10, extra_nonzeros: int =
             last=None if is_oneshot else digest("tuned"),
         ),
         "layers": [
-            Layer(name=name, shape=shape, sparsity=sparsity, nonzeros=kept[name], macs=9 * numels[name])
+            Layer(
+                name=name,
+                shape=shape,
+                sparsity=sparsity,
+                nonzeros=kept[name],
+                macs=9 * numels[name],
+                histogram=make_histogram(numels[name], kept[name], finetuned=not is_oneshot) if histograms else None,
+            )
             for name, shape in SHAPES.items()
         ],
         "floors": [],

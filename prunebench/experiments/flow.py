@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,10 +22,10 @@ from prunebench.documented.runs import Cited, DocumentedRun, Run, run_digest
 from prunebench.errors import CheckpointError, DataError, MaskError, UnknownNameError, WorkloadError
 from prunebench.machine.devices import PRECISIONS, Precision, model_device, wait_for
 from prunebench.machine.environment import environment
-from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros
-from prunebench.models import architecture_digest, prunable_parameters, save_state, state_digest
+from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros, weight_counts
+from prunebench.models import architecture_digest, as_array, prunable_parameters, save_state, state_digest
 from prunebench.pruning import Masks, prune_
-from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Layer, RunRecord, Signature, Timings
+from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Histogram, Layer, RunRecord, Signature, Timings
 from prunebench.sensitivity import ScanProgress
 from prunebench.storage.files import cache_folder
 from prunebench.storage.revisions import provenance
@@ -315,6 +316,7 @@ def record(
     counts = nonzeros(pruned.model)
     macs = count_macs(pruned.model, _example(data))
     finetuning = _fine_tuning(run, setting, pruned, training) if training else None
+    before_pruning = prunable_parameters(dense.model)
     made = RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         run=run.name,
@@ -346,6 +348,9 @@ def record(
                 sparsity=float(run.sparsity[name]),
                 nonzeros=counts[name],
                 macs=macs[name],
+                histogram=_histogram(
+                    dense=before_pruning[name], pruned=weight, finetuned=training.best_state[name] if training else None
+                ),
             )
             for name, weight in prunable_parameters(pruned.model).items()
         ],
@@ -371,6 +376,17 @@ def record(
     )
     floors = [*_documented_sizes(run), *run.floors, *setting.workload.floors(made)]
     return RunRecord(**dict(made) | {"floors": floors})
+
+
+def _histogram(*, dense: Tensor, pruned: Tensor, finetuned: Tensor | None) -> Histogram | None:
+    """The histogram of a layer; None where a weight is infinite, which has no place in a bin."""
+    stages = {"dense": dense, "pruned": pruned, "finetuned": finetuned}
+    weights = {stage: as_array(weight) for stage, weight in stages.items() if weight is not None}
+    largest = max(float(max(-array.min(initial=0), array.max(initial=0))) for array in weights.values())
+    if not math.isfinite(largest):
+        return None
+    counts = {stage: " ".join(map(str, weight_counts(array, largest))) for stage, array in weights.items()}
+    return Histogram(largest=largest, **counts)
 
 
 def model_name(setting: Setting) -> str:

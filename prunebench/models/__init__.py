@@ -2,13 +2,22 @@
 
 from prunebench.models.checkpoints import load_checkpoint_, load_state, load_state_, read_metadata, save_state, storable
 from prunebench.models.digests import state_digest
-from prunebench.models.parameters import check_model, check_values, copied, in_float32, prunable_parameters, unwrapped
+from prunebench.models.parameters import (
+    as_array,
+    check_model,
+    check_values,
+    copied,
+    in_float32,
+    prunable_parameters,
+    unwrapped,
+)
 from prunebench.models.registry import architecture_digest, build_model, model_label, model_names
 from prunebench.models.vgg import VGG
 
 __all__ = [
     "VGG",
     "architecture_digest",
+    "as_array",
     "build_model",
     "check_model",
     "check_values",

@@ -6,7 +6,9 @@ import copy
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
@@ -30,6 +32,12 @@ def prunable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
         for name, parameter in unwrapped(model).named_parameters()
         if parameter.dim() >= 2 and parameter.is_floating_point()
     }
+
+
+def as_array(weight: Tensor) -> NDArray[np.float32]:
+    """The values of a weight as a numpy array of its shape, in memory of the CPU."""
+    found: NDArray[np.float32] = weight.detach().float().cpu().numpy()
+    return found
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

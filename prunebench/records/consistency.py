@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def contradictions(record: RunRecord) -> Iterator[str]:
     """Every contradiction of a record, in words."""
     yield from _sizes(record)
+    yield from _histograms(record)
     yield from _accuracies(record)
     yield from _fine_tuning(record)
 
@@ -39,6 +40,23 @@ def _sizes(record: RunRecord) -> Iterator[str]:
             yield f"{layer.name} has {layer.nonzeros:,} nonzeros and {record.nonzeros.get(layer.name)}"
         if layer.nonzeros > layer.numel:
             yield f"{layer.name} has {layer.nonzeros:,} nonzeros in {layer.numel:,} elements"
+
+
+def _histograms(record: RunRecord) -> Iterator[str]:
+    """Histograms that lose weights, or have weights that were not there before."""
+    for layer in record.layers:
+        if layer.histogram is None:
+            continue
+        counts = layer.histogram.counts
+        if ("finetuned" in counts) != (record.finetuning is not None):
+            yield f"fine-tuning and the histogram of {layer.name} do not both tell of fine-tuned weights"
+        for stage, nonzeros in (("dense", record.dense_nonzeros.get(layer.name)), ("pruned", layer.nonzeros)):
+            if sum(counts[stage]) != nonzeros:
+                yield f"{layer.name} has {nonzeros} {stage} nonzeros, its histogram {sum(counts[stage])}"
+        if any(kept > before for kept, before in zip(counts["pruned"], counts["dense"], strict=True)):
+            yield f"the histogram of {layer.name} has pruned weights where there was no dense one"
+        if sum(counts.get("finetuned", ())) > layer.nonzeros:  # an update may hit zero
+            yield f"{layer.name} has {layer.nonzeros} nonzeros, its fine-tuned histogram {sum(counts['finetuned'])}"
 
 
 def _accuracies(record: RunRecord) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from prunebench.documented.floors import Figure, Floor
 from prunebench.errors import RecordError
+from prunebench.measure import BINS
 from prunebench.records.consistency import contradictions
 from prunebench.sensitivity import Scan
 from prunebench.storage.documents import (
@@ -32,10 +33,32 @@ from prunebench.tasks import unpacked
 SCHEMA_VERSION = 1
 
 
+BinCounts = Annotated[str, Field(pattern=rf"^(0|[1-9][0-9]{{0,17}})( (0|[1-9][0-9]{{0,17}})){{{BINS - 1}}}$")]
+"""Whole numbers with a space between two, one a bin."""
+
+
+class Histogram(Part):
+    """Counts of a layer's nonzero weights in 40 equal bins from -`largest` to `largest`, before and after pruning.
+
+    `finetuned` is of the best epoch; None without fine-tuning.
+    """
+
+    largest: Annotated[float, Field(ge=0)]
+    dense: BinCounts
+    pruned: BinCounts
+    finetuned: BinCounts | None = None
+
+    @property
+    def counts(self) -> dict[str, list[int]]:
+        """The counts as numbers, by stage: `dense`, `pruned` and, where there was fine-tuning, `finetuned`."""
+        stages = {"dense": self.dense, "pruned": self.pruned, "finetuned": self.finetuned}
+        return {stage: [int(count) for count in text.split()] for stage, text in stages.items() if text is not None}
+
+
 class Layer(Part):
     """One prunable parameter of the pruned model.
 
-    `macs` are dense multiply-accumulates of one image.
+    `macs` are dense multiply-accumulates of one image. Records of before there were histograms have none.
     """
 
     name: str
@@ -43,6 +66,7 @@ class Layer(Part):
     sparsity: Fraction
     nonzeros: Count
     macs: Count
+    histogram: Histogram | None = None
 
     @property
     def numel(self) -> int:

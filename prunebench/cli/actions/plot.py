@@ -13,7 +13,7 @@ from prunebench.baselines.collected import collect, read_any_scan
 from prunebench.cli.shell import say
 from prunebench.documented.runs import REPORT, RUNS
 from prunebench.errors import RecordError
-from prunebench.models import load_checkpoint_, prunable_parameters, state_digest
+from prunebench.models import as_array, load_checkpoint_, prunable_parameters, state_digest
 from prunebench.records import RunRecord
 from prunebench.report.plots import (
     NEAR_ZERO,
@@ -66,7 +66,7 @@ def weights(checkpoints: tuple[Path, ...], workload: str | None, near_zero: floa
         {name: layers for name, (layers, _) in loaded.items()},
         near_zero=near_zero or NEAR_ZERO,
         title=f"Weights of each layer of {_model_name(chosen)}",
-        source="; ".join(f"{name}: weights {digest[:12]}" for name, (_, digest) in loaded.items()),
+        origin="; ".join(f"{name}: weights {digest[:12]}" for name, (_, digest) in loaded.items()),
     )
     write_figure(figure, output)
     say(f"Plot: {output}")
@@ -138,7 +138,7 @@ def _load(checkpoint: Path, workload: Workload) -> tuple[dict[str, NDArray[np.fl
     """The prunable weights of a checkpoint, and the digest of all of it."""
     model = built(workload)
     load_checkpoint_(model, checkpoint)
-    weights = {name: weight.detach().float().numpy() for name, weight in prunable_parameters(model).items()}
+    weights = {name: as_array(weight) for name, weight in prunable_parameters(model).items()}
     return weights, state_digest(model.state_dict())
 
 
