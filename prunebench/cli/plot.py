@@ -13,10 +13,16 @@ OUTPUT = click.option("--output", "-o", type=FILE, required=True, help="The pict
 
 WORKLOAD = shared("workload")
 
+DOCUMENTED = click.option(
+    "--documented/--no-documented",
+    default=None,
+    help="Draw what is documented too. Default: where a record starts from the checkpoint that it is documented for.",
+)
+
 
 @click.group()
 def plot() -> None:
-    """Draw sensitivity curves, counts, weights, or size and accuracy. The same input, the same bytes."""
+    """Draw sensitivity curves, counts, weights, epochs, or size and accuracy. The same input, the same bytes."""
 
 
 @plot.command()
@@ -42,7 +48,16 @@ def parameters(**options: Any) -> None:
 
 
 @plot.command()
-@click.argument("checkpoints", type=FILE, nargs=-1, required=True)
+@click.argument("record", type=FILE)
+@DOCUMENTED
+@OUTPUT
+def epochs(**options: Any) -> None:
+    """Draw the fine-tuning of RECORD: accuracy by epoch, and training loss. A baseline will do as well."""
+    perform("plot.epochs", **options)
+
+
+@plot.command()
+@click.argument("sources", type=FILE, nargs=-1, required=True)
 @WORKLOAD
 @click.option(
     "--near-zero",
@@ -51,17 +66,16 @@ def parameters(**options: Any) -> None:
 )
 @OUTPUT
 def weights(**options: Any) -> None:
-    """Draw histograms of the weights of one or two checkpoints. One panel a layer; two to compare before and after."""
+    """Draw histograms of the weights of SOURCES, one panel a layer: of one record, or of one or two checkpoints.
+
+    Of a record: before pruning, after it, and after fine-tuning.
+    """
     perform("plot.weights", **options)
 
 
 @plot.command()
 @click.argument("records", type=FILE, nargs=-1)
-@click.option(
-    "--documented/--no-documented",
-    default=None,
-    help="Draw the documented runs too. Default: where a record starts from the checkpoint they are documented for.",
-)
+@DOCUMENTED
 @OUTPUT
 def frontier(**options: Any) -> None:
     """Draw size against accuracy of RECORDS. Records, baselines, or folders of them, before and after fine-tuning."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +10,16 @@ from numpy.typing import NDArray
 
 from prunebench.baselines.collected import collect, read_any_scan
 from prunebench.cli.shell import say
-from prunebench.documented.runs import REPORT, RUNS
-from prunebench.errors import RecordError
+from prunebench.documented.runs import RUNS
+from prunebench.errors import PlotError, RecordError
 from prunebench.models import as_array, load_checkpoint_, prunable_parameters, state_digest
 from prunebench.records import RunRecord
 from prunebench.report.plots import (
     NEAR_ZERO,
     LayerCount,
     check_suffix,
-    documented_points,
-    layer_counts,
+    frontier_sources,
+    plot_epochs,
     plot_frontier,
     plot_parameters,
     plot_sensitivity,
@@ -47,28 +46,49 @@ def parameters(source: Path, workload: str | None, output: Path) -> None:
     """Draw how many elements each layer of SOURCE holds and keeps. It is a scan, record, baseline or checkpoint."""
     check_suffix(output)
     check_targets({"--output": output}, inputs=(source,))
-    layers, name, note = (
-        _counts_of_json(source)
-        if source.suffix.lower() == ".json"
-        else _counts_of_state(source, find_workload(workload))
-    )
-    write_figure(plot_parameters(layers, title=f"Elements of each layer of {name}", source=note), output)
+    if source.suffix.lower() == ".json":
+        figure = plot_parameters(_read(source))
+    else:
+        chosen = find_workload(workload)
+        layers, digest = _load(source, chosen)
+        counts = [
+            LayerCount(name=name, elements=weights.size, nonzeros=int((weights != 0).sum()))
+            for name, weights in layers.items()
+        ]
+        title = f"Elements of each layer of {_model_name(chosen)}"
+        figure = plot_parameters(counts, title=title, source=f"{source.name}: weights {digest[:12]}")
+    write_figure(figure, output)
     say(f"Plot: {output}")
 
 
-def weights(checkpoints: tuple[Path, ...], workload: str | None, near_zero: float | None, output: Path) -> None:
-    """Draw histograms of the weights of one or two checkpoints. One panel a layer; two to compare before and after."""
+def weights(sources: tuple[Path, ...], workload: str | None, near_zero: float | None, output: Path) -> None:
+    """Draw histograms of the weights of SOURCES, one panel a layer: of one record, or of one or two checkpoints."""
     check_suffix(output)
-    check_targets({"--output": output}, inputs=checkpoints)
-    chosen = find_workload(workload)
-    loaded = {name: _load(path, chosen) for name, path in _names(checkpoints).items()}
-    figure = plot_weights(
-        {name: layers for name, (layers, _) in loaded.items()},
-        near_zero=near_zero or NEAR_ZERO,
-        title=f"Weights of each layer of {_model_name(chosen)}",
-        origin="; ".join(f"{name}: weights {digest[:12]}" for name, (_, digest) in loaded.items()),
-    )
+    check_targets({"--output": output}, inputs=sources)
+    if len(sources) == 1 and sources[0].suffix.lower() == ".json":
+        if near_zero is not None:
+            raise PlotError("--near-zero is of checkpoints: a record holds no weights, only how many lie in each bin")
+        figure = plot_weights(_read_run(sources[0]))
+    else:
+        chosen = find_workload(workload)
+        loaded = {name: _load(path, chosen) for name, path in _names(sources).items()}
+        figure = plot_weights(
+            {name: layers for name, (layers, _) in loaded.items()},
+            near_zero=near_zero or NEAR_ZERO,
+            title=f"Weights of each layer of {_model_name(chosen)}",
+            origin="; ".join(f"{name}: weights {digest[:12]}" for name, (_, digest) in loaded.items()),
+        )
     write_figure(figure, output)
+    say(f"Plot: {output}")
+
+
+def epochs(record: Path, documented: bool | None, output: Path) -> None:
+    """Draw the fine-tuning of RECORD: accuracy by epoch, and training loss. A baseline will do as well."""
+    check_suffix(output)
+    check_targets({"--output": output}, inputs=(record,))
+    found = _read_run(record)
+    wanted = found.checkpoints.is_course_checkpoint if documented is None else documented
+    write_figure(plot_epochs(found, documented=RUNS.get(found.run) if wanted else None), output)
     say(f"Plot: {output}")
 
 
@@ -92,11 +112,8 @@ def frontier(records: tuple[Path, ...], documented: bool | None, output: Path) -
         points = record_points(everything)
     if documented is None:
         documented = any(record.checkpoints.is_course_checkpoint for record in everything)
-    sources = _sources(everything)
-    if documented:
-        points += documented_points(RUNS.values())
-        sources.append(f"as documented: {REPORT}")
-    write_figure(plot_frontier(points, sources=sources), output)
+    drawn = [*points, *(RUNS.values() if documented else ())]
+    write_figure(plot_frontier(drawn, sources=frontier_sources([*everything, *drawn])), output)
     say(f"Plot: {output}")
 
 
@@ -111,27 +128,19 @@ def _names(paths: tuple[Path, ...]) -> dict[str, Path]:
     return {str(path): path for path in paths}
 
 
-def _counts_of_json(source: Path) -> tuple[list[LayerCount], str, str]:
-    """The layers of a scan, record or baseline, what they belong to, and where the numbers come from."""
+def _read(source: Path) -> RunRecord | Scan:
+    """The scan or record in a file, which may be a baseline."""
     found = collect(source)
     for case, reason in found.unusable.items():
         raise RecordError(f"cannot draw '{source}': {case}: {reason}")
-    ((case, record),) = found.records.items()
-    if isinstance(record, Scan):
-        weights = f"weights {record.model_digest[:12]}{f' ({record.origin})' if record.origin else ''}"
-        return layer_counts(record.layers), record.model, f"{source.name}: {weights}"
-    note = f"{source.name}: {case}, pruned weights {record.checkpoints.pruned[:12]} from {record.checkpoints.origin}"
-    return layer_counts(record.layers), f"{record.model}, {record.run}", note
+    (record,) = found.records.values()
+    return record
 
 
-def _counts_of_state(source: Path, workload: Workload) -> tuple[list[LayerCount], str, str]:
-
-    layers, digest = _load(source, workload)
-    counts = [
-        LayerCount(name=name, elements=weights.size, nonzeros=int((weights != 0).sum()))
-        for name, weights in layers.items()
-    ]
-    return counts, _model_name(workload), f"{source.name}: weights {digest[:12]}"
+def _read_run(source: Path) -> RunRecord:
+    if isinstance(found := _read(source), Scan):
+        raise RecordError(f"cannot draw '{source}': it is a scan: expected the record of a run")
+    return found
 
 
 def _load(checkpoint: Path, workload: Workload) -> tuple[dict[str, NDArray[np.floating]], str]:
@@ -144,14 +153,3 @@ def _load(checkpoint: Path, workload: Workload) -> tuple[dict[str, NDArray[np.fl
 
 def _model_name(workload: Workload) -> str:
     return workload.model or workload.name
-
-
-def _sources(records: Iterable[RunRecord]) -> list[str]:
-    """A line a dense checkpoint."""
-    lines = {
-        f"{record.checkpoints.origin}: weights {record.checkpoints.dense[:12]}; {record.data.name} "
-        f"{record.data.digest[:12]}, {record.dense_accuracy.images:,} test images"
-        + (f"; best epoch chosen on {record.finetuning.selected_on} images" if record.finetuning else "")
-        for record in records
-    }
-    return sorted(lines)

@@ -1,7 +1,13 @@
 """Plots for people, as matplotlib figures. Nothing here prints."""
 
 from prunebench.report.plots.epochs import plot_epochs
-from prunebench.report.plots.frontier import FrontierPoint, documented_points, plot_frontier, record_points
+from prunebench.report.plots.frontier import (
+    FrontierPoint,
+    documented_points,
+    frontier_sources,
+    plot_frontier,
+    record_points,
+)
 from prunebench.report.plots.parameters import LayerCount, layer_counts, plot_parameters
 from prunebench.report.plots.sensitivity import plot_sensitivity
 from prunebench.report.plots.style import SUFFIXES, check_suffix, write_figure
@@ -16,6 +22,7 @@ __all__ = [
     "WeightHistogram",
     "check_suffix",
     "documented_points",
+    "frontier_sources",
     "inline_svg",
     "layer_counts",
     "plot_epochs",

@@ -18,6 +18,7 @@ from prunebench.report.plots.labels import Label, place_labels
 from prunebench.report.plots.sources import record_source
 from prunebench.report.plots.style import (
     BLUE,
+    GREEN,
     GREY,
     LEFT,
     RIGHT,
@@ -83,31 +84,28 @@ def _axes(page: Page) -> Sequence[Axes]:
 
 def _draw_scores(axes: Axes, record: RunRecord, tuned: FineTuning, documented: DocumentedRun | None) -> None:
     scores, dense, pruned = tuned.selection_accuracies, record.dense_accuracy.percent, record.pruned_accuracy.percent
-    last = len(scores)
+    best, last = tuned.best_epoch, len(scores)
+    on_test = [] if tuned.selected_on == "test" else [(best, tuned.best.percent), (last, tuned.last.percent)]
     axes.axhline(dense, color=GREY, linewidth=0.8, dashes=(5, 3), label="dense")
-    if documented is not None:
-        _draw_documented(axes, documented)
-    axes.plot([0, 1], [pruned, scores[0]], color=BLUE, linewidth=0.8, linestyle=":", label="_start")
+    known = [] if documented is None else _draw_documented(axes, documented)
+    start = _set_limits(axes, [*scores, *(score for _, score in on_test), dense, *known], pruned)
+    axes.plot([0, 1], [start, scores[0]], color=BLUE, linewidth=0.8, linestyle=":", label="_start")
     axes.plot(
         range(1, last + 1), scores, color=BLUE, marker="o", markersize=3.5, label=f"{tuned.selected_on} images",
-        markevery=None if last <= MANY else [tuned.best_epoch - 1, last - 1],
+        markevery=None if last <= MANY else [best - 1, last - 1],
     )  # fmt: skip
-    marks = [(tuned.best_epoch, scores[tuned.best_epoch - 1]), (last, scores[-1])]
-    if tuned.selected_on == "validation":
-        judged = [(tuned.best_epoch, tuned.best.percent), (last, tuned.last.percent)]
-        axes.plot(*zip(*judged, strict=True), linestyle="", marker="s", color=VERMILLION, label="test images")
-        marks += judged
-    axes.plot(*marks[0], marker="o", markersize=7, color=BLUE, label="best epoch")
-    start = _set_limits(axes, [*(score for _, score in marks), *scores, dense], pruned)
-    is_far = start != pruned
+    axes.plot(best, scores[best - 1], linestyle="", marker="o", markersize=7, color=BLUE, label="best epoch")
+    if on_test:
+        axes.plot(*zip(*on_test, strict=True), linestyle="", marker="D", color=GREEN, label="test images")
     axes.plot(
-        0, start, marker="v" if is_far else "o", markersize=6, markerfacecolor="white", color=BLUE, label="pruned",
-        clip_on=False, zorder=3,
+        0, start, linestyle="", marker="o" if start == pruned else "v", markersize=6, markerfacecolor="white",
+        color=BLUE, label="pruned", clip_on=False, zorder=3,
     )  # fmt: skip
-    axes.set_xlim(-0.04 * (last + 1), last + 0.04 * (last + 1))
+    end = max(last, len(documented.accuracy_by_epoch) if documented else 0)
+    axes.set_xlim(-0.06 * (end + 1), end + 0.06 * (end + 1))
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     labels = [Label(0, start, f"pruned {pruned:.2f} %"), *_ends(tuned)]
-    place_labels(axes, labels, [(0, start), *marks, *enumerate(scores, 1)])
+    place_labels(axes, labels, [(0, start), *enumerate(scores, 1), *on_test])
 
 
 def _ends(tuned: FineTuning) -> list[Label]:
@@ -124,31 +122,39 @@ def _ends(tuned: FineTuning) -> list[Label]:
 def _set_limits(axes: Axes, accuracies: Sequence[float], pruned: float) -> float:
     """Set the limits of y, and return where the pruned model is drawn: at the lower edge where it is far below."""
     low, high = min(accuracies), max(accuracies)
-    if pruned >= low - max(high - low, 2.0):
+    if pruned >= low - 2 * max(high - low, 2.0):
         low = min(low, pruned)
     room = 0.12 * max(high - low, 1.0)
     axes.set_ylim(low - room, max(high, pruned) + room)
     return max(pruned, low - room)
 
 
-def _draw_documented(axes: Axes, run: DocumentedRun) -> None:
+def _draw_documented(axes: Axes, run: DocumentedRun) -> list[float]:
+    """Draw what is documented, and return the accuracies that the limits should leave room for."""
     look: dict[str, Any] = {"color": VERMILLION, "linewidth": 0.9}
     if run.accuracy_by_epoch:
+        look |= {"marker": "s", "markersize": 3}
         scores = [float(score.value) for score in run.accuracy_by_epoch]
-        axes.plot(
-            range(1, len(scores) + 1), scores, linestyle="--", marker="s", markersize=3, label="documented", **look
-        )
-    elif run.accuracy_best:
-        axes.axhline(float(run.accuracy_best.value), linestyle="--", label="documented best", **look)
+        axes.plot(range(1, len(scores) + 1), scores, linestyle="--", label="documented", **look)
+    else:
+        scores = [float(run.accuracy_best.value)] if run.accuracy_best else []
+        for level in scores:
+            axes.axhline(level, linestyle="--", label="documented best", **look)
     if run.accuracy_before:
-        axes.plot(0, float(run.accuracy_before.value), marker="s", markersize=4, label="documented pruned", **look)
-    if run.dense_accuracy:
-        axes.axhline(float(run.dense_accuracy.value), dashes=(1, 3), label="documented dense", **look)
+        axes.plot(
+            0, float(run.accuracy_before.value), marker="s", markersize=5, markerfacecolor="white", linestyle="",
+            color=VERMILLION, label="documented pruned",
+        )  # fmt: skip
+    return scores
 
 
 def _draw_losses(axes: Axes, tuned: FineTuning) -> None:
-    axes.plot(range(1, len(tuned.losses) + 1), tuned.losses, color=GREY, linewidth=1.2, label="training loss")
-    axes.set_ylim(0, 1.1 * max(*tuned.losses, 1e-6))
+    many = len(tuned.losses) > MANY
+    axes.plot(
+        range(1, len(tuned.losses) + 1), tuned.losses, color=GREY, linewidth=1.2, marker="" if many else "o",
+        markersize=3.5, label="training loss",
+    )  # fmt: skip
+    axes.set_ylim(0, 1.15 * max(*tuned.losses, 1e-6))
     axes.set_ylabel("training loss")
 
 
@@ -159,7 +165,8 @@ def _legend(record: RunRecord, tuned: FineTuning, documented: DocumentedRun | No
         (Line2D([], [], color=GREY, linewidth=0.8, dashes=(5, 3)), f"dense, {record.dense_accuracy.percent:.2f} %"),
     ]
     if tuned.selected_on == "validation":
-        entries.append((Line2D([], [], color=VERMILLION, linestyle="", marker="s"), "fine-tuned, test images"))
+        entries.append((Line2D([], [], color=GREEN, linestyle="", marker="D"), "fine-tuned, test images"))
     if documented is not None:
-        entries.append((Line2D([], [], color=VERMILLION, linestyle="--"), f"{documented.name} as documented"))
+        best = f", best {documented.accuracy_best.value} %" if documented.accuracy_best else ""
+        entries.append((Line2D([], [], color=VERMILLION, linestyle="--", marker="s"), f"as documented{best}"))
     return entries

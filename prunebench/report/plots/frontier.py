@@ -129,7 +129,7 @@ def plot_frontier(
         PlotError: nothing to draw, a point without an accuracy, or more series than can be told apart; more than one
             of `axes`.
     """
-    sources = _sources(points) if sources is None else sources
+    sources = frontier_sources(points) if sources is None else sources
     points = _points(points)
     groups = _groups(points)
     values = [value for point in points for value in _accuracies(point)]
@@ -150,7 +150,8 @@ def plot_frontier(
         return figure_of(axes_of)
 
 
-def _sources(points: Iterable[FrontierPoint | RunRecord | DocumentedRun]) -> list[str]:
+def frontier_sources(points: Iterable[FrontierPoint | RunRecord | DocumentedRun]) -> list[str]:
+    """A line a dense checkpoint of the records among `points`, and the document of what is documented."""
     points = list(points)
     documented = any(isinstance(point, DocumentedRun) for point in points)
     measured = checkpoint_sources(point for point in points if isinstance(point, RunRecord))

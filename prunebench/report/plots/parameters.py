@@ -142,7 +142,7 @@ def _draw(axes: Axes, layers: Sequence[LayerCount]) -> None:
         )
     names = short_names(layer.name for layer in layers)
     axes.set_yticks(rows, [names[layer.name] for layer in layers], size=TINY if many else 7.5)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", left=False)
     axes.set_ylim(len(layers) - 0.5, -0.5)
     longest = max(len(_number(layer)) for layer in layers)
     axes.set_xlim(0, max(1, *(layer.elements for layer in layers)) * (1.04 + 0.0125 * longest))

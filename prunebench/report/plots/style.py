@@ -66,6 +66,7 @@ _SETTINGS: Any = {
     "axes.labelsize": SMALL,
     "axes.labelcolor": INK,
     "axes.titlesize": SMALL,
+    "axes.titley": 1.0,  # found out by matplotlib, it takes half of the time that a title does
     "axes.edgecolor": GREY,
     "axes.linewidth": 0.6,
     "axes.axisbelow": True,
@@ -74,10 +75,10 @@ _SETTINGS: Any = {
     "axes.spines.right": False,
     "grid.color": LINES,
     "grid.linewidth": 0.6,
+    "xtick.bottom": False,  # the grid says where a number belongs
+    "ytick.left": False,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "lines.linewidth": 1.4,

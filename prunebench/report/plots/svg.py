@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -25,9 +26,8 @@ VARIABLES = {
 FONT = "'DejaVu Sans', Verdana, sans-serif"
 """The font that texts were measured in, and one as wide."""
 
-_HREF = "{http://www.w3.org/1999/xlink}href"
 _NUMBER = re.compile(r"-?\d+\.\d+")
-_REFERENCE = re.compile(r"(?<=#)[\w-]+(?=\)|$)")
+_REFERENCE = re.compile(r"(?<=url\(#)[^)]+|(?<=^#).+")
 _FAMILY = re.compile(r"font-family: [^;]+; ?")
 _SHORTHAND = re.compile(r"font: (?:(\w+) )?([\d.]+px) [^;]+")
 """Of matplotlib before 3.11: weight, size, family."""
@@ -61,34 +61,29 @@ def inline_svg(figure: Figure, *, label: str) -> str:
 
 def _reduced(root: ET.Element, digest: str) -> ET.Element:
     """The same drawing in less text: no style sheet, metadata, namespaces, unused ids, groups without attributes."""
-    used = {name for element in root.iter() for value in element.attrib.values() for name in _REFERENCE.findall(value)}
+    values = [value for element in root.iter() for value in element.attrib.values()]
+    used = dict.fromkeys(name for value in values for name in _REFERENCE.findall(value))
+    ids = {name: f"p{digest}-{number}" for number, name in enumerate(used)}
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         element.attrib = {
-            name.rpartition("}")[2]: _attribute(name, value, digest)
+            name.rpartition("}")[2]: ids[value] if name == "id" else _shortened(name, value, ids)
             for name, value in element.attrib.items()
-            if (name != "id" or value in used) and not value.startswith("rotate(-0 ")
+            if (name != "id" or value in ids) and not value.startswith("rotate(-0 ")
         }
         element.tail = None
         element.text = element.text if element.tag == "text" else None
     return _flat(root)
 
 
-def _attribute(name: str, value: str, digest: str) -> str:
-    if name == "id":
-        return f"p{digest}-{value}"
-    value = _REFERENCE.sub(rf"p{digest}-\g<0>", value) if name in {_HREF, "clip-path"} else value
-    if name == "style":
-        return _style(value, digest)
-    return _NUMBER.sub(lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), " ".join(value.split()))
-
-
-def _style(style: str, digest: str) -> str:
-    style = _SHORTHAND.sub(r"font-weight: \1; font-size: \2", _FAMILY.sub("", style)).replace("font-weight: ; ", "")
-    style = style.replace("url(#", f"url(#p{digest}-")
-    for colour, name in VARIABLES.items():
-        style = style.replace(colour, f"var(--{name}, {colour})")
-    return style
+def _shortened(name: str, value: str, ids: Mapping[str, str]) -> str:
+    value = _REFERENCE.sub(lambda found: ids[found[0]], value)
+    if name != "style":
+        return _NUMBER.sub(lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), " ".join(value.split()))
+    value = _SHORTHAND.sub(r"font-weight: \1; font-size: \2", _FAMILY.sub("", value)).replace("font-weight: ; ", "")
+    for colour, variable in VARIABLES.items():
+        value = value.replace(colour, f"var(--{variable}, {colour})")
+    return value
 
 
 def _flat(element: ET.Element) -> ET.Element:

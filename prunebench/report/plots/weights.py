@@ -12,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, StepPatch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 from torch import nn
@@ -46,10 +46,11 @@ Weights = Mapping[str, NDArray[np.floating]]
 """By parameter name, of any shape."""
 
 _BLUE: Any = {"color": BLUE, "alpha": 0.45, "fill": True, "linewidth": 0}
+_KEPT: Any = {"color": BLUE, "fill": True, "linewidth": 0}
 _LINE: Any = {"color": VERMILLION, "linewidth": 1.0}
 _BEHIND: Any = {"color": PALE, "fill": True, "linewidth": 0}
 
-STAGES: Any = {"dense": _BEHIND, "pruned": _BLUE, "fine-tuned, best epoch": _LINE}
+STAGES: Any = {"dense": _BEHIND, "pruned": _KEPT, "fine-tuned, best epoch": _LINE}
 """Looks of a record's models: what shows of the first is what was pruned."""
 
 
@@ -213,7 +214,8 @@ def _draw_layer(
     if limit is not None:
         axes.axvspan(-limit, limit, color=PALE, linewidth=0.6, label="near zero")
     for model, found in models.items():
-        axes.stairs(found.counts, found.edges, baseline=0.5, label=model, **looks[model])
+        steps = StepPatch(found.counts, found.edges, baseline=0.5, label=model, **{"fill": False} | looks[model])
+        axes.add_artist(steps)  # the limits are set below: looking for them takes as long as all else
     noted = list(models.items()) if limit is not None else list(models.items())[-1:]
     for above, (model, found) in zip(reversed(range(len(noted))), noted, strict=True):
         near = "" if found.near_zero is None else f", near {_percent(found.near_zero, found.elements)}"
@@ -236,7 +238,7 @@ def _log_axis(axes: Axes, top: int) -> None:
     powers = [10**exponent for exponent in range(math.ceil(math.log10(top)) + 1)]
     axes.set_yscale("log")
     axes.set_ylim(0.5, 2 * top)
-    axes.yaxis.set_major_locator(FixedLocator(powers if len(powers) <= 5 else powers[::2]))
+    axes.yaxis.set_major_locator(FixedLocator(powers[:: math.ceil(len(powers) / 3)]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(round(value))))
 
