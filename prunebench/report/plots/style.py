@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -276,8 +277,8 @@ def short_count(count: int) -> str:
 def short_names(names: Iterable[str], *, longest: int = 18) -> dict[str, str]:
     """Layers as people say them: `backbone.conv4.weight` as `conv4`.
 
-    Outer modules are left out while the names stay different and begin with a letter; a name still longer than
-    `longest` keeps its end, where it differs from its neighbours.
+    Outer modules are left out while the names stay different and begin with a letter. Of a name still longer than
+    `longest` that part is kept where it differs from its neighbours, which mostly is its end.
     """
     short = {name: terminal(name.removesuffix(".weight")) for name in names}
     while True:
@@ -285,7 +286,21 @@ def short_names(names: Iterable[str], *, longest: int = 18) -> dict[str, str]:
         if inner == short or len({*inner.values()}) < len(short) or any(text[0].isdigit() for text in inner.values()):
             break
         short = inner
-    return {name: text if len(text) <= longest else f"…{text[1 - longest :]}" for name, text in short.items()}
+    return dict(zip(short, _cut([*short.values()], longest), strict=True))
+
+
+def _cut(texts: Sequence[str], longest: int) -> list[str]:
+    """The end of each text; of those that end alike, what comes before that."""
+    cut = [text if len(text) <= longest else f"…{text[1 - longest :]}" for text in texts]
+    for alike in {text for text in cut if cut.count(text) > 1}:
+        places = [place for place, text in enumerate(cut) if text == alike]
+        if len({texts[place] for place in places}) == 1:
+            continue
+        shared = len(os.path.commonprefix([texts[place][::-1] for place in places]))  # noqa: RUF071 - letter by letter
+        fewer = _cut([texts[place][:-shared] for place in places], longest - 1)
+        for place, text in zip(places, fewer, strict=True):
+            cut[place] = f"{text.removesuffix('…')}…"
+    return cut
 
 
 def check_suffix(path: Path) -> None:

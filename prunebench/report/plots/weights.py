@@ -104,7 +104,7 @@ def plot_weights(
 ) -> Figure:
     """Histograms of the weights that are not zero, one panel a layer, counts on a log axis.
 
-    Above each panel: the share of the layer's elements that is zero, and, of models, near zero.
+    Above each panel: the share of the layer's elements that is zero (of a record, after pruning), and near zero.
 
     Args:
         source: a record, of which the dense, pruned and fine-tuned model are drawn; or one or two models, or their
@@ -201,7 +201,7 @@ def _check(models: Mapping[str, Weights]) -> None:
 
 def _subtitle(notes: int, limit: float | None) -> str:
     if limit is None:
-        return "weights that are not zero; above each: share of all elements that is zero in the last of the models"
+        return "weights that are not zero; above each: share of the elements that is zero after pruning"
     return (
         "weights that are not zero; above each: share that is zero, and near zero "
         f"(not zero, |w| < {limit:g}), of all elements" + (", as in the legend" if notes > 1 else "")
@@ -216,7 +216,7 @@ def _draw_layer(
     for model, found in models.items():
         steps = StepPatch(found.counts, found.edges, baseline=0.5, label=model, **{"fill": False} | looks[model])
         axes.add_artist(steps)  # the limits are set below: looking for them takes as long as all else
-    noted = list(models.items()) if limit is not None else list(models.items())[-1:]
+    noted = list(models.items()) if limit is not None else list(models.items())[1:2]
     for above, (model, found) in zip(reversed(range(len(noted))), noted, strict=True):
         near = "" if found.near_zero is None else f", near {_percent(found.near_zero, found.elements)}"
         axes.annotate(
@@ -235,7 +235,7 @@ def _percent(count: int, elements: int) -> str:
 
 
 def _log_axis(axes: Axes, top: int) -> None:
-    powers = [10**exponent for exponent in range(math.ceil(math.log10(top)) + 1)]
+    powers = [10**exponent for exponent in range(len(str(top)))]
     axes.set_yscale("log")
     axes.set_ylim(0.5, 2 * top)
     axes.yaxis.set_major_locator(FixedLocator(powers[:: math.ceil(len(powers) / 3)]))
