@@ -24,44 +24,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from prunebench.errors import RecordError, StorageError, ThresholdError
+from prunebench.errors import RecordError, StorageError
 from prunebench.escaping import terminal
-from prunebench.storage.files import BASELINES, RUN_FOLDER, check_writable
+from prunebench.pytest_options import Settings, add_options, check_thresholds, settings_of
+from prunebench.pytest_plots import save_plots
+from prunebench.storage.files import check_writable
 
 if TYPE_CHECKING:
-    from prunebench.gate import Thresholds, Verdict
+    from prunebench.gate import Verdict
     from prunebench.records import Record
     from prunebench.report.progress import ProgressBar
 
 FIXTURE = "prunebench_gate"
 ALWAYS_FAILING = ("FAIL", "INCOMPARABLE")
 STRICTLY_FAILING = (*ALWAYS_FAILING, "NO_BASELINE")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The options: a value on the command line, else in the ini file, else the default.
-
-    Attributes:
-        strict: fail where a record has no baseline, or a baseline no record.
-        times: judge times where the machine is the baseline's.
-        alpha, margin, seed_spread: of `prunebench.gate.thresholds.Thresholds`; None for its defaults.
-    """
-
-    baselines: Path
-    records: Path
-    strict: bool
-    alpha: float | None
-    margin: float | None
-    seed_spread: float | None
-    times: bool
-
-    def thresholds(self) -> Thresholds:
-        """The gate's thresholds from these options. Raises `PrunebenchError` for a value out of range."""
-        from prunebench.gate import Thresholds
-
-        given = {"alpha": self.alpha, "margin": self.margin, "seed_spread": self.seed_spread}
-        return Thresholds(**{name: value for name, value in given.items() if value is not None}, times=self.times)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +62,7 @@ class Session:
         judged: by node id.
         deselected: tests that were left out, so that a baseline without a record says nothing.
         unused: baselines of the workloads and recipes seen that no test handed a record over for.
-        problem: what went wrong with the step summary.
+        problems: what went wrong with the step summary, and with plots.
     """
 
     settings: Settings
@@ -94,7 +70,7 @@ class Session:
     deselected: int = 0
     is_whole: bool = True
     unused: list[str] = field(default_factory=list)
-    problem: str = ""
+    problems: list[str] = field(default_factory=list)
 
     def verdicts(self) -> list[Verdict]:
         """Verdicts of all tests, worst first."""
@@ -111,6 +87,10 @@ class Session:
         for judged in self._all():
             verdicts.setdefault(judged.case, []).extend(map(verdict_from, judged.verdicts))
         return {case: str(worst_status(found)) for case, found in verdicts.items()}
+
+    def paths(self, folder: Path) -> dict[str, Path]:
+        """The newest record of each case; `folder` is where pytest was called."""
+        return {judged.case: folder / judged.record for judged in self._all()}
 
     def _all(self) -> list[Judged]:
         return [judged for cases in self.judged.values() for judged in cases]
@@ -199,25 +179,7 @@ def prunebench_gate(request: pytest.FixtureRequest) -> Generator[Gate]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("prunebench", "prunebench: the gate for pruning")
-    for name, metavar, about in (
-        ("baselines", "PATH", f"folder of approved baselines (default: {BASELINES} in the root folder)"),
-        ("records", "PATH", f"folder that new records are kept in (default: {RUN_FOLDER} in the root folder)"),
-        ("alpha", "FLOAT", "chance of a false alarm over all cases of a workload and recipe (default: 0.01)"),
-        ("margin", "FLOAT", "points of accuracy that the same weights may lose (default: 0.5)"),
-        ("seed-spread", "FLOAT", "points more that one fine-tuning may lose, for its seed (default: by density)"),
-    ):
-        group.addoption(f"--prunebench-{name}", metavar=metavar, help=about)
-        parser.addini(_ini(name), about)
-    group.addoption(
-        "--prunebench-device", metavar="NAME", help="where runs of a prunebench.toml compute: cpu (default), cuda, ..."
-    )
-    for name, default, about in (
-        ("strict", False, "fail where a record has no baseline, or a baseline no record (default: no)"),
-        ("times", True, "judge times too, where the machine is the baseline's (default: yes)"),
-    ):
-        group.addoption(f"--prunebench-{name}", choices=["yes", "no"], help=about)
-        parser.addini(_ini(name), about, type="bool", default=default)
+    add_options(parser)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -252,7 +214,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "prunebench(case=None): the test hands a record to the gate, of that case where it is given, and fails where "
         f"it does not; tests that use the fixture {FIXTURE} have it by themselves",
     )
-    config.stash[SESSION] = Session(settings=_settings(config))
+    config.stash[SESSION] = Session(settings=settings_of(config))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -261,17 +223,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if FIXTURE in getattr(item, "fixturenames", ()) and item.get_closest_marker("prunebench") is None:
             item.add_marker("prunebench")
     if any(item.get_closest_marker("prunebench") for item in items):
-        _check_thresholds(items[0].config.stash[SESSION].settings)
+        check_thresholds(items[0].config.stash[SESSION].settings)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Find out now, and not after an hour of work, whether records can be kept."""
     if session.config.option.collectonly or not any(item.get_closest_marker("prunebench") for item in session.items):
         return
+    _check_folder(session.config.stash[SESSION].settings.records, "--prunebench-records")
+
+
+def _check_folder(folder: Path, option: str) -> None:
     try:
-        check_writable(session.config.stash[SESSION].settings.records)
+        check_writable(folder)
     except StorageError as error:
-        raise pytest.UsageError(f"prunebench: {error}; records move with --prunebench-records") from None
+        raise pytest.UsageError(f"prunebench: {error}; name another with {option}") from None
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -322,6 +288,8 @@ class _Collector:
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     if not _is_worker(config):
+        if (plots := config.stash[SESSION].settings.plots) and not config.option.collectonly:
+            _check_folder(plots, "--save-plots")
         config.pluginmanager.register(_Collector(config.stash[SESSION]), "prunebench-collector")
 
 
@@ -342,7 +310,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     try:
         append_step_summary(markdown_summary(state.verdicts(), notes=_notes(state)))
     except StorageError as error:  # a summary that nobody can read is no reason to lose the session
-        state.problem = str(error)
+        state.problems.append(str(error))
+    if state.settings.plots:
+        state.problems += save_plots(state.paths(config.invocation_params.dir), state.settings.plots)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -363,55 +333,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for note in _notes(state):
         failed = state.settings.strict and note.startswith(UNUSED)
         terminalreporter.write_line(terminal(note), red=failed, yellow=not failed)
+    if plots := state.settings.plots:
+        terminalreporter.write_line(terminal(f"plots: {_shown(plots, config)}"))
     if in_github_actions():
         for line in workflow_commands(verdicts):
             terminalreporter.write_line(line)
-
-
-def _settings(config: pytest.Config) -> Settings:
-    return Settings(
-        baselines=_path(config, "baselines", BASELINES),
-        records=_path(config, "records", RUN_FOLDER),
-        strict=_yes(config, "strict"),
-        alpha=_number(config, "alpha"),
-        margin=_number(config, "margin"),
-        seed_spread=_number(config, "seed-spread"),
-        times=_yes(config, "times"),
-    )
-
-
-def _check_thresholds(settings: Settings) -> None:
-    """Check thresholds before the first test, not after it; the defaults need no check, which would import torch."""
-    if settings.alpha is settings.margin is settings.seed_spread is None:
-        return
-    try:
-        settings.thresholds()
-    except ThresholdError as error:
-        raise pytest.UsageError(f"prunebench: {error}") from None
-
-
-def _ini(name: str) -> str:
-    return f"prunebench_{name.replace('-', '_')}"
-
-
-def _yes(config: pytest.Config, name: str) -> bool:
-    given = config.getoption(_ini(name))
-    return bool(config.getini(_ini(name))) if given is None else given == "yes"
-
-
-def _path(config: pytest.Config, name: str, default: Path) -> Path:
-    """The folder of an option: relative to where pytest was called if given there, else to the root folder."""
-    if given := config.getoption(f"prunebench_{name}"):
-        return config.invocation_params.dir / str(given)
-    return config.rootpath / str(config.getini(f"prunebench_{name}") or default)
-
-
-def _number(config: pytest.Config, name: str) -> float | None:
-    given = config.getoption(_ini(name)) or config.getini(_ini(name))
-    try:
-        return float(given) if given else None
-    except ValueError:
-        raise pytest.UsageError(terminal(f"{_ini(name)} must be a number, got {given!r}")) from None
 
 
 def _fail_for(item: pytest.Item) -> None:
@@ -466,7 +392,7 @@ def _fail_for_silence(item: pytest.Item, marker: pytest.Mark) -> None:
 
 
 def _notes(state: Session) -> list[str]:
-    notes = [state.problem] if state.problem else []
+    notes = [*state.problems]
     if state.unused and state.is_whole:
         fails = ", which fails the session (strict)" if state.settings.strict else ""
         notes.append(f"{UNUSED}, no test handed over a record of them{fails}: {_listed(state.unused)}")

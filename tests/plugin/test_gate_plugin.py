@@ -22,7 +22,7 @@ from prunebench.records import RunRecord, read_record
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
-HERE = Path(prunebench.baselines.comparison.__file__).parents[1]
+HERE = Path(prunebench.baselines.comparison.__file__).parents[2]
 
 TESTS = """
 from record_factory import make_record
@@ -494,3 +494,64 @@ def test_records_that_cannot_be_kept_are_one_line_before_the_first_test(project:
     assert "--prunebench-records" in line
     assert pytest.ExitCode.OK == run(project, "-k", "nothing").ret
     assert pytest.ExitCode.OK == run(project, "--collect-only").ret
+
+
+PLOTTED = """
+from gate.scan_documents import make_scan
+from record_factory import make_record
+
+def test_runs(prunebench_gate):
+    prunebench_gate(make_record(histograms=True), make_record(run="a b", finetuning=None))
+
+def test_scan(prunebench_gate):
+    prunebench_gate(make_scan())
+"""
+
+PLOTS = [
+    "digits/a%20b-quick-oneshot-parameters.svg",
+    "digits/scan-vgg-10000-sensitivity.svg",
+    "digits/tiny-quick-epochs.svg",
+    "digits/tiny-quick-parameters.svg",
+    "digits/tiny-quick-weights.svg",
+    "frontier.svg",
+]
+
+
+@pytest.mark.parametrize("options", [["--save-plots", "pictures"], ["--save-plots=pictures", "-n2"], []])
+def test_plots_of_what_was_handed_over_are_saved_once(options: list[str], project: pytest.Pytester) -> None:
+    project.makepyfile(PLOTTED)
+    if not options:
+        project.makeini("[pytest]\nprunebench_plots = pictures")
+    result = run(project, "-p", "no:randomly", *options)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["plots: pictures"])
+    folder = project.path / "pictures"
+    assert PLOTS == sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
+    for path in folder.rglob("*.svg"):
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize("options", [[], ["-n2"]])
+def test_a_folder_for_plots_that_cannot_be_written_is_one_error_before_the_tests(
+    options: list[str], project: pytest.Pytester
+) -> None:
+    (project.path / "taken").write_text("")
+    result = run(project, "--save-plots", "taken", *options)
+    assert pytest.ExitCode.USAGE_ERROR == result.ret
+    errors = [line for line in result.outlines + result.errlines if line.startswith("ERROR")]
+    assert 1 == len(errors), errors
+    assert "taken" in errors[0]
+    assert "--save-plots" in errors[0]
+    assert not (project.path / ".prunebench").exists()
+
+
+def test_a_plot_that_cannot_be_drawn_is_a_note_and_the_others_are_there(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        "from record_factory import make_record\n"
+        "def test_series(prunebench_gate):\n"
+        "    prunebench_gate(*(make_record(workload=f'w{number}') for number in range(5)))"
+    )
+    result = run(project, "--save-plots", "pictures")
+    result.stdout.fnmatch_lines(["no plot frontier: cannot tell 5 series apart*"])
+    assert 10 == len(list((project.path / "pictures").rglob("*.svg")))
+    assert 0 == result.ret
