@@ -108,6 +108,25 @@ def test_the_record_says_what_the_models_are(setting: Setting) -> None:
     assert 32 * sum(record.nonzeros.values()) == record.pruned_size_bits
 
 
+@pytest.mark.parametrize("finetune", [True, False])
+def test_histograms_are_of_the_weights_before_pruning_after_it_and_of_the_best_epoch(
+    finetune: bool, setting: Setting, tmp_path: Path
+) -> None:
+    record = execute(RUN, setting, finetune=finetune, save=tmp_path / "saved.safetensors")
+    states = {"dense": setting.dense.model.state_dict(), "pruned": prune(RUN, setting).model.state_dict()}
+    states |= {"finetuned": load_state(tmp_path / "saved.safetensors")} if finetune else {}
+    for layer in record.layers:
+        assert layer.histogram is not None
+        weights = {stage: state[layer.name].double() for stage, state in states.items()}
+        largest = max(float(weight.abs().max()) for weight in weights.values())
+        assert largest == layer.histogram.largest
+        edges = torch.linspace(-largest, largest, 41, dtype=torch.float64)
+        expected = {
+            stage: torch.histogram(weight[weight != 0], edges).hist.int().tolist() for stage, weight in weights.items()
+        }
+        assert expected == layer.histogram.counts
+
+
 def test_zeros_of_a_model_that_was_pruned_before_stay_zeros_in_fine_tuning(setting: Setting, tmp_path: Path) -> None:
     """A table that asks for less than is there gives nothing back: the record's size is that of the tuned weights."""
     prune_(setting.dense.model, {"conv.weight": 0.75, "linear.weight": 0.75})
