@@ -19,9 +19,9 @@ store = pathlib.Path("comments.json")
 comments = json.loads(store.read_text())
 arguments = sys.argv[2:]
 if "--method" not in arguments:  # what `--jq` would answer, for the filter that the step asks with
-    assert 'startswith("<!-- prunebench report -->")' in arguments[-1] and "github-actions[bot]" in arguments[-1]
-    ours = [c for c in comments if c["user"] == "github-actions[bot]" and c["body"].startswith("<!-- prunebench report -->")]
-    print("\\n".join(str(c["id"]) for c in ours))
+    mark, bot = "<!-- prunebench report -->", "github-actions[bot]"
+    assert f'startswith("{mark}")' in arguments[-1] and bot in arguments[-1]
+    print("\\n".join(str(c["id"]) for c in comments if c["user"] == bot and c["body"].startswith(mark)))
     sys.exit()
 method, path = arguments[1:3]
 body = pathlib.Path(next(a for a in arguments if a.startswith("body=@")).removeprefix("body=@")).read_text()

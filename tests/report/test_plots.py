@@ -630,7 +630,7 @@ def test_a_plot_does_not_overwrite_what_it_shows(command: str, tmp_path: Path) -
         (["parameters", "failed.json", "-o", "plot.png"], ["failed.json", "ValueError: no"]),
         (["parameters", "absent.pth", "-o", "plot.png"], ["absent.pth", "no checkpoint"]),
         (["weights", "dense.json", "-o", "plot.png"], ["dense.json"]),
-        (["weights", "dense.json", "--workload", "lenet", "-o", "plot.png"], ["unknown workload 'lenet'", "shapes"]),
+        (["weights", "a.pth", "--workload", "lenet", "-o", "plot.png"], ["unknown workload 'lenet'", "shapes"]),
         (["weights", "a.pth", "--near-zero", "0", "-o", "plot.png"], ["--near-zero"]),
         (["frontier", "-o", "plot.png"], ["nothing to draw"]),
         (["frontier", "absent", "-o", "plot.png"], ["absent", "No such file"]),

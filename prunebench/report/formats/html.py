@@ -179,8 +179,7 @@ def _planned(section: PlanSection) -> FrontierPoint:
     assert plan is not None, "plans that are not made yet are left out"
     return FrontierPoint(
         label=section.name,
-        series=f"plans of {plan.model}",
-        kind="measured" if reported else "predicted",
+        series=f"plans of {plan.model} ({'measured' if reported else 'predicted'})",
         size_percent=plan.size_percent,
         pruned=reported.measured if reported else plan.predicted_accuracy,
         tuned=reported.finetuned if reported else None,

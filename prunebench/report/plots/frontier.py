@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -33,8 +32,6 @@ from prunebench.report.plots.style import (
     new_page,
 )
 
-Kind = Literal["documented", "measured", "predicted"]
-
 X_LABEL, Y_LABEL = "size, % of dense (nonzero elements over all parameters)", "accuracy, %"
 
 CLOSE = 5.0
@@ -61,7 +58,6 @@ class FrontierPoint:
 
     label: str
     series: str
-    kind: Kind
     size_percent: float
     pruned: float | None = None
     tuned: float | None = None
@@ -88,7 +84,6 @@ def record_points(records: Iterable[RunRecord], *, suffix: str = "") -> list[Fro
         FrontierPoint(
             label=_label(record),
             series=series(record),
-            kind="measured",
             size_percent=record.size_percent,
             pruned=record.pruned_accuracy.percent,
             tuned=record.finetuning.best.percent if record.finetuning else None,
@@ -104,7 +99,6 @@ def documented_points(runs: Iterable[DocumentedRun]) -> list[FrontierPoint]:
         FrontierPoint(
             label=run.name,
             series="as documented",
-            kind="documented",
             size_percent=float(run.size_percent.value),
             pruned=float(run.accuracy_before.value) if run.accuracy_before else None,
             tuned=float(run.accuracy_best.value) if run.accuracy_best else None,
@@ -141,7 +135,7 @@ def plot_frontier(
     values = [value for point in points for value in _accuracies(point)]
     near = [value for point in points for value in _near(point)]
     split = axes is None and bool(near) and min(values) < max(values) - FAR
-    caption = Caption(title=title, subtitle=_subtitle(points), sources=sources)
+    caption = Caption(title=title, subtitle=f"{len(points)} runs; steps join what is unbeaten", sources=sources)
 
     def page() -> list[Axes]:
         return _axes(new_page(caption, body=6.2 if split else 4.2, legend=_legend(groups, points)), split=split)
@@ -150,7 +144,7 @@ def plot_frontier(
         for panel, shown in zip(axes_of, (near, values) if split else (values,), strict=True):
             dense = [point.dense for point in points if point.dense is not None]
             _set_limits(panel, points, [*shown, *dense])
-            for (_, members), look in zip(groups.items(), SERIES, strict=False):
+            for members, look in zip(groups.values(), SERIES, strict=False):
                 _draw_series(panel, members, look)
         _label_panels(axes_of, points)
         return figure_of(axes_of)
@@ -193,7 +187,7 @@ def _label_panels(axes_of: Sequence[Axes], points: Sequence[FrontierPoint]) -> N
         panel.set_title(title, loc="left", pad=4)
 
 
-_Groups = dict[tuple[str, Kind], list[FrontierPoint]]
+_Groups = dict[str, list[FrontierPoint]]
 
 
 def _groups(points: Sequence[FrontierPoint]) -> _Groups:
@@ -201,7 +195,7 @@ def _groups(points: Sequence[FrontierPoint]) -> _Groups:
     for point in points:
         if point.accuracy is None:
             raise PlotError(f"'{point.label}' has no accuracy, before fine-tuning or after: give at least one")
-        groups.setdefault((point.series, point.kind), []).append(point)
+        groups.setdefault(point.series, []).append(point)
     if not groups:
         raise PlotError("nothing to draw: no run has a size and an accuracy")
     if len(groups) > len(SERIES):
@@ -286,11 +280,10 @@ def _unbeaten(members: Sequence[FrontierPoint]) -> list[tuple[float, float]]:
 
 def _legend(groups: _Groups, points: Sequence[FrontierPoint]) -> list[tuple[Artist, str]]:
     entries: list[tuple[Artist, str]] = []
-    for ((series, kind), members), look in zip(groups.items(), SERIES, strict=False):
+    for (series, members), look in zip(groups.items(), SERIES, strict=False):
         dense = sorted({point.dense for point in members if point.dense is not None})
         level = f", dense {' and '.join(f'{value:.2f}' for value in dense)} %" if dense else ""
-        name = series if kind in series else f"{series} ({kind})"
-        entries.append((Line2D([], [], color=look.color, linestyle=look.line, marker=look.marker), name + level))
+        entries.append((Line2D([], [], color=look.color, linestyle=look.line, marker=look.marker), series + level))
     if any(point.pruned is not None for point in points):
         entries.append((Line2D([], [], color=GREY, linestyle="", marker="o", markerfacecolor="white"), "pruned"))
     if any(point.tuned is not None for point in points):
@@ -298,11 +291,6 @@ def _legend(groups: _Groups, points: Sequence[FrontierPoint]) -> list[tuple[Arti
     if any(point.dense is not None for point in points):
         entries.append((Line2D([], [], color=GREY, linewidth=0.8, dashes=(5, 3)), "dense"))
     return entries
-
-
-def _subtitle(points: Sequence[FrontierPoint]) -> str:
-    kinds = {kind: sum(point.kind == kind for point in points) for kind in ("measured", "documented", "predicted")}
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count) + "; steps join what is unbeaten"
 
 
 def _label(record: RunRecord) -> str:

@@ -55,61 +55,45 @@ def place_labels(axes: Axes, labels: Sequence[Label], markers: Sequence[tuple[fl
             zorder=2.5,
         )
         size = Text.get_window_extent(note)
-        x, y = axes.transData.transform((label.x, label.y))
-        point = float(x), float(y)
-        chosen = _freest(point, size, taken, frame, scale)
-        note.set_position(((chosen.x0 - point[0]) / scale, (chosen.y0 - point[1]) / scale))
-        end = _nearest(chosen, point)
-        if math.dist(point, end) > _LEADER * scale:
-            leader = axes.transData.inverted().transform(np.array([point, end]))
+        x, y = (float(value) for value in axes.transData.transform((label.x, label.y)))
+        places = [
+            Bbox.from_bounds(
+                x + across * distance * scale - size.width * (1 - across) / 2,
+                y + up * distance * scale - size.height * (1 - up) / 2,
+                size.width,
+                size.height,
+            )
+            for distance in _DISTANCES
+            for across, up in _DIRECTIONS
+        ]
+        chosen = _freest(places, taken, frame)
+        note.set_position(((chosen.x0 - x) / scale, (chosen.y0 - y) / scale))
+        end = min(max(x, chosen.x0), chosen.x1), min(max(y, chosen.y0), chosen.y1)
+        if math.dist((x, y), end) > _LEADER * scale:
+            leader = axes.transData.inverted().transform(np.array([(x, y), end]))
             axes.plot(*leader.T, color=GREY, linewidth=0.5, label="_leader")
-        taken.labels.append(chosen.padded(2 * scale, 0))
+        taken.append((chosen.padded(2 * scale, 0), _LABEL))
 
 
-def _freest(point: tuple[float, float], size: Bbox, taken: _Taken, frame: Bbox, scale: float) -> Bbox:
-    """The nearest place of a label that hides nothing, else the one that hides least."""
-    tried: list[tuple[int, int, Bbox]] = []
-    for distance, direction in itertools.product(_DISTANCES, _DIRECTIONS):
-        place = _place(point, size.width, size.height, distance * scale, direction)
-        if not (hidden := _collisions(place, point, taken, frame)):
-            return place
-        tried.append((hidden, len(tried), place))
-    return min(tried)[-1]
+_OUTSIDE, _LABEL, _MARKER, _LINE = 50, 20, 5, 1
+"""Penalties of a label's place: for leaving the frame, and for each thing that it hides."""
 
 
-def _place(
-    point: tuple[float, float], width: float, height: float, distance: float, direction: tuple[int, int]
-) -> Bbox:
-    across, up = direction
-    left = point[0] + across * distance - width * (1 - across) / 2
-    low = point[1] + up * distance - height * (1 - up) / 2
-    return Bbox.from_bounds(left, low, width, height)
+def _freest(places: Sequence[Bbox], taken: Sequence[tuple[Bbox, int]], frame: Bbox) -> Bbox:
+    """The first place that hides nothing, else the first of those that hide least."""
+    penalties = []
+    for place in places:
+        inside = frame.x0 <= place.x0 and place.x1 <= frame.x1 and frame.y0 <= place.y0 and place.y1 <= frame.y1
+        hidden = sum(penalty for box, penalty in taken if place.overlaps(box))
+        penalties.append(_OUTSIDE * (not inside) + hidden)
+        if penalties[-1] == 0:
+            break
+    return places[penalties.index(min(penalties))]
 
 
-def _collisions(place: Bbox, point: tuple[float, float], taken: _Taken, frame: Bbox) -> int:
-    """The penalty of a label's place: hiding a label is worst, then a marker, a leader through a label, a line."""
-    outside = not (frame.x0 <= place.x0 and place.x1 <= frame.x1 and frame.y0 <= place.y0 and place.y1 <= frame.y1)
-    leader = np.linspace(point, _nearest(place, point), 12)
-    crossed = sum(any(box.contains(x, y) for x, y in leader) for box in taken.labels)
-    hidden = 20 * place.count_overlaps(taken.labels) + 5 * place.count_overlaps(taken.markers)
-    return 50 * outside + hidden + 3 * crossed + place.count_overlaps(taken.lines)
-
-
-def _nearest(place: Bbox, point: tuple[float, float]) -> tuple[float, float]:
-    """The point of `place` nearest to `point`."""
-    return min(max(point[0], place.x0), place.x1), min(max(point[1], place.y0), place.y1)
-
-
-class _Taken(NamedTuple):
-    """Things that a label should not hide, in pixels: markers, pieces of lines, and other labels."""
-
-    markers: list[Bbox]
-    lines: list[Bbox]
-    labels: list[Bbox]
-
-
-def _taken(axes: Axes, spots: Sequence[tuple[float, float]]) -> _Taken:
-    markers = [Bbox([spot, spot]).padded(5) for spot in axes.transData.transform(spots)]
+def _taken(axes: Axes, spots: Sequence[tuple[float, float]]) -> list[tuple[Bbox, int]]:
+    """Boxes that a label should not hide, in pixels, with their penalties: markers, and pieces of lines."""
+    markers = [(Bbox([spot, spot]).padded(5), _MARKER) for spot in axes.transData.transform(spots)]
     lines = [
         Bbox(pair).padded(1)
         for line in axes.lines
@@ -117,7 +101,7 @@ def _taken(axes: Axes, spots: Sequence[tuple[float, float]]) -> _Taken:
         for ends in itertools.pairwise(line.get_transform().transform(_corners(line)))
         for pair in itertools.pairwise(_pieces(*ends))
     ]
-    return _Taken(markers, [Bbox([box.min, box.max]) for box in lines], [])
+    return [*markers, *((Bbox([box.min, box.max]), _LINE) for box in lines)]
 
 
 def _pieces(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
