@@ -27,6 +27,7 @@ from prunebench.report.content import (
 )
 from prunebench.report.plans import plan_table
 from prunebench.report.plots import (
+    SERIES,
     FrontierPoint,
     documented_points,
     inline_svg,
@@ -70,7 +71,7 @@ class Html:
                 runs=[_run(section) for section in report.runs],
                 scans=[_scan(section) for section in report.scans],
                 plans=[_plan(section) for section in report.plans],
-                frontier=_frontier(report),
+                frontiers=_frontiers(report),
                 overview=overview(report.runs),
                 glance=_glance(report.runs),
                 sight=sight_table(report.verdicts),
@@ -163,15 +164,21 @@ def _plan(section: PlanSection) -> dict[str, Any]:
     return {"name": section.name, "facts": facts, "layers": plan_table(plan)}
 
 
-def _frontier(report: Report) -> str:
+def _frontiers(report: Report) -> list[str]:
+    """One plot, or as many as there are series too many for one."""
     points = record_points(section.record for section in report.runs)
     if any(section.documented for section in report.runs):
         points += documented_points(RUNS.values())
     points += [_planned(section) for section in report.plans]
-    points = [point for point in points if point.accuracy is not None]
-    if not points:
-        return ""
-    return inline_svg(plot_frontier(points), label="Size against accuracy of all runs, plans and documented runs")
+    series: dict[str, list[FrontierPoint]] = {}
+    for point in points:
+        if point.accuracy is not None:
+            series.setdefault(point.series, []).append(point)
+    label = "Size against accuracy of runs, plans and documented runs"
+    return [
+        inline_svg(plot_frontier([point for name in some for point in series[name]]), label=label)
+        for some in (list(series)[start : start + len(SERIES)] for start in range(0, len(series), len(SERIES)))
+    ]
 
 
 def _planned(section: PlanSection) -> FrontierPoint:

@@ -10,12 +10,13 @@ from prunebench.report.plots.frontier import (
 )
 from prunebench.report.plots.parameters import LayerCount, layer_counts, plot_parameters
 from prunebench.report.plots.sensitivity import plot_sensitivity
-from prunebench.report.plots.style import SUFFIXES, check_suffix, write_figure
+from prunebench.report.plots.style import SERIES, SUFFIXES, check_suffix, write_figure
 from prunebench.report.plots.svg import inline_svg
 from prunebench.report.plots.weights import NEAR_ZERO, WeightHistogram, plot_weights, weight_histogram
 
 __all__ = [
     "NEAR_ZERO",
+    "SERIES",
     "SUFFIXES",
     "FrontierPoint",
     "LayerCount",
