@@ -1,5 +1,6 @@
 """Tables and lines for people. Nothing here prints."""
 
+from prunebench.report.history import history_text
 from prunebench.report.scans import scan_baseline_text, scan_baselines_table, scan_heading, scan_table
 from prunebench.report.tables import (
     accuracy_table,
@@ -21,6 +22,7 @@ __all__ = [
     "claims_table",
     "data_table",
     "heading",
+    "history_text",
     "layer_table",
     "least_sensitive",
     "notable",

@@ -1,0 +1,64 @@
+"""A history as text: one table, steps first, and a line on each. Nothing here prints."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from prunebench.escaping import shown, terminal
+from prunebench.gate import Status
+
+if TYPE_CHECKING:
+    from prunebench.history import Curve, Curves, Mark
+
+COLUMNS, LONGEST_CASE = 80, 26
+_ORDER = (Status.FAIL, Status.IMPROVED, None)
+
+
+def history_text(found: Curves) -> str:
+    """A row a step and one for each curve without, the worst first; then what the gate says; 80 columns."""
+    rows: list[tuple[Curve, Mark | None]] = []
+    for curve in found.curves:
+        rows += [(curve, step) for step in curve.steps] or [(curve, None)]
+    rows.sort(key=lambda row: (_ORDER.index(row[1].status), -abs(row[1].change)) if row[1] else (len(_ORDER), 0.0))
+    table = tabulate(
+        [_row(curve, step) for curve, step in rows],
+        headers=["case", "figure", "n", "first", "last", "step", "at"],
+        disable_numparse=True,
+        colalign=("left", "left", "right", "right", "right", "right", "left"),
+    )
+    marks = [(curve, mark) for curve, mark in rows if mark is not None]
+    marks += [(curve, mark) for curve in found.curves for mark in curve.marks if mark not in curve.steps]
+    lines = [line for curve, mark in marks for line in _wrapped(_sentence(curve, mark))]
+    steps = sum(len(curve.steps) for curve in found.curves)
+    lines += _wrapped(
+        f"{steps} step{'' if steps == 1 else 's'} in {found.comparisons:,} comparisons, each with the first entry of "
+        f"its segment. The chance of any false step is at most {found.alpha:g}: each is judged at {found.level:.2g} "
+        "either way (Bonferroni)."
+    )
+    return "\n".join([table, "", *lines])
+
+
+def _row(curve: Curve, step: Mark | None) -> list[str]:
+    case = terminal(curve.case)
+    case = case if len(case) <= LONGEST_CASE else f"{case[: LONGEST_CASE - 8]}…{case[-7:]}"
+    values = [f"{curve.values[0]:.2f}", f"{curve.values[-1]:.2f}"]
+    ends = [f"{step.change:+.2f}", curve.entries[step.index].commit] if step else ["", ""]
+    return [case, curve.figure, str(len(curve.values)), *values, *map(terminal, ends)]
+
+
+def _sentence(curve: Curve, mark: Mark) -> str:
+    at, before = (curve.entries[which] for which in (mark.index, mark.reference))
+    upgrade = f", torch {before.torch} -> {at.torch}" if before.torch != at.torch else f", torch {at.torch}"
+    where = f"{curve.case} {curve.figure} at {at.commit} ({at.record.created[:10]}{upgrade})"
+    if mark.status is Status.INCOMPARABLE:
+        return f"another series: {where}: {mark.why}"
+    was, now = (f"{curve.values[which]:.2f}" for which in (mark.reference, mark.index))
+    return f"{mark.status} {where}: {was} at {before.commit}, now {now}: {mark.why}"
+
+
+def _wrapped(text: str) -> list[str]:
+    text = terminal(shown(text, most=600))
+    return textwrap.wrap(text, COLUMNS, subsequent_indent="  ")
