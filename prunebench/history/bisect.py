@@ -88,8 +88,8 @@ class Search:
     evaluate: Evaluate
     figure: Figure
     alpha: float
+    tell: Callable[[str], None]
     images: int | None = None
-    tell: Callable[[str], None] = print
     low: int = 0
     high: int = 0
     tried: dict[int, str] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class Search:
         return max(candidates, key=lambda index: min(abs(index - other) for other in known), default=None)
 
     def _judge(self, middle: int, level: float) -> None:
-        for images, share in self._looks():
+        for images, share in self._looks(level):
             low, new, high = (self.evaluate(self.commits[each], images) for each in (self.low, middle, self.high))
             before, after = self.figure.change(low, new, images), self.figure.change(new, high, images)
             fell_before, fell_after = before.p < level * share, after.p < level * share
@@ -144,15 +144,20 @@ class Search:
         self.low, self.high = (self.low, middle) if is_bad else (middle, self.high)
         self.tried = {index: why for index, why in self.tried.items() if self.low < index < self.high}
 
-    def _looks(self) -> Iterator[tuple[int | None, float]]:
-        """Numbers of images, and the share of alpha that is spent after them."""
+    def _looks(self, level: float) -> Iterator[tuple[int | None, float]]:
+        """Numbers of images, and the share of `level` that is spent after them.
+
+        Those at which not even GOOD and BAD can be told apart are left out: a commit could hardly be.
+        """
         if self.images is None:
             yield None, 1.0
             return
+        ends = [self.evaluate(self.commits[end], self.images) for end in (0, -1)]
         spent = 0.0
         for images in sorted({math.ceil(share * self.images) for share in LOOKS}):
             now = math.log(1 + (math.e - 1) * images / self.images)
-            yield images, now - spent
+            if images == self.images or self.figure.change(ends[0], ends[1], images).p < level * (now - spent):
+                yield images, now - spent
             spent = now
 
     def _set_aside(self, index: int, why: str) -> None:

@@ -117,7 +117,8 @@ def find_curves(history: History, figures: Sequence[str] = DEFAULT_FIGURES, *, t
     for name in figures:
         if name not in FIGURES:
             raise UnknownNameError("figure", name, FIGURES)
-        for case, entries in history.cases.items():
+    for case, entries in history.cases.items():
+        for name in dict.fromkeys(figures):
             values = [(entry, value) for entry in entries if (value := FIGURES[name].value(entry.record)) is not None]
             if values:
                 found.append((case, name, [entry for entry, _ in values], [value for _, value in values]))

@@ -13,7 +13,10 @@ from prunebench.gate import Status
 if TYPE_CHECKING:
     from prunebench.history import Curve, Curves, Mark
 
-COLUMNS, LONGEST_CASE = 80, 26
+COLUMNS = 80
+HEADERS = ("figure", "n", "first", "last", "step", "at")
+"""Columns after the case, which gets what room is left."""
+
 _ORDER = (Status.FAIL, Status.IMPROVED, None)
 
 
@@ -23,9 +26,11 @@ def history_text(found: Curves) -> str:
     for curve in found.curves:
         rows += [(curve, step) for step in curve.steps] or [(curve, None)]
     rows.sort(key=lambda row: (_ORDER.index(row[1].status), -abs(row[1].change)) if row[1] else (len(_ORDER), 0.0))
+    cells = [_cells(curve, step) for curve, step in rows]
+    taken = [max(len(title) + 2, *(len(row[column]) for row in cells)) + 2 for column, title in enumerate(HEADERS)]
     table = tabulate(
-        [_row(curve, step) for curve, step in rows],
-        headers=["case", "figure", "n", "first", "last", "step", "at"],
+        [[_shortened(curve.case, COLUMNS - sum(taken)), *row] for (curve, _), row in zip(rows, cells, strict=True)],
+        headers=["case", *HEADERS],
         disable_numparse=True,
         colalign=("left", "left", "right", "right", "right", "right", "left"),
     )
@@ -41,12 +46,15 @@ def history_text(found: Curves) -> str:
     return "\n".join([table, "", *lines])
 
 
-def _row(curve: Curve, step: Mark | None) -> list[str]:
-    case = terminal(curve.case)
-    case = case if len(case) <= LONGEST_CASE else f"{case[: LONGEST_CASE - 8]}…{case[-7:]}"
+def _cells(curve: Curve, step: Mark | None) -> list[str]:
     values = [f"{curve.values[0]:.2f}", f"{curve.values[-1]:.2f}"]
-    ends = [f"{step.change:+.2f}", curve.entries[step.index].commit] if step else ["", ""]
-    return [case, curve.figure, str(len(curve.values)), *values, *map(terminal, ends)]
+    ends = [f"{step.change:+.2f}", terminal(curve.entries[step.index].commit)] if step else ["", ""]
+    return [curve.figure, str(len(curve.values)), *values, *ends]
+
+
+def _shortened(case: str, most: int) -> str:
+    case = terminal(case)
+    return case if len(case) <= most else f"{case[: most - 8]}…{case[-7:]}"
 
 
 def _sentence(curve: Curve, mark: Mark) -> str:

@@ -42,6 +42,7 @@ def history(
     found = find_curves(collected, names(figures) or DEFAULT_FIGURES, thresholds=Thresholds(alpha=alpha))
     if not found.curves:
         raise HistoryError(f"no record has {', '.join(names(figures))}")
+    figure = history_figure(found) if plot_file else None
     show(history_text(found))
     written = {
         json_file: as_json(found) if json_file else None,
@@ -52,8 +53,8 @@ def history(
     for path, text in written.items():
         if path and text:
             write_text(path, text)
-    if plot_file:
-        write_figure(history_figure(found), plot_file)
+    if plot_file and figure:
+        write_figure(figure, plot_file)
         say(f"Plot: {plot_file}")
 
 
