@@ -5,10 +5,10 @@ last commit known to be like GOOD, and against the first known to be like BAD. W
 the search goes on there; where in both, in the half in which more fell; where in neither, the commit is not told apart
 and another one is tried.
 
-One half holds no fall, so that each midpoint errs with at most its share of alpha: alpha over the halvings, and over
-the commits tried for one halving. Where images are asked a part at a time, the share is spent over the looks, by the
-spending function of Lan and DeMets (Discrete sequential boundaries for clinical trials, Biometrika 70 (1983)) that is
-close to Pocock's; what a look adds to it is that look's level, which holds however the looks depend on each other.
+One half holds no fall, so that a midpoint errs with at most its level: what is left of alpha, over the halvings to
+come and the commits that may be tried for each. Where images are asked a part at a time, it is spent over the looks by
+the function of Lan and DeMets (Discrete sequential boundaries for clinical trials, Biometrika 70 (1983)) that is close
+to Pocock's; what a look adds to it is that look's level (Bonferroni).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ SIZES = ("size_percent",)
 LOOKS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Shares of the test images after which a commit is judged."""
 
-TRIES = (1 / 2, 1 / 4, 1 / 4)
-"""Shares of a halving's alpha for the commits that are tried for it, until one is told apart."""
+TRIES = 3
+"""Most commits that are tried for one halving, until one is told apart."""
 
 Evaluate = Callable[[str, int | None], RunRecord]
 """The record of a commit on at least so many test images, None for all; SkippedCommitError where it has none."""
@@ -97,9 +97,9 @@ class Search:
     def run(self) -> Search:
         """Narrow it down to one commit, or as far as its commits can be told apart."""
         self.high = len(self.commits) - 1
-        share, tries, left = self.alpha / max(1, math.ceil(math.log2(self.high))), 0, self.alpha
-        while tries < len(TRIES) and left > 0 and (middle := self._next()) is not None:
-            level = min(share * TRIES[tries], left)
+        left, tries = self.alpha, 0
+        while tries < TRIES and left > 0 and (middle := self._next()) is not None:
+            level = left / math.ceil(math.log2(self.high - self.low)) / TRIES
             try:
                 self._judge(middle, level)
             except SkippedCommitError as error:

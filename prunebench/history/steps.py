@@ -159,7 +159,7 @@ def _outcome(verdicts: Sequence[Verdict], figure: Figure) -> tuple[Status, str]:
     """What the gate says on a figure; where it does not speak of it, why it could not."""
     for verdict in verdicts:
         if verdict.check == figure.check:
-            return verdict.status, verdict.measured
+            return verdict.status, verdict.rule if verdict.status is Status.INCOMPARABLE else verdict.measured
     tiers = {Tier.EXACT, figure.tier}
     obstacles = [each for each in verdicts if each.status is Status.INCOMPARABLE and each.tier in tiers]
     return (Status.INCOMPARABLE, obstacles[0].measured) if obstacles else (Status.PASS, "")

@@ -1,6 +1,5 @@
 """Tables and lines for people. Nothing here prints."""
 
-from prunebench.report.history import history_text
 from prunebench.report.scans import scan_baseline_text, scan_baselines_table, scan_heading, scan_table
 from prunebench.report.tables import (
     accuracy_table,
@@ -22,7 +21,6 @@ __all__ = [
     "claims_table",
     "data_table",
     "heading",
-    "history_text",
     "layer_table",
     "least_sensitive",
     "notable",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from prunebench.escaping import shown, terminal
-from prunebench.gate import Status
+from prunebench.gate import Status, Tier
+from prunebench.history import FIGURES
 
 if TYPE_CHECKING:
     from prunebench.history import Curve, Curves, Mark
@@ -47,7 +48,7 @@ def history_text(found: Curves) -> str:
 
 
 def _cells(curve: Curve, step: Mark | None) -> list[str]:
-    values = [f"{curve.values[0]:.2f}", f"{curve.values[-1]:.2f}"]
+    values = [_value(curve.figure, value).partition(" ")[0] for value in (curve.values[0], curve.values[-1])]
     ends = [f"{step.change:+.2f}", terminal(curve.entries[step.index].commit)] if step else ["", ""]
     return [curve.figure, str(len(curve.values)), *values, *ends]
 
@@ -63,8 +64,14 @@ def _sentence(curve: Curve, mark: Mark) -> str:
     where = f"{curve.case} {curve.figure} at {at.commit} ({at.record.created[:10]}{upgrade})"
     if mark.status is Status.INCOMPARABLE:
         return f"another series: {where}: {mark.why}"
-    was, now = (f"{curve.values[which]:.2f}" for which in (mark.reference, mark.index))
-    return f"{mark.status} {where}: {was} at {before.commit}, now {now}: {mark.why}"
+    was, now = (_value(curve.figure, curve.values[which]) for which in (mark.reference, mark.index))
+    now = mark.why if FIGURES[curve.figure].tier is not Tier.EXACT else f"{now} ({mark.why})"
+    return f"{mark.status} {where}: {was} at {before.commit}, now {now}"
+
+
+def _value(figure: str, value: float) -> str:
+    unit = FIGURES[figure].unit
+    return f"{value:.2f} {unit}" if unit in {"%", "points"} else f"{value:.4g} {unit}"
 
 
 def _wrapped(text: str) -> list[str]:

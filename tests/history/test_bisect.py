@@ -81,7 +81,7 @@ def test_the_commit_is_found_and_the_users_tree_is_as_it_was(project: Path) -> N
     lines = result.output.splitlines()
     assert f"{commits[11]} (change 11 \\x1b[31m) is the commit: there accuracy_before fell by 2.50 points" in lines[-1]
     assert "50 of 2,000 answers lost, 0 gained" in lines[-1]
-    assert "at most 0.01" in lines[-1]
+    assert "about 0.01 at most" in lines[-1]
     assert 4 == len([line for line in lines if "like" in line])
     after = git(project, "status", "--porcelain"), git(project, "rev-parse", "HEAD"), git(project, "worktree", "list")
     assert before == after

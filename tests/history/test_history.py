@@ -26,7 +26,7 @@ from prunebench.gate import Status, Thresholds
 from prunebench.history import Entry, History, collect_history, find_curves
 from prunebench.history.exports import as_action_benchmarks, as_bmf
 from prunebench.records import FailedRun, RunRecord, keep_record
-from prunebench.report import history_text
+from prunebench.report.history import history_text
 from prunebench.report.plots import history_figure
 
 CASE = "digits/tiny-quick-oneshot"

@@ -46,5 +46,5 @@ def _show(search: Search, *, all_of_it: float) -> None:
         lead = f"a range of {search.high - search.low} commits, {first[:9]} to {last[:9]}: in it {name} {verb}"
     say(
         f"{lead} by {fall.amount:.2f} points of {all_of_it:.2f} ({fall.said}, p = {fall.p:.2g}); the chance that it is "
-        f"another is at most {search.alpha:g}"
+        f"another is about {search.alpha:g} at most"
     )

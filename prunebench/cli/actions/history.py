@@ -11,7 +11,7 @@ from prunebench.gate import Thresholds
 from prunebench.history import DEFAULT_FIGURES, History, collect_history, find_curves
 from prunebench.history.exports import as_action_benchmarks, as_bmf, as_json
 from prunebench.records import chosen_cases
-from prunebench.report import history_text
+from prunebench.report.history import history_text
 from prunebench.report.plots import check_suffix, history_figure, write_figure
 from prunebench.storage.files import check_targets, write_text
 

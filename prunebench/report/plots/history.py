@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from prunebench.errors import PlotError
 from prunebench.escaping import terminal
@@ -75,6 +76,8 @@ def _draw(axes: Axes, curve: Curve) -> None:
     ticks = range(0, count, max(1, -(-count // MOST_TICKS)))
     axes.set_xticks(ticks, [terminal(curve.entries[index].commit)[:5] for index in ticks])
     axes.set_xlim(-0.5, count - 0.5)
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     axes.margins(y=0.15)
 
 

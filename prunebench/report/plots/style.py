@@ -208,7 +208,7 @@ def panels(page: Page, grid: Grid, *, x_label: str, y_label: str) -> list[Axes]:
             "bottom": page.bottom + page.height(0.42),
             "top": page.top - page.height(grid.heading),
             "hspace": grid.gap / grid.panel,
-            "wspace": 0.24 if grid.own_y else 0.12 if grid.own_x else 0.08,
+            "wspace": 0.34 if grid.own_y else 0.12 if grid.own_x else 0.08,
         },
     )
     axes = list(table.flat)
