@@ -135,7 +135,7 @@ class Search:
             fell_before, fell_after = before.p < level * share, after.p < level * share
             if fell_before or fell_after:
                 break
-        on = f"against the last good one: {before.said}; the first bad one against it: {after.said}"
+        on = f"from the last good one {before.said}; to the first bad one {after.said}"
         if not (fell_before or fell_after):
             self._set_aside(middle, f"not told apart: {on}")
             return
@@ -174,16 +174,21 @@ def figure_between(good: RunRecord, bad: RunRecord, wanted: str | None, *, alpha
     Raises:
         HistoryError: it does not differ, or none does.
     """
-    names = (wanted,) if wanted else (*SIZES, *(name for name in ACCURACIES if _has(good, name) and _has(bad, name)))
-    if not {*names} <= {*SIZES, *ACCURACIES}:
+    if wanted not in {None, *SIZES, *ACCURACIES}:
         raise HistoryError(f"cannot look for '{wanted}': expected one of {', '.join((*SIZES, *ACCURACIES))}")
-    figures = [Figure(name=name, sign=sign) for name in names for sign in (1, -1)]
-    changes = {figure: figure.change(good, bad) for figure in figures}
-    surest = min(figures, key=lambda figure: changes[figure].p)
-    if changes[surest].p >= alpha / len(figures):
-        said = "; ".join(f"{figure.name}: {changes[figure].said}" for figure in figures if figure.sign == 1)
-        raise HistoryError(f"GOOD and BAD cannot be told apart: {said}")
-    return surest
+    known = [name for name in ACCURACIES if _has(good, name) and _has(bad, name)]
+    said = []
+    for names in [[wanted]] if wanted else [[*SIZES], known]:
+        figures = [Figure(name=name, sign=sign) for name in names for sign in (1, -1)]
+        try:
+            changes = {figure: figure.change(good, bad) for figure in figures}
+        except SkippedCommitError as error:
+            raise HistoryError(f"GOOD and BAD cannot be compared: {error}") from error
+        surest = min(figures, key=lambda figure: changes[figure].p)
+        if changes[surest].p < alpha / len(figures):
+            return surest
+        said += [f"{figure.name}: {changes[figure].said}" for figure in figures if figure.sign == 1]
+    raise HistoryError(f"GOOD and BAD cannot be told apart: {'; '.join(said)}")
 
 
 def _has(record: RunRecord, name: str) -> bool:
@@ -201,7 +206,7 @@ def _answers(record: RunRecord, name: str) -> Accuracy:
 def _paired(sides: tuple[Accuracy, Accuracy], before: RunRecord, after: RunRecord, images: int | None) -> PairedCounts:
     """Counts on the first images that both answered: those of fewer images are the first of the same order."""
     if sides[0].images == sides[1].images and before.data.digest != after.data.digest:
-        raise SkippedCommitError("it was measured on other data")
+        raise SkippedCommitError("measured on other data")
     count = min(images or sides[0].images, *(side.images for side in sides))
     old, new = (correctness(side)[:count] for side in sides)
     return PairedCounts(b=int((old & ~new).sum()), c=int((~old & new).sum()), n=count)

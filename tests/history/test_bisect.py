@@ -150,8 +150,16 @@ def test_other_data_at_a_commit_is_skipped(project: Path) -> None:
     made = falling()
     made[8] = measured(100, data=Data(name="d", digest=digest("other"), train_images=1, test_images=IMAGES))
     result = bisect(commits := commit_all(project, made))
-    assert f"{commits[8][:9]} (8 of 16) skipped: it was measured on other data" in result.output
+    assert f"{commits[8][:9]} (8 of 16) skipped: measured on other data" in result.output
     assert f"{commits[11]} (change 11" in result.output
+
+
+def test_a_size_needs_no_data_in_common_and_an_accuracy_does(project: Path) -> None:
+    other = Data(name="d", digest=digest("other"), train_images=1, test_images=IMAGES)
+    result = bisect(commits := commit_all(project, [measured(100), measured(100, extra_nonzeros=1, data=other)]))
+    assert (0, True) == (result.exit_code, commits[1] in result.output)
+    accuracy = bisect(commits, "--figure", "accuracy_before")
+    assert_one_clear_line(accuracy, "GOOD and BAD cannot be compared: measured on other data")
 
 
 def test_images_are_asked_a_part_at_a_time(project: Path, tmp_path: Path) -> None:
