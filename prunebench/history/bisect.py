@@ -69,7 +69,7 @@ class Figure:
         counts = _paired(sides, before, after, images)
         counts = counts if self.sign > 0 else counts.mirrored
         lost, gained = ("lost", "gained") if self.sign > 0 else ("gained", "lost")
-        said = f"{counts.b} of {counts.n:,} answers {lost}, {counts.c} {gained}"
+        said = f"{counts.b:,} of {counts.n:,} answers {lost}, {counts.c:,} {gained}"
         return Change(amount=counts.drop, p=mcnemar(counts), said=said)
 
 

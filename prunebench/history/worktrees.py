@@ -102,7 +102,7 @@ class Evaluator:
             # A floor that is missed is exit code 1, and may be what is looked for: the record decides.
             if done.returncode == SKIP or len(left) != 1:
                 said = done.stdout.decode(errors="replace").strip().rpartition("\n")[2]
-                raise SkippedCommitError(f"exit code {done.returncode}, {len(left)} records, expected one: {said}")
+                raise SkippedCommitError(f"exit code {done.returncode}, {len(left) or 'no'} record(s): {said}")
             return _checked(left[0], commit, images)
 
 

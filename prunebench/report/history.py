@@ -37,9 +37,9 @@ def history_text(found: Curves) -> str:
     )
     marks = [(curve, mark) for curve, mark in rows if mark is not None]
     marks += [(curve, mark) for curve in found.curves for mark in curve.marks if mark not in curve.steps]
-    lines = [line for curve, mark in marks for line in _wrapped(_sentence(curve, mark))]
+    lines = [line for curve, mark in marks for line in wrapped(_sentence(curve, mark))]
     steps = sum(len(curve.steps) for curve in found.curves)
-    lines += _wrapped(
+    lines += wrapped(
         f"{steps} step{'' if steps == 1 else 's'} in {found.comparisons:,} comparisons, each with the first entry of "
         f"its segment. The chance of any false step is at most {found.alpha:g}: each is judged at {found.level:.2g} "
         "either way (Bonferroni)."
@@ -74,6 +74,7 @@ def _value(figure: str, value: float) -> str:
     return f"{value:.2f} {unit}" if unit in {"%", "points"} else f"{value:.4g} {unit}"
 
 
-def _wrapped(text: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
+    """A sentence in lines of 80 columns, those after the first indented."""
     text = terminal(shown(text, most=600))
     return textwrap.wrap(text, COLUMNS, subsequent_indent="  ")
