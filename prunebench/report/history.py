@@ -35,9 +35,8 @@ def history_text(found: Curves) -> str:
         disable_numparse=True,
         colalign=("left", "left", "right", "right", "right", "right", "left"),
     )
-    marks = [(curve, mark) for curve, mark in rows if mark is not None]
-    marks += [(curve, mark) for curve in found.curves for mark in curve.marks if mark not in curve.steps]
-    lines = [line for curve, mark in marks for line in wrapped(_sentence(curve, mark))]
+    sentences = [_step(curve, step) for curve, step in rows if step is not None] + _other_series(found)
+    lines = [line for sentence in sentences for line in wrapped(sentence)]
     steps = sum(len(curve.steps) for curve in found.curves)
     lines += wrapped(
         f"{steps} step{'' if steps == 1 else 's'} in {found.comparisons:,} comparisons, each with the first entry of "
@@ -58,15 +57,28 @@ def _shortened(case: str, most: int) -> str:
     return case if len(case) <= most else f"{case[: most - 8]}…{case[-7:]}"
 
 
-def _sentence(curve: Curve, mark: Mark) -> str:
+def _step(curve: Curve, step: Mark) -> str:
+    before, now = curve.entries[step.reference], step.why
+    if FIGURES[curve.figure].tier is Tier.EXACT:
+        now = f"{_value(curve.figure, curve.values[step.index])} ({now})"
+    was = f"{_value(curve.figure, curve.values[step.reference])} at {before.commit}"
+    return f"{step.status} {curve.case} {curve.figure} {_where(curve, step)}: {was}, now {now}"
+
+
+def _other_series(found: Curves) -> list[str]:
+    """Figures of a case that end for one reason take a sentence together."""
+    figures: dict[tuple[str, str, str], list[str]] = {}
+    for curve in found.curves:
+        for mark in curve.marks:
+            if mark.status is Status.INCOMPARABLE:
+                figures.setdefault((curve.case, _where(curve, mark), mark.why), []).append(curve.figure)
+    return [f"another series: {case} {', '.join(names)} {at}: {why}" for (case, at, why), names in figures.items()]
+
+
+def _where(curve: Curve, mark: Mark) -> str:
     at, before = (curve.entries[which] for which in (mark.index, mark.reference))
-    upgrade = f", torch {before.torch} -> {at.torch}" if before.torch != at.torch else f", torch {at.torch}"
-    where = f"{curve.case} {curve.figure} at {at.commit} ({at.record.created[:10]}{upgrade})"
-    if mark.status is Status.INCOMPARABLE:
-        return f"another series: {where}: {mark.why}"
-    was, now = (_value(curve.figure, curve.values[which]) for which in (mark.reference, mark.index))
-    now = mark.why if FIGURES[curve.figure].tier is not Tier.EXACT else f"{now} ({mark.why})"
-    return f"{mark.status} {where}: {was} at {before.commit}, now {now}"
+    upgrade = f"{before.torch} -> " if before.torch != at.torch else ""
+    return f"at {at.commit} ({at.record.created[:10]}, torch {upgrade}{at.torch})"
 
 
 def _value(figure: str, value: float) -> str:
