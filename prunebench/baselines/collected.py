@@ -48,7 +48,7 @@ def read_any(path: Path) -> Record | FailedRun | Baseline:
 
 
 def parse_any(content: Content, *, path: Path) -> Record | FailedRun | Baseline:
-    """As `read_any`, from the content of the file.
+    """Read what `read_any` reads, from the content of the file.
 
     Raises:
         RecordError: as `read_any`.

@@ -35,7 +35,7 @@ Evaluate = Callable[[str, int | None], RunRecord]
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """How far a figure moved from GOOD's side to BAD's between two commits, and how surely.
+    """A move of a figure from GOOD's side to BAD's between two commits, and how sure it is.
 
     Attributes:
         amount: in the figure's unit, positive towards BAD.
@@ -75,7 +75,7 @@ class Figure:
 
 @dataclass(kw_only=True)
 class Search:
-    """How far a search has come; `low` and `high` are like GOOD and like BAD, and nothing between them is.
+    """A search and how far it has come: `low` is like GOOD, `high` like BAD, and nothing between them is known to be.
 
     Attributes:
         commits: GOOD, and what leads from it to BAD, oldest first.

@@ -156,7 +156,7 @@ def _marks(case: str, name: str, entries: Sequence[Entry], judge: Judge) -> Iter
 
 
 def _outcome(verdicts: Sequence[Verdict], figure: Figure) -> tuple[Status, str]:
-    """What the gate says on a figure; where it does not speak of it, why it could not."""
+    """The gate's word on a figure; where it does not speak of it, why it could not."""
     for verdict in verdicts:
         if verdict.check == figure.check:
             return verdict.status, verdict.rule if verdict.status is Status.INCOMPARABLE else verdict.measured
