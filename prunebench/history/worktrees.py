@@ -102,7 +102,8 @@ class Evaluator:
             # A floor that is missed is exit code 1, and may be what is looked for: the record decides.
             if done.returncode == SKIP or len(left) != 1:
                 said = done.stdout.decode(errors="replace").strip().rpartition("\n")[2]
-                raise SkippedCommitError(f"exit code {done.returncode}, {len(left) or 'no'} record(s): {said}")
+                records = f"{len(left)} record{'' if len(left) == 1 else 's'}, expected one"
+                raise SkippedCommitError(f"exit code {done.returncode}, {records}: {said}")
             return _checked(left[0], commit, images)
 
 

@@ -194,7 +194,7 @@ def test_images_are_asked_a_part_at_a_time(project: Path, tmp_path: Path) -> Non
         (("HEAD", "HEAD", "--", *COPY), ["one commit"]),
         (("HEAD~1", "HEAD", "--", *COPY), ["GOOD and BAD cannot be told apart", "size_percent"]),
         (("HEAD~1", "HEAD", "--figure", "weight", "--", *COPY), ["cannot look for 'weight'", "size_percent"]),
-        (("HEAD~1", "HEAD", "--", "false"), ["cannot measure", "exit code 1, no record(s)"]),
+        (("HEAD~1", "HEAD", "--", "false"), ["cannot measure", "exit code 1, 0 records, expected one"]),
         (("HEAD~1", "HEAD", "--", "/absent"), ["cannot measure", "cannot run '/absent'"]),
         (("HEAD~1", "HEAD", "--", "sh", "-c", "echo a\x1b; exit 125"), ["exit code 125", "a\\x1b"]),
         (("HEAD~1", "HEAD", "--", "cp", "code.py", "{records}/r.json"), ["cannot measure", "not a record"]),

@@ -308,7 +308,9 @@ def test_the_command_shows_writes_and_draws(tmp_path: Path, monkeypatch: pytest.
 
 
 def check_bmf(content: Any) -> None:
-    """The rules of https://bencher.dev/bmf.json (draft 07), and of its reader's names (bencher 0.5).
+    """The rules of https://bencher.dev/bmf.json (draft 07), and of its reader's names.
+
+    bencherdev/bencher: lib/bencher_adapter, json/v0.rs at 10abc85; lib/bencher_valid, benchmark_name.rs at 0b8f911.
 
     An object of objects of objects: value is a number and required, lower_value and upper_value are numbers. The name
     of a benchmark has 1 to 1,024 bytes, that of a measure 1 to 64.
@@ -324,7 +326,7 @@ def check_bmf(content: Any) -> None:
 
 
 def check_action(content: Any) -> None:
-    """The rules of github-action-benchmark 1.x, `extractCustomBenchmarkResult`, and of its type BenchmarkResult.
+    """The rules of `extractCustomBenchmarkResult` and the type BenchmarkResult, github-action-benchmark 1 at 04dcc2c.
 
     An array that is not empty; name and unit are strings, value a number, range and extra strings where there are any.
     Values are divided by those before, so none is 0. The first of one name is compared, so none comes twice.
