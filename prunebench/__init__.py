@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prunebench.experiments.inspection import inspect
     from prunebench.experiments.requests import resolve
     from prunebench.gate import Status, Thresholds, Verdict, check_record, compare_records
+    from prunebench.history import collect_history, find_curves
     from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros
     from prunebench.models import build_model, load_checkpoint_, prunable_parameters, save_state
     from prunebench.planning import Allocation, Curves, Goal, Inventory, find_allocation, optimal_plan
@@ -82,6 +83,7 @@ _WHERE = {
     "approve": "prunebench.baselines.approval",
     "build_model": "prunebench.models",
     "check_record": "prunebench.gate",
+    "collect_history": "prunebench.history",
     "compare_records": "prunebench.gate",
     "count_macs": "prunebench.measure",
     "dense_model": "prunebench.workloads",
@@ -89,6 +91,7 @@ _WHERE = {
     "execute": "prunebench.experiments.flow",
     "file_size_bytes": "prunebench.measure",
     "find_allocation": "prunebench.planning",
+    "find_curves": "prunebench.history",
     "find_run": "prunebench.documented.tables",
     "find_workload": "prunebench.workloads",
     "inspect": "prunebench.experiments.inspection",
@@ -102,6 +105,7 @@ _WHERE = {
     "optimal_plan": "prunebench.planning",
     "plot_epochs": "prunebench.report.plots",
     "plot_frontier": "prunebench.report.plots",
+    "plot_history": "prunebench.report.plots",
     "plot_parameters": "prunebench.report.plots",
     "plot_sensitivity": "prunebench.report.plots",
     "plot_weights": "prunebench.report.plots",
@@ -159,6 +163,7 @@ __all__ = [
     "approve",
     "build_model",
     "check_record",
+    "collect_history",
     "compare_records",
     "count_macs",
     "dense_model",
@@ -166,6 +171,7 @@ __all__ = [
     "execute",
     "file_size_bytes",
     "find_allocation",
+    "find_curves",
     "find_run",
     "find_workload",
     "inspect",
@@ -179,6 +185,7 @@ __all__ = [
     "optimal_plan",
     "plot_epochs",
     "plot_frontier",
+    "plot_history",
     "plot_parameters",
     "plot_sensitivity",
     "plot_weights",

@@ -14,6 +14,8 @@
     ├── TrainingError       training that cannot start, or that diverged
     ├── ThresholdError      a limit of the gate that is outside its range
     ├── RecordError         a record or baseline that cannot be read
+    ├── HistoryError        a history of records, or a bisection of commits, that cannot be made
+    │   └── SkippedCommitError  a commit that a bisection cannot measure
     ├── ApprovalError       a record that must not become a baseline
     ├── PlotError           a plot that cannot be drawn: nothing to show, or a file that is no picture
     ├── ReportError         a report that cannot be made, or a form that nobody knows
@@ -124,6 +126,14 @@ class TrainingError(PrunebenchError):
 
 class RecordError(PrunebenchError):
     """A record or baseline that cannot be read: damaged, edited, or of a newer schema."""
+
+
+class HistoryError(PrunebenchError):
+    """A history of records, or a bisection of commits, that cannot be made."""
+
+
+class SkippedCommitError(HistoryError):
+    """A commit that a bisection cannot measure: its command left no record that can be compared."""
 
 
 class ApprovalError(PrunebenchError):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prunebench.baselines.shelf import Approval, Baseline, approved
 from prunebench.records import (
@@ -35,13 +36,30 @@ def digest(text: str) -> str:
 
 def accuracy(wrong: int = 10, images: int = IMAGES) -> Accuracy:
     """Answers of which the first `wrong` are wrong."""
-    correct = np.arange(images) >= wrong
+    return answered(np.arange(images) >= wrong)
+
+
+def answered(correct: NDArray[np.bool_]) -> Accuracy:
+    """Answers that are right where `correct` is, bool (images,)."""
+    bits = np.packbits(correct).tobytes()
     return Accuracy(
         correct=int(correct.sum()),
-        images=images,
-        correct_bits=base64.b64encode(np.packbits(correct).tobytes()).decode("ascii"),
-        predictions_digest=digest(f"{wrong} of {images} wrong"),
+        images=len(correct),
+        correct_bits=base64.b64encode(bits).decode("ascii"),
+        predictions_digest=hashlib.sha256(bits).hexdigest(),
     )
+
+
+def answered_record(correct: NDArray[np.bool_], **changes: Any) -> RunRecord:
+    """A record without fine-tuning, of a pruned model that is right where `correct` is."""
+    data = Data(name="digits", digest=digest(f"{len(correct)} digits"), train_images=1000, test_images=len(correct))
+    fields: dict[str, Any] = {
+        "data": data,
+        "dense_accuracy": answered(np.arange(len(correct)) % 25 > 0),
+        "pruned_accuracy": answered(correct),
+        "finetuning": None,
+    }
+    return make_record(**(fields | changes))
 
 
 def make_signature(**changes: Any) -> Signature:

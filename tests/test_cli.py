@@ -21,6 +21,8 @@ from PIL import Image
 
 from prunebench.cli import main
 from prunebench.data import CIFAR10_CLASSES
+from prunebench.gate import Status, compare_records
+from prunebench.gate.paired import correctness
 from prunebench.measure import count_macs
 from prunebench.models import build_model
 from prunebench.records import read_record
@@ -85,6 +87,24 @@ def test_run_prints_the_tables_and_writes_the_record(untrained_checkpoint: Path,
     assert ("run3", 2_710_807, 600) == (record.run, sum(record.nonzeros.values()), record.pruned_accuracy.images)
     conv7 = next(line.split() for line in result.output.splitlines() if line.startswith("conv7"))
     assert ["conv7", "0.90", "2,359,296", "235,930", "2,123,366", "9.4"] == conv7
+
+
+def test_run_on_fewer_test_images_is_a_record_of_other_data(untrained_checkpoint: Path, tmp_path: Path) -> None:
+    arguments = ("run", "run3", "--workload", "digits", "--checkpoint", untrained_checkpoint, "--no-finetune")
+    records = []
+    for option in ((), ("--test-images", 50), ("--test-images", 100)):
+        result = call(*arguments, *option, "--json", tmp_path / "record.json")
+        assert result.exit_code in {0, 1}, result.output
+        records.append(read_record(tmp_path / "record.json"))
+    whole, some, more = records
+    assert "digits, 50 of 600 test images" == some.data.name
+    assert [600, 50, 100] == [record.data.test_images for record in records]
+    assert 3 == len({record.data.digest for record in records})
+    assert whole.checkpoints == some.checkpoints
+    right = [correctness(record.pruned_accuracy) for record in (some, more)]
+    assert right[0].tolist() == right[1][:50].tolist()
+    verdicts = compare_records({"c": whole}, {"c": some})
+    assert {Status.INCOMPARABLE} == {verdict.status for verdict in verdicts}
 
 
 def test_run_takes_a_table_of_a_user(untrained_checkpoint: Path, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ SLOW = (
     "--search",
     "frontier",
     "weights",
+    "--git",
 )
 """Words of commands that are only parsed: trainings, data and files of one's own, what changes the tree."""
 RUN_ELSEWHERE = {"docs/own-model.md": "tests/plugin/test_own_model.py"}

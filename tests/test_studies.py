@@ -107,6 +107,7 @@ SMOKE = [
     ("signatures", ["records"], "digits/quick"),
     ("shapes_picture", ["shapes.png"], "disc"),
     ("times", ["--pairs", "1"], "quiet, then bursts"),
+    ("bisections", ["--histories", "1", "--commits", "8", "--images", "2000"], "evaluations"),
     ("adaptive_speed", ["--precision", "fp32"], "times as fast"),
 ]
 

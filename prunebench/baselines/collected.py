@@ -12,7 +12,7 @@ from prunebench.records import FailedRun, Record, case_id
 from prunebench.records.cases import check_case_id
 from prunebench.records.record import parse_kept
 from prunebench.sensitivity import Scan
-from prunebench.storage.documents import check_kind, read_document
+from prunebench.storage.documents import Content, check_kind, read_document
 from prunebench.storage.files import BASELINES
 
 
@@ -47,7 +47,15 @@ def read_any(path: Path) -> Record | FailedRun | Baseline:
     Raises:
         RecordError: none of these, or damaged.
     """
-    content = read_document(path)
+    return parse_any(read_document(path), path=path)
+
+
+def parse_any(content: Content, *, path: Path) -> Record | FailedRun | Baseline:
+    """Read what `read_any` reads, from the content of the file.
+
+    Raises:
+        RecordError: as `read_any`.
+    """
     check_kind(content, "a record", "a sensitivity scan", "a baseline", path=path)
     return parse_baseline(content, path=path) if "approval" in content else parse_kept(content, path=path)
 

@@ -1,7 +1,7 @@
 """The command line: one file a command. What a command does is in `actions`, imported when it runs.
 
 Exit codes: 0 done; 1 a check failed; 2 bad input or nothing that can be compared, one line says which; 3 inconclusive
-(`compare` only); 130 interrupted (the same command goes on).
+(`compare`), or not found to the commit (`bisect`); 130 interrupted (the same command goes on).
 """
 
 import os
@@ -9,9 +9,11 @@ import os
 import click
 
 from prunebench.cli.baseline import baseline
+from prunebench.cli.bisect import bisect
 from prunebench.cli.check import check
 from prunebench.cli.compare import compare
 from prunebench.cli.data import data
+from prunebench.cli.history import history
 from prunebench.cli.init import init
 from prunebench.cli.lint import lint
 from prunebench.cli.plan import plan
@@ -33,7 +35,23 @@ def main(quiet: bool) -> None:
         os.environ["PRUNEBENCH_QUIET"] = "1"  # for whatever this process starts, too
 
 
-for command in (init, check, run, train, scan, plan, compare, report, baseline, plot, lint, runs, data):
+for command in (
+    init,
+    check,
+    run,
+    train,
+    scan,
+    plan,
+    compare,
+    report,
+    baseline,
+    history,
+    bisect,
+    plot,
+    lint,
+    runs,
+    data,
+):
     main.add_command(command)
 
 __all__ = ["main"]

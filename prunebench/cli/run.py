@@ -25,6 +25,11 @@ from prunebench.storage.files import RUN_FOLDER
     show_default=True,
     help="Images that choose the best epoch: test as documented (optimistic), or a tenth of the training images.",
 )
+@click.option(
+    "--test-images",
+    type=click.IntRange(1),
+    help="Ask only so many, the first of one shuffle; the record is of other data then. Default: all, as they come.",
+)
 @click.option("--json", "output", type=FILE, help=f"Where to write the record. Default: a new file in {RUN_FOLDER}/.")
 @click.option("--save", type=FILE, help="Where to write the weights (.safetensors): best epoch, or pruned.")
 def run(**options: Any) -> None:

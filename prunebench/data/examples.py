@@ -162,6 +162,20 @@ class Dataset:
         sets = {name: replace(getattr(self, name), normalization=normalization) for name in ("train", "test")}
         return replace(self, **sets)
 
+    def with_test_images(self, count: int) -> Dataset:
+        """The same data with `count` test examples: the first of one shuffle, so that more of them begin with these.
+
+        Its name and digest say so.
+
+        Raises:
+            DataError: there are not so many.
+        """
+        if not 0 < count <= len(self.test):
+            raise DataError(f"test images must be between 1 and {len(self.test):,}, got {count:,}")
+        order = torch.randperm(len(self.test), generator=torch.Generator().manual_seed(0))
+        name = f"{self.name}, {count:,} of {len(self.test):,} test images"
+        return replace(self, name=name, test=self.test.take(order[:count]))
+
 
 def split_validation(train: Examples, *, size: int, seed: int) -> tuple[Examples, Examples]:
     """The training set less `size` examples chosen by `seed`, and those examples, to choose the epoch on.

@@ -127,6 +127,7 @@ def prepare(
     precision: Precision = "fp32",
     seed: int = 0,
     select_on: Literal["test", "validation"] = "test",
+    test_images: int | None = None,
     progress: Progress | None = None,
 ) -> Setting:
     """Load the data, load or train the dense model, and evaluate it.
@@ -135,6 +136,7 @@ def prepare(
         recipe: the name of the workload's recipe that will fine-tune; its first by default.
         data_path: in the place of the workload's own data, where it reads from a path.
         checkpoint: in the place of the workload's own dense weights.
+        test_images: ask only so many (`Dataset.with_test_images`); the record is of other data then.
 
     Raises:
         UnknownNameError: no such recipe, precision or `select_on`.
@@ -161,6 +163,7 @@ def prepare(
     path = Path(checkpoint) if checkpoint else None
     dense = dense_model(workload, data, checkpoint=path, device=device, progress=progress)
     check_answers(dense.model, data.train, task=workload.task)
+    data = data if test_images is None else data.with_test_images(test_images)
     count_macs(dense.model, _example(data))  # what cannot be counted is said now, and not after fine-tuning
     progress.stage("evaluation of the dense model")
     return Setting(

@@ -91,10 +91,19 @@ def read_document(path: Path) -> Content:
         RecordError: it cannot be read, is not JSON (twice the same key, NaN), or is not an object.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
-        content = json.loads(text, object_pairs_hook=_unique, parse_constant=_not_a_number)
+        return parse_document(path.read_bytes(), path=path)
     except OSError as error:
         raise RecordError(f"cannot read '{path}': {error.strerror or error}") from error
+
+
+def parse_document(data: bytes, *, path: Path) -> Content:
+    """The object in the bytes of a file, as `read_document` reads it; `path` is what errors call it.
+
+    Raises:
+        RecordError: as `read_document`.
+    """
+    try:
+        content = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_not_a_number)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"'{path}' is not a record: not JSON: {error}") from error
     if not isinstance(content, dict):

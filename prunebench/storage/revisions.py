@@ -47,15 +47,19 @@ def _changed(folder: Path, *but: str) -> bool | None:
     return None if status is None else bool(status)
 
 
-def git(folder: Path, *arguments: str) -> str | None:
-    """The output of a git command in `folder`; None where there is no git, or it fails."""
+def git(folder: Path, *arguments: str, seconds: float = 10) -> str | None:
+    """The output of a git command in `folder`; None where there is no git, or it fails.
+
+    Bytes that are no UTF-8 are lone surrogates in it, as in a file's name.
+    """
     try:
-        done = subprocess.run(  # noqa: S603 - nothing in it comes from outside
+        done = subprocess.run(  # noqa: S603 - no shell; a revision from outside follows --end-of-options
             ["git", "-C", str(folder), *arguments],  # noqa: S607 - whichever git the user has
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
             check=True,
-            timeout=10,
+            timeout=seconds,
         )
     except (OSError, subprocess.SubprocessError):
         return None

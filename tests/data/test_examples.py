@@ -191,3 +191,18 @@ def test_a_validation_split_is_fixed_by_its_seed() -> None:
 def test_a_validation_split_that_empties_a_part_is_refused(size: int) -> None:
     with pytest.raises(DataError, match=f"validation size must be between 1 and 39, got {size}"):
         split_validation(numbered(40), size=size, seed=0)
+
+
+def test_fewer_test_images_are_the_first_of_one_shuffle_under_a_name_and_digest_of_their_own() -> None:
+    whole = Dataset(name="n", train=numbered(4), test=numbered(40))
+    some, more, all_ = (whole.with_test_images(count) for count in (10, 20, 40))
+    assert more.test.targets.tolist()[:10] == some.test.targets.tolist() != whole.test.targets.tolist()[:10]
+    assert whole.test.targets.sort().values.tolist() == all_.test.targets.sort().values.tolist()
+    assert ("n, 10 of 40 test images", 4) == (some.name, len({each.digest for each in (whole, some, more, all_)}))
+    assert whole.train.digest == some.train.digest
+
+
+@pytest.mark.parametrize("count", [0, 41])
+def test_more_test_images_than_there_are_are_refused(count: int) -> None:
+    with pytest.raises(DataError, match=f"between 1 and 40, got {count}"):
+        Dataset(name="n", train=numbered(4), test=numbered(40)).with_test_images(count)

@@ -33,6 +33,7 @@ def run(
     seed: int,
     no_finetune: bool,
     select_on: Any,
+    test_images: int | None,
     output: Path | None,
     save: Path | None,
 ) -> None:
@@ -74,6 +75,7 @@ def run(
             precision=precision,
             seed=seed,
             select_on=select_on,
+            test_images=test_images,
             progress=progress,
         )
         with failures_kept(case):

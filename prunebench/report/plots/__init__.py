@@ -8,6 +8,7 @@ from prunebench.report.plots.frontier import (
     plot_frontier,
     record_points,
 )
+from prunebench.report.plots.history import plot_history
 from prunebench.report.plots.parameters import LayerCount, layer_counts, plot_parameters
 from prunebench.report.plots.sensitivity import plot_sensitivity
 from prunebench.report.plots.style import SERIES, SUFFIXES, check_suffix, write_figure
@@ -28,6 +29,7 @@ __all__ = [
     "layer_counts",
     "plot_epochs",
     "plot_frontier",
+    "plot_history",
     "plot_parameters",
     "plot_sensitivity",
     "plot_weights",

@@ -198,12 +198,14 @@ class Grid:
     Attributes:
         heading: above each panel.
         own_x: each panel has its own x axis, so that its numbers stand below it.
+        own_y: each panel has its own y axis, so that its numbers stand beside it.
     """
 
     panels: int
     panel: float
     heading: float = 0.22
     own_x: bool = False
+    own_y: bool = False
 
     @property
     def columns(self) -> int:
@@ -227,21 +229,21 @@ class Grid:
 
 
 def panels(page: Page, grid: Grid, *, x_label: str, y_label: str) -> list[Axes]:
-    """One axes a panel, row by row; they share y, and x unless each has its own."""
+    """One axes a panel, row by row; they share x and y unless each has its own."""
     figure = page.figure
     table = figure.subplots(
         grid.rows,
         grid.columns,
         squeeze=False,
         sharex=not grid.own_x,
-        sharey=True,
+        sharey=not grid.own_y,
         gridspec_kw={
             "left": LEFT / WIDTH,
             "right": 1 - RIGHT / WIDTH,
             "bottom": page.bottom + page.height(0.42),
             "top": page.top - page.height(grid.heading),
             "hspace": grid.gap / grid.panel,
-            "wspace": 0.08 if not grid.own_x else 0.12,
+            "wspace": 0.34 if grid.own_y else 0.12 if grid.own_x else 0.08,
         },
     )
     axes = list(table.flat)
