@@ -70,6 +70,12 @@ def test_lines_fit_the_terminal_but_for_a_command_to_copy(folder: Path, columns:
         assert columns - 20 < max(map(len, lines))
 
 
+def test_the_page_quotes_what_is_printed(folder: Path) -> None:
+    page = (ROOT / "docs/terminal.md").read_text(encoding="utf-8")
+    quoted = page.partition("$ prunebench compare records\n")[2].partition("```")[0]
+    assert quoted == COLOUR.sub("", on_a_terminal(*COMPARE, "--only", "tiny-quick", folder=folder))
+
+
 def test_a_status_is_coloured_on_a_terminal_that_wants_it(folder: Path) -> None:
     assert "\x1b[31m\x1b[1mFAIL\x1b[0m  Not the same as" in on_a_terminal(*COMPARE, folder=folder)
 
