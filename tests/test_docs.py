@@ -66,7 +66,7 @@ SLOW = (
     "--git",
 )
 """Words of commands that are only parsed: trainings, data and files of one's own, what changes the tree."""
-RUN_ELSEWHERE = {"docs/own-model.md": "tests/plugin/test_own_model.py"}
+RUN_ELSEWHERE = {f"docs/{page}.md": "tests/plugin/test_own_model.py" for page in ("own-model", "terminal")}
 
 
 def blocks(kinds: tuple[str, ...]) -> Iterator[tuple[str, int, str, str]]:

@@ -35,23 +35,11 @@ def main(quiet: bool) -> None:
         os.environ["PRUNEBENCH_QUIET"] = "1"  # for whatever this process starts, too
 
 
-for command in (
-    init,
-    check,
-    run,
-    train,
-    scan,
-    plan,
-    compare,
-    report,
-    baseline,
-    history,
-    bisect,
-    plot,
-    lint,
-    runs,
-    data,
-):
+PROJECT = (init, check, run, train, scan, plan)
+JUDGEMENT = (compare, report, baseline, history, bisect)
+VIEWS = (plot, lint, runs, data)
+
+for command in (*PROJECT, *JUDGEMENT, *VIEWS):
     main.add_command(command)
 
 __all__ = ["main"]

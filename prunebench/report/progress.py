@@ -79,7 +79,7 @@ class ProgressBar(Progress):
         self._line(
             f"{self._stage}: epoch {epoch.number}/{epochs}, loss {epoch.loss:.4f}, "
             f"accuracy {epoch.evaluation.accuracy:.2f} %, {epoch.seconds:.0f} s"
-            + (f", {tqdm.format_interval(left)} left" if left else "")
+            + (f", {tqdm.format_interval(left)} left" if left >= 1 else "")
         )
 
     def line(self, text: str) -> None:

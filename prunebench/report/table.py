@@ -5,16 +5,17 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Self
+
+from tabulate import tabulate
 
 from prunebench.escaping import terminal
 
-GAP = 2
+GAP = PADDING = 2
 LEAST = 16
-"""Columns that lie between two cells, and that a text keeps when its column is made narrower."""
+"""Columns between two cells; that tabulate adds to a header; that a text keeps when its column is made narrower."""
 
 
 def columns() -> int:
@@ -65,11 +66,11 @@ class Table:
     def __str__(self) -> str:
         room = columns()
         cells = [[terminal(cell) for cell in row] for row in (self.headers, *self.rows)]
-        natural = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        natural = [max(len(header) + PADDING, *map(len, column)) for header, *column in zip(*cells, strict=True)]
         least = [min(width, LEAST) for width in natural]
         for column in self._figures:
-            words = [*cells[0][column].split(), *(row[column] for row in cells[1:])]
-            least[column] = max(map(len, words), default=0)
+            word = max(map(len, cells[0][column].split()), default=0) + PADDING
+            least[column] = max(word, *(len(row[column]) for row in cells[1:]))
         parts = _parts([natural[0], *least[1:]], room)
         if len(parts) > 1 and sys.stdout.isatty() and len(shorter := _parts(least, room)) == 1:
             parts = shorter
@@ -88,41 +89,23 @@ class Table:
                 open_ := [column for column in narrowed if column in widths and widths[column] > least[column]]
             ):
                 widths[max(open_, key=lambda column: widths[column])] -= 1
-        header, *rows = (self._lines(row, widths) for row in cells)
-        rule = (" " * GAP).join("-" * width for width in widths.values())
-        return "\n".join([*header, rule, *(line for row in rows for line in row)])
-
-    def _lines(self, row: list[str], widths: Mapping[int, int]) -> list[str]:
-        wrapped = [
-            textwrap.wrap(row[column], width) if column else [_without_middle(row[0], width)]
-            for column, width in widths.items()
-        ]
-        lines = []
-        for texts in zip_longest(*wrapped, fillvalue=""):
-            padded = [
-                text.ljust(width) if self.is_text[column] else text.rjust(width)
-                for text, (column, width) in zip(texts, widths.items(), strict=True)
-            ]
-            lines.append((" " * GAP).join(padded).rstrip())
-        return lines
+        header = [textwrap.fill(cells[0][column], width - PADDING) for column, width in widths.items()]
+        rows = [[_wrapped(row[column], width, column) for column, width in widths.items()] for row in cells[1:]]
+        alignment = ["left" if self.is_text[column] else "right" for column in part]
+        return tabulate(rows, headers=header, tablefmt="simple", disable_numparse=True, colalign=alignment)
 
 
 def facts_table(rows: Sequence[Sequence[object]]) -> str:
     """A fact a line, its name on the left; a long one wraps."""
-    names, values = ([terminal(cell) for cell in column] for column in zip(*rows, strict=True))
-    width = max(map(len, names)) + GAP
-    return "\n".join(
-        textwrap.fill(
-            value,
-            max(columns(), width + LEAST),
-            initial_indent=name.ljust(width),
-            subsequent_indent=" " * width,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        or name
-        for name, value in zip(names, values, strict=True)
-    )
+    cells = [[terminal(cell) for cell in row] for row in rows]
+    room = max(columns() - GAP - max(len(row[0]) for row in cells), LEAST)
+    wrapped = [[name, textwrap.fill(value, room, break_long_words=False)] for name, value in cells]
+    return tabulate(wrapped, tablefmt="plain", disable_numparse=True)
+
+
+def _wrapped(text: str, width: int, column: int) -> str:
+    """A cell of lines that fit; tabulate's own wrapping takes `1,234` for a number and fails."""
+    return textwrap.fill(text, width) if column else _without_middle(text, width)
 
 
 def _parts(widths: Sequence[int], room: int) -> list[list[int]]:

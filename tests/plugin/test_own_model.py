@@ -1,4 +1,7 @@
-"""docs/own-model.md does what it says: its files are written, its commands run, and what it prints is printed."""
+"""docs/own-model.md does what it says: its files are written, its commands run, and what it prints is printed.
+
+So is what docs/terminal.md quotes of the same commands.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from prunebench.workloads import read_configuration
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/own-model.md").read_text(encoding="utf-8")
+TERMINAL = (ROOT / "docs/terminal.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -40,6 +44,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("one_thread")
 def test_the_page_works_from_nothing_to_a_red_and_a_green_gate(project: Path) -> None:
+    quoted = {command: lines for *_, text in BLOCK.findall(TERMINAL) for command, lines in commands(text)}
     for kind, name, text in BLOCK.findall(PAGE):
         if kind == "python":
             (project / name).write_text(text)
@@ -52,6 +57,8 @@ def test_the_page_works_from_nothing_to_a_red_and_a_green_gate(project: Path) ->
                 printed, code = done(command)
                 assert (1 if command.endswith("# fails") else 0) == code, f"{command}\n{printed}"
                 check_prints(expected, printed, command)
+                check_prints(quoted.get(command, []), printed, command)
+                check_prints(quoted.get(f"{command} | tail -1", []), printed, command)
     printed, code = done("pytest test_python.py")
     assert 0 == code, printed
     assert re.search(r"NO_BASELINE  in-memory/by-hand-ci", printed)

