@@ -30,7 +30,14 @@ if TYPE_CHECKING:
     from prunebench.planning import Allocation, Curves, Goal, Inventory, find_allocation, optimal_plan
     from prunebench.pruning import Masks, SparsityPlan, prune_
     from prunebench.records import RunRecord, keep_record, read_record, write_record
-    from prunebench.report.plots import plot_epochs, plot_frontier, plot_parameters, plot_sensitivity, plot_weights
+    from prunebench.report.plots import (
+        plot_epochs,
+        plot_frontier,
+        plot_history,
+        plot_parameters,
+        plot_sensitivity,
+        plot_weights,
+    )
     from prunebench.sensitivity import Scan, read_scan, sensitivity_scan, write_scan
     from prunebench.tasks import CLASSIFICATION, Evaluation, Task, evaluate
     from prunebench.training import Recipe, Training, train

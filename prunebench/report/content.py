@@ -312,7 +312,7 @@ def timings_table(section: RunSection) -> Table:
 
 
 def reach_table(scan: Scan) -> Table:
-    """How far each layer can go alone: the largest scanned sparsity that keeps accuracy within some drops."""
+    """A line a layer pruned alone: the largest scanned sparsity that keeps accuracy within some drops."""
     rows = []
     for layer in scan.layers:
         if curve := scan.curve(layer.name):

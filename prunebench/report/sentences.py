@@ -134,7 +134,7 @@ def unseen(verdicts: Iterable[Verdict]) -> list[str]:
 
 
 def findings(verdicts: Iterable[Verdict], *, records: Mapping[str, Path] | None = None) -> list[Finding]:
-    """What did not simply pass, worst first; verdicts that say the same of several cases are one finding.
+    """List what did not simply pass, worst first; verdicts that say the same of several cases are one finding.
 
     `records` are the files of the new records by case, for the command that approves one.
     """
@@ -191,7 +191,7 @@ def _together(group: Sequence[Verdict]) -> str:
 
 
 def sentence(verdict: Verdict) -> str:
-    """What a verdict found, in one or two sentences."""
+    """Say in one or two sentences what a verdict found."""
     if verdict.status in (Status.NO_BASELINE, Status.INCOMPARABLE):
         return _not_compared(verdict)
     by_tier = {
@@ -205,7 +205,7 @@ def sentence(verdict: Verdict) -> str:
 
 
 def next_step(verdict: Verdict) -> str:
-    """What to do about a verdict, before `command_for` it; empty where there is nothing to do."""
+    """Say what to do about a verdict, before `command_for` it; empty where there is nothing to do."""
     hint = f"{_capital(verdict.hint)}." if verdict.hint and not verdict.hint.startswith("if this is") else ""
     if verdict.advisory:
         return ""

@@ -75,7 +75,7 @@ def finding_lines(block: Sequence[Finding], paint: Paint = lambda word, _colour:
 
 
 def next_lines(finding: Finding) -> list[str]:
-    """What to do about a finding, with its command on a line of its own."""
+    """Say what to do about a finding, with its command on a line of its own."""
     lines = wrapped(f"next: {finding.next_step}", 2) if finding.next_step else []
     return [*lines, *([f"    {terminal(finding.command)}"] if finding.command else [])]
 

@@ -52,7 +52,7 @@ def compare(
 
 
 def _show(verdicts: Sequence[Verdict], records: Mapping[str, Path]) -> None:
-    """What happened, worst first, and what may have gone unseen; annotations in GitHub Actions."""
+    """Print the findings, worst first, and what may have gone unseen; annotations in GitHub Actions."""
     ordered = worst_first(verdicts)
     for line in gate_lines(ordered, records=records, paint=paint):
         click.echo(line)

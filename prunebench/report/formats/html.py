@@ -214,7 +214,7 @@ def _glance(runs: Sequence[RunSection]) -> list[tuple[str, str]]:
 
 
 def _all_figures(runs: Sequence[RunSection]) -> list[dict[str, Any]]:
-    """What the script compares two runs by; references are runs too."""
+    """Figures that the script compares two runs by; references are runs too."""
     found = []
     for section in runs:
         found.append({"name": section.case, "figures": figures(section.record)})
