@@ -41,7 +41,7 @@ class Markdown:
             *(f"> {markdown(note)}" for note in report.notes),
             *_folded(f"{len(counted) - FIRST} more findings", _findings(counted[FIRST:])),
             *_folded("For information: nothing here decides", _findings([e for e in report.findings if e.advisory])),
-            *_folded(f"All runs ({len(report.runs)})", _table(overview(report.runs)) if report.runs else []),
+            *_folded(f"All runs ({len(report.runs)})", _table(overview(report.runs))),
             *_folded("What could go unseen", [*map(markdown, report.unseen), *_table(sight_table(report.verdicts))]),
             "Checks: " + ", ".join(f"{count} {status}" for status, count in report.counts.items()) + ".",
         ]
@@ -70,6 +70,8 @@ def _finding(finding: Finding) -> str:
 
 
 def _table(table: Table) -> list[str]:
+    if not table.rows:
+        return []
     rules = ("---" if text else "---:" for text in table.is_text)
     rows = [table.headers, *table.rows]
     lines = [f"| {' | '.join(markdown(cell) for cell in row)} |" for row in rows]
