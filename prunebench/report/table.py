@@ -9,13 +9,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import tabulate as library
 from tabulate import tabulate
 
 from prunebench.escaping import terminal
 
-GAP = PADDING = 2
+GAP = 2
 LEAST = 16
-"""Columns between two cells; that tabulate adds to a header; that a text keeps when its column is made narrower."""
+"""Columns between two cells; that a text keeps when its column is made narrower."""
 
 
 def columns() -> int:
@@ -66,11 +67,11 @@ class Table:
     def __str__(self) -> str:
         room = columns()
         cells = [[terminal(cell) for cell in row] for row in (self.headers, *self.rows)]
-        natural = [max(len(header) + PADDING, *map(len, column)) for header, *column in zip(*cells, strict=True)]
+        natural = [max(map(len, column)) for column in zip(*cells, strict=True)]
         least = [min(width, LEAST) for width in natural]
         for column in self._figures:
-            word = max(map(len, cells[0][column].split()), default=0) + PADDING
-            least[column] = max(word, *(len(row[column]) for row in cells[1:]))
+            word = max(map(len, cells[0][column].split()), default=0)
+            least[column] = max([word, *(len(row[column]) for row in cells[1:])])
         parts = _parts([natural[0], *least[1:]], room)
         if len(parts) > 1 and sys.stdout.isatty() and len(shorter := _parts(least, room)) == 1:
             parts = shorter
@@ -89,10 +90,14 @@ class Table:
                 open_ := [column for column in narrowed if column in widths and widths[column] > least[column]]
             ):
                 widths[max(open_, key=lambda column: widths[column])] -= 1
-        header = [textwrap.fill(cells[0][column], width - PADDING) for column, width in widths.items()]
+        header = [textwrap.fill(cells[0][column], max(width, 1)) for column, width in widths.items()]
         rows = [[_wrapped(row[column], width, column) for column, width in widths.items()] for row in cells[1:]]
         alignment = ["left" if self.is_text[column] else "right" for column in part]
-        return tabulate(rows, headers=header, tablefmt="simple", disable_numparse=True, colalign=alignment)
+        padding, library.MIN_PADDING = library.MIN_PADDING, 0  # it would add two columns to each header
+        try:
+            return tabulate(rows, headers=header, tablefmt="simple", disable_numparse=True, colalign=alignment)
+        finally:
+            library.MIN_PADDING = padding
 
 
 def facts_table(rows: Sequence[Sequence[object]]) -> str:

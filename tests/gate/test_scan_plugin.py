@@ -9,6 +9,8 @@ import pytest
 from gate.scan_documents import make_scan
 from record_factory import make_baseline
 
+# Before pytester, which forgets what was imported within a run: numpy cannot come twice.
+import prunebench.pytest_report  # noqa: F401
 from prunebench.baselines.collected import read_any_scan
 from prunebench.baselines.shelf import write_baseline
 from prunebench.records import case_id

@@ -58,7 +58,8 @@ def test_the_page_works_from_nothing_to_a_red_and_a_green_gate(project: Path) ->
                 assert (1 if command.endswith("# fails") else 0) == code, f"{command}\n{printed}"
                 check_prints(expected, printed, command)
                 check_prints(quoted.get(command, []), printed, command)
-                check_prints(quoted.get(f"{command} | tail -1", []), printed, command)
+                for line in quoted.get(f"{command} | tail -1", []):  # standard error, and then output, not as here
+                    check_prints([line], printed, command)
     printed, code = done("pytest test_python.py")
     assert 0 == code, printed
     assert re.search(r"NO_BASELINE  in-memory/by-hand-ci", printed)
