@@ -103,10 +103,10 @@ def headline(verdicts: Sequence[Verdict]) -> Headline:
             f"tell. {sensitivity}".rstrip(),
         )
     better = f" Better: {said[Status.IMPROVED]}." if Status.IMPROVED in cases else ""
-    compared = any(verdict.tier is not Tier.FLOOR for verdict in counted)
-    said_so = (
-        "Nothing got worse." if compared else "Sizes and floors are as promised. Nothing was compared with a baseline."
-    )
+    tiers = {verdict.tier for verdict in verdicts if verdict.status is not Status.INCOMPARABLE}
+    said_so = "Nothing got worse." if Tier.ACCURACY in tiers else "Nothing that was compared got worse."
+    if tiers <= {Tier.FLOOR}:
+        said_so = "Sizes and floors are as promised. Nothing was compared with a baseline."
     return Headline(status=Status.PASS, text=f"{said_so}{better} {sensitivity}".rstrip())
 
 
