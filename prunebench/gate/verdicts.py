@@ -39,6 +39,9 @@ _SEVERITY = (
     Status.IMPROVED,
 )
 
+_TOLD_FIRST = (Tier.ACCURACY, Tier.FLOOR, Tier.EXACT, Tier.SIGNATURE, Tier.TIME)
+"""By what a reader asks first; shortfalls of two tiers are not told in one unit."""
+
 Figure = int | float | str | None
 
 NOTHING = "none: nothing was compared"
@@ -85,8 +88,16 @@ class Verdict(Shown):
 
 
 def worst_first(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Failures first, then by how near the limit they came; of equals, the advisory ones last."""
-    return sorted(verdicts, key=lambda verdict: (_SEVERITY.index(verdict.status), verdict.advisory, -verdict.shortfall))
+    """Failures first, advisory ones last; accuracies and sizes before signatures and times; then by the shortfall."""
+    return sorted(
+        verdicts,
+        key=lambda verdict: (
+            _SEVERITY.index(verdict.status),
+            verdict.advisory,
+            _TOLD_FIRST.index(verdict.tier),
+            -verdict.shortfall,
+        ),
+    )
 
 
 def different(

@@ -159,6 +159,15 @@ def findings(verdicts: Iterable[Verdict], *, records: Mapping[str, Path] | None 
     return found
 
 
+def blocks(found: Iterable[Finding]) -> list[list[Finding]]:
+    """Findings of one status on the same cases that end in the same advice, together."""
+    together: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in found:
+        key = (finding.status, finding.advisory, *finding.cases, finding.next_step, finding.command)
+        together.setdefault(key, []).append(finding)
+    return [*together.values()]
+
+
 def _what_is_said(verdict: Verdict) -> tuple[object, ...]:
     """A key that verdicts share which only repeat one another."""
     if verdict.status is Status.INCOMPARABLE:

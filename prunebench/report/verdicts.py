@@ -10,7 +10,7 @@ from pathlib import Path
 from prunebench.baselines.comparison import case_of
 from prunebench.escaping import terminal
 from prunebench.gate import Status, Verdict
-from prunebench.report.sentences import Finding, findings, headline, unseen
+from prunebench.report.sentences import Finding, blocks, findings, headline, unseen
 from prunebench.report.table import columns
 
 NARROWEST, WIDEST = 60, 120
@@ -47,7 +47,7 @@ def gate_lines(
     head = headline(verdicts)
     lines = [*_titled(head.status, head.text, paint), *wrapped(head.next_step, 2)]
     found = findings(verdicts, records=records)
-    for block in _blocks(finding for finding in found if not finding.advisory):
+    for block in blocks(finding for finding in found if not finding.advisory):
         lines += ["", *finding_lines(block, paint), *next_lines(block[0])]
     if noted := [finding for finding in found if finding.advisory]:
         lines += ["", "Noted, without a say in the result:"]
@@ -60,10 +60,10 @@ def gate_lines(
 
 def failure_lines(verdicts: Iterable[Verdict], records: Mapping[str, Path]) -> list[str]:
     """Findings on `verdicts`, then each record, then what to do next."""
-    blocks = _blocks(findings(verdicts, records=records))
-    lines = [line for block in blocks for line in finding_lines(block)]
+    found = blocks(findings(verdicts, records=records))
+    lines = [line for block in found for line in finding_lines(block)]
     lines += [f"record: {terminal(path)}" for path in records.values()]
-    return [*lines, *dict.fromkeys(line for block in blocks for line in next_lines(block[0]))]
+    return [*lines, *dict.fromkeys(line for block in found for line in next_lines(block[0]))]
 
 
 def finding_lines(block: Sequence[Finding], paint: Paint = lambda word, _colour: word) -> list[str]:
@@ -78,15 +78,6 @@ def next_lines(finding: Finding) -> list[str]:
     """Say what to do about a finding, with its command on a line of its own."""
     lines = wrapped(f"next: {finding.next_step}", 2) if finding.next_step else []
     return [*lines, *([f"    {terminal(finding.command)}"] if finding.command else [])]
-
-
-def _blocks(found: Iterable[Finding]) -> list[list[Finding]]:
-    """Findings of one status on the same cases that end in the same advice."""
-    blocks: dict[tuple[object, ...], list[Finding]] = {}
-    for finding in found:
-        key = (finding.status, *finding.cases, finding.next_step, finding.command)
-        blocks.setdefault(key, []).append(finding)
-    return [*blocks.values()]
 
 
 def _counts(verdicts: Iterable[Verdict], cases: int) -> str:

@@ -39,6 +39,7 @@ from prunebench.report.plots import (
     record_points,
 )
 from prunebench.report.scans import scan_heading, scan_table
+from prunebench.report.sentences import blocks
 from prunebench.report.tables import accuracy_table, heading, layer_table, short_name
 
 WORDS = (
@@ -68,6 +69,7 @@ class Html:
             .get_template("page.html.j2")
             .render(
                 report=report,
+                blocks=blocks(report.findings),
                 runs=[_run(section) for section in report.runs],
                 scans=[_scan(section) for section in report.scans],
                 plans=[_plan(section) for section in report.plans],

@@ -11,7 +11,7 @@ from itertools import groupby
 
 from prunebench.escaping import markdown
 from prunebench.report.content import Report, overview, sight_table
-from prunebench.report.sentences import Finding
+from prunebench.report.sentences import Finding, blocks
 from prunebench.report.table import Table
 
 LIMIT = 60_000
@@ -56,16 +56,17 @@ def _findings(findings: Sequence[Finding]) -> list[str]:
     parts = []
     for status, group in groupby(findings, key=lambda finding: finding.status):
         parts.append(f"**{ICONS[status]} {status}**")
-        parts += map(_finding, group)
+        parts += map(_block, blocks(group))
     return parts
 
 
-def _finding(finding: Finding) -> str:
-    lines = [f"- **{markdown(finding.where)}**: {markdown(finding.text)}"]
-    if finding.next_step:
-        lines.append(f"  {markdown(finding.next_step)}")
-    if finding.command:
-        lines.append(f"  <br><code>{markdown(finding.command)}</code>")
+def _block(block: Sequence[Finding]) -> str:
+    first = block[0]
+    lines = [f"- **{markdown(first.where)}**: {' '.join(markdown(finding.text) for finding in block)}"]
+    if first.next_step:
+        lines.append(f"  {markdown(first.next_step)}")
+    if first.command:
+        lines.append(f"  <br><code>{markdown(first.command)}</code>")
     return "\n".join(lines)
 
 
