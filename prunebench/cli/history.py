@@ -29,7 +29,7 @@ from prunebench.storage.files import BASELINES, RUN_FOLDER
     help="Write the newest figures for that action: NAME-smaller.json, NAME-bigger.json.",
 )  # fmt: skip
 def history(**options: Any) -> None:
-    """Show how sizes and accuracies went over commits, and their steps.
+    """Show sizes and accuracies over commits. Their steps are marked.
 
     A PATH is a record, a baseline, a folder of them with folders in it, or a .zip of these as CI keeps it. Default:
     .prunebench/records; with --git, baselines.

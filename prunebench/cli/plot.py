@@ -22,7 +22,7 @@ DOCUMENTED = click.option(
 
 @click.group()
 def plot() -> None:
-    """Draw sensitivity curves, counts, weights, epochs, or size and accuracy. The same input, the same bytes."""
+    """Draw what was measured: curves, layers, weights, epochs. The same input gives the same bytes."""
 
 
 @plot.command()
@@ -52,7 +52,7 @@ def parameters(**options: Any) -> None:
 @DOCUMENTED
 @OUTPUT
 def epochs(**options: Any) -> None:
-    """Draw the fine-tuning of RECORD: accuracy by epoch, and training loss. A baseline will do as well."""
+    """Draw accuracy and training loss by epoch. RECORD is a record or a baseline."""
     perform("plot.epochs", **options)
 
 
@@ -66,7 +66,7 @@ def epochs(**options: Any) -> None:
 )
 @OUTPUT
 def weights(**options: Any) -> None:
-    """Draw histograms of the weights of SOURCES, one panel a layer: of one record, or of one or two checkpoints.
+    """Draw histograms of weights, one panel a layer. SOURCES are one record, or one or two checkpoints.
 
     Of a record: before pruning, after it, and after fine-tuning.
     """

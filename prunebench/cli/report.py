@@ -18,7 +18,7 @@ from prunebench.storage.files import BASELINES
 @click.option("--title", default="prunebench", show_default=True, help="What the report is called.")
 @click.option("--times/--no-times", default=True, help="Judge times too, where both are of one machine. Default: yes.")
 def report(**options: Any) -> None:
-    """Write one page on RECORDS: what got worse, what each run costs and gives, which layers can take more.
+    """Write one page on what was measured. What got worse, what each run costs and gives, which layers can take more.
 
     RECORDS are records, scans, plans, baselines, or folders of them; by default the run folder, .prunebench/records.
     """

@@ -11,5 +11,5 @@ from prunebench.cli.shell import perform
 
 @click.command()
 def runs(**options: Any) -> None:
-    """List the documented runs, their sparsities, sizes and accuracies."""
+    """List the documented runs. Their sparsities, sizes and accuracies."""
     perform("runs.runs", **options)

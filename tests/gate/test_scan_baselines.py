@@ -108,8 +108,8 @@ def test_a_regression_exits_with_one_and_names_its_point() -> None:
     approve(make_scan())
     result = call("compare", keep_record(make_scan(losing(PLACES[4], 60))))
     assert 1 == result.exit_code
-    (line,) = [line for line in result.output.splitlines() if line.startswith("FAIL")]
-    assert f"{CASE}: backbone.conv1.weight at 0.7" in line
+    assert f"FAIL  {CASE}" in result.output.splitlines()
+    assert "Accuracy with backbone.conv1.weight pruned to" in result.output
 
 
 def test_two_scans_are_compared_without_any_baseline() -> None:
@@ -207,7 +207,7 @@ def test_scans_and_runs_lie_beside_each_other_and_are_judged_by_one_command() ->
     keep_record(make_scan(losing(PLACES[4], 60), created="2027-01-01T00:00:00+00:00"))
     result = call("compare", ".prunebench/records")
     assert 1 == result.exit_code
-    assert [CASE] == [line.split()[1].rstrip(":") for line in result.output.splitlines() if line.startswith("FAIL")]
+    assert ["Worse", CASE] == [line.split()[1] for line in result.output.splitlines() if line.startswith("FAIL")]
 
 
 def test_no_run_takes_the_place_of_a_scan() -> None:
@@ -226,7 +226,7 @@ def test_a_vanished_scan_is_no_pass_where_its_family_was_judged() -> None:
     write_scan(make_scan(), Path("new/scan.json"))
     result = call("compare", "new")
     assert 2 == result.exit_code
-    assert f"{CASE}-random: vanished case" in result.output
+    assert f"Not compared: {CASE}-random." in result.output
     assert "scan-vgg-600" not in result.output
 
 

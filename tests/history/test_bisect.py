@@ -220,7 +220,12 @@ def test_stopping_it_leaves_no_worktree(stop: signal.Signals, project: Path, tmp
     commits = commit_all(project, [measured(100)] * 2)
     started = tmp_path / "started"
     command = ["bisect", commits[0], commits[1], "--", "sh", "-c", f"pwd > {started}; sleep 60"]
-    process = subprocess.Popen([sys.executable, "-m", "prunebench.cli", *command], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prunebench.cli", *command],
+        stderr=subprocess.PIPE,
+        # A job in the background inherits that the signal is ignored.
+        preexec_fn=lambda: signal.signal(stop, signal.SIG_DFL),  # noqa: PLW1509 - no other threads here
+    )
     while not (started.exists() and started.read_text()):
         time.sleep(0.05)
         assert process.poll() is None

@@ -234,7 +234,7 @@ def test_the_keyboard_reaches_the_findings_first(opened: Browser) -> None:
     opened.page.keyboard.press("Tab")
     assert "To the findings" == opened.page.evaluate("document.activeElement.textContent")
     opened.page.keyboard.press("Enter")
-    assert opened.page.url.endswith("#findings")
+    opened.page.wait_for_url("**/report.html#findings")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
