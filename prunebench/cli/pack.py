@@ -17,4 +17,4 @@ def pack(**options: Any) -> None:
 
     CHECKPOINT is a .safetensors, .pth or .pt file, of weights or of masks. Needs pip install 'prunebench[pack]'.
     """
-    perform("packing.pack", **options)
+    perform("pack.pack", **options)

@@ -17,4 +17,4 @@ def sizes(**options: Any) -> None:
     SOURCES are checkpoints, records of runs or baselines. A record holds counts alone, so that what depends on the
     values or on where they are is left open. Checkpoints need pip install 'prunebench[pack]'.
     """
-    perform("packing.sizes", **options)
+    perform("sizes.sizes", **options)

@@ -17,4 +17,4 @@ def unpack(**options: Any) -> None:
 
     It is checked against the digests in it. Needs pip install 'prunebench[pack]'.
     """
-    perform("packing.unpack", **options)
+    perform("unpack.unpack", **options)

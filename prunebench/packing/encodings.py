@@ -98,7 +98,7 @@ def _coded(symbols: Bytes, counts: NDArray[np.intp]) -> bytes:
     """Entropy-coded by asymmetric numeral systems (Duda 2013) with the block's own frequencies before it."""
     zstandard = import_zstandard()
     table = (-(-counts * LARGEST_COUNT // counts.max())).astype("<u2")  # rounded up: what occurs is never zero
-    stored = zstandard.ZstdCompressor(level=19).compress(table.tobytes())
+    stored: bytes = zstandard.ZstdCompressor(level=19).compress(table.tobytes())
     coder = import_extra("constriction", extra="pack").stream.stack.AnsCoder()
     coder.encode_reverse(symbols.astype(np.int32), _model(table))
     words: bytes = coder.get_compressed().astype("<u4").tobytes()

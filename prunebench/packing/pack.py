@@ -11,10 +11,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
-from prunebench.errors import CheckpointError
+from prunebench.errors import CheckpointError, first_line
 from prunebench.models import state_digest, unwrapped
 from prunebench.packing.encodings import BLOCK, Bytes, Chunk, decode, encode
 from prunebench.packing.format import DTYPES, Entry, Header, assembled, is_dense, read_header
@@ -57,12 +56,12 @@ def pack(
     """
     state = _plain(model if isinstance(model, Mapping) else unwrapped(model).state_dict())
     encoded = {name: _encoded(tensor) for name, tensor in state.items()}
+    chunks = (part for blocks in encoded.values() for _, chunks in blocks for _, part in chunks)
     try:
         entries = [_entry(name, tensor, encoded[name]) for name, tensor in state.items()]
-        header = Header(digest=state_digest(state), metadata=dict(metadata or {}), tensors=entries)
-    except ValidationError as error:
-        raise CheckpointError(f"cannot pack a name that is no Unicode text: {error.errors()[0]['msg']}") from error
-    data = assembled(header, (part for blocks in encoded.values() for _, chunks in blocks for _, part in chunks))
+        data = assembled(Header(digest=state_digest(state), metadata=dict(metadata or {}), tensors=entries), chunks)
+    except ValueError as error:
+        raise CheckpointError(f"cannot pack a name or metadata that is no text: {first_line(error)}") from error
     if path is not None:
         with replacing(Path(path)) as temporary:
             temporary.write_bytes(data)
@@ -105,7 +104,7 @@ def read_packed(source: str | Path | bytes) -> Packed:
         raise CheckpointError(f"cannot read {called}: {error.strerror or error}") from error
     except MemoryError as error:
         raise CheckpointError(f"cannot unpack {called}: its tensors do not fit into memory") from error
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # torch refuses some shapes by a RuntimeError
         raise CheckpointError(f"cannot unpack {called}, is it damaged or truncated? {error}") from error
     return Packed(tensors=tensors, metadata=header.metadata, digest=header.digest)
 
