@@ -122,10 +122,8 @@ def as_safetensors(state: Mapping[str, Tensor]) -> bytes:
 
 
 def _unknown_type(error: KeyError) -> CheckpointError:
-    """How the library says that it has no such type: by a key that it misses."""
-    return CheckpointError(
-        f"safetensors has no type for a tensor of {error}: expected one of real numbers or complex64"
-    )
+    """The error for a type that the library has not: it fails with the type as a missing key."""
+    return CheckpointError(f"safetensors has no type for {error}: expected real numbers or complex64")
 
 
 def storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

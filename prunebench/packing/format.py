@@ -29,7 +29,8 @@ VERSION = 1
 PREFIX = struct.Struct("<8sIII")
 DIGEST_BYTES = 32
 
-LARGEST_HEADER = 2**26
+SMALL_HEADER, LARGEST_HEADER_RATIO = 2**20, 64
+"""Bytes that a header may always have; and beyond them for one of the file."""
 LARGEST_RATIO = 2**20
 """Bytes of tensors for one of a file, at most: a block of zeros, of up to 16 MiB, takes about twenty."""
 
@@ -67,10 +68,15 @@ class Header(Part):
 
 
 def assembled(header: Header, chunks: Iterable[bytes]) -> bytes:
-    """The bytes of a packed file."""
+    """The bytes of a packed file.
+
+    Raises:
+        ValueError: a name is no text, or names and metadata outweigh all else.
+    """
     text = json.dumps(header.model_dump(exclude_none=True), separators=(",", ":"), ensure_ascii=False).encode()
     stored = import_zstandard().ZstdCompressor(level=19).compress(text)
     content = b"".join([PREFIX.pack(PACKED, VERSION, len(stored), len(text)), stored, *chunks])
+    _check_header(len(text), file_bytes=len(content))
     return content + hashlib.sha256(content).digest()
 
 
@@ -89,8 +95,7 @@ def read_header(file: BinaryIO) -> Header:
     if version != VERSION:
         raise ValueError(f"version {version} of the format, this prunebench reads {VERSION}")
     _check_digest(file, size)
-    if length > LARGEST_HEADER or stored > size:
-        raise ValueError(f"its header says that it has {length:,} bytes: expected at most {LARGEST_HEADER:,}")
+    _check_header(length, file_bytes=size)
     file.seek(PREFIX.size)
     try:
         header = Header.model_validate_json(decompressed(file.read(stored), length))
@@ -101,8 +106,14 @@ def read_header(file: BinaryIO) -> Header:
     return header
 
 
+def _check_header(length: int, *, file_bytes: int) -> None:
+    largest = SMALL_HEADER + LARGEST_HEADER_RATIO * file_bytes
+    if length > largest:
+        raise ValueError(f"a header of {length:,} bytes in a file of {file_bytes:,}: expected at most {largest:,}")
+
+
 def _check_digest(file: BinaryIO, size: int) -> None:
-    """Of all that was read and is to be read: nothing is decoded that was not written so."""
+    """Read the whole file once, so that nothing is decoded which was not written so."""
     file.seek(0)
     digest = hashlib.sha256()
     left = size - DIGEST_BYTES

@@ -24,7 +24,7 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """What a packed file holds.
+    """Content of a packed file.
 
     Attributes:
         tensors: by name, on the CPU, with the strides they had.
@@ -50,7 +50,7 @@ def pack(
     contiguous. `requires_grad` and devices are not kept.
 
     Raises:
-        CheckpointError: something in it is no plain tensor.
+        CheckpointError: something in it is no plain tensor, or a name or metadata no text.
         MissingExtraError: the extra `pack` is not installed.
         StorageError: `path` cannot be written.
     """
@@ -61,7 +61,7 @@ def pack(
         entries = [_entry(name, tensor, encoded[name]) for name, tensor in state.items()]
         data = assembled(Header(digest=state_digest(state), metadata=dict(metadata or {}), tensors=entries), chunks)
     except ValueError as error:
-        raise CheckpointError(f"cannot pack a name or metadata that is no text: {first_line(error)}") from error
+        raise CheckpointError(f"cannot pack these names and metadata: {first_line(error)}") from error
     if path is not None:
         with replacing(Path(path)) as temporary:
             temporary.write_bytes(data)

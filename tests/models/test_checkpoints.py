@@ -20,7 +20,15 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from prunebench.errors import CheckpointError, StorageError
-from prunebench.models import checkpoints, load_state, load_state_, read_metadata, save_state, state_digest
+from prunebench.models import (
+    as_safetensors,
+    checkpoints,
+    load_state,
+    load_state_,
+    read_metadata,
+    save_state,
+    state_digest,
+)
 
 unhurried = settings(deadline=None)  # a busy machine is no failure
 
@@ -287,12 +295,30 @@ def test_a_type_that_cannot_be_asked_whether_it_is_finite_loads(tmp_path: Path) 
         load_state_(model, state, origin="given.pth")
 
 
-@pytest.mark.parametrize("kind", ["complex", "nested"])
-def test_a_tensor_that_is_no_plain_one_is_refused_by_name(kind: str, tmp_path: Path) -> None:
-    odd = torch.zeros(2, dtype=torch.complex64) if kind == "complex" else torch.nested.nested_tensor([torch.zeros(2)])
-    torch.save({"a": torch.zeros(2), "b": odd}, tmp_path / "odd.pth")
-    with pytest.raises(CheckpointError, match=f"holds 'b' as a {kind} tensor"):
+def test_a_tensor_that_is_no_plain_one_is_refused_by_name(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(2), "b": torch.nested.nested_tensor([torch.zeros(2)])}, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match="holds 'b' as a nested tensor"):
         load_state(tmp_path / "odd.pth")
+
+
+def test_complex_numbers_go_where_complex_numbers_were() -> None:
+    model = nn.Module()
+    model.register_buffer("turns", torch.zeros(2, dtype=torch.complex64))
+    model.register_buffer("scale", torch.zeros(2))
+    turns = torch.tensor([1j, 2.0])
+    load_state_(model, {"turns": turns, "scale": torch.ones(2)}, origin="given.pth")
+    assert torch.equal(turns, model.turns)
+    with pytest.raises(CheckpointError, match=r"'given.pth' holds 'scale' as torch.complex64: expected torch.float32"):
+        load_state_(model, {"turns": turns, "scale": turns}, origin="given.pth")
+
+
+@pytest.mark.parametrize("write", [save_state, lambda state, path: path.write_bytes(as_safetensors(state))])
+def test_a_type_that_safetensors_has_not_is_named_and_nothing_written(
+    write: Callable[[State, Path], object], tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=r"no type for torch.complex128: expected real numbers or complex64"):
+        write({"a": torch.zeros(2, dtype=torch.complex128)}, tmp_path / "written.safetensors")
+    assert [] == [*tmp_path.iterdir()]
 
 
 def test_saving_keeps_the_metadata_it_is_given(tmp_path: Path) -> None:

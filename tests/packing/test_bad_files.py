@@ -157,20 +157,20 @@ def test_a_header_cannot_ask_for_memory_that_the_file_does_not_account_for() -> 
     data = pack({"a": torch.zeros(3)})
 
     def huge(header: dict[str, Any]) -> None:
-        header["tensors"][0]["shape"] = [2**20, 2**20]
-        header["tensors"][0]["blocks"] *= 2**20
+        header["tensors"][0]["shape"] = [2**20, 2**12]
+        header["tensors"][0]["blocks"] *= 2**12
 
     tracemalloc.start()
     assert "cannot hold tensors of" in refusal(with_header(data, huge))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 2**30
+    assert peak < 20 * 2**20
 
 
 def test_a_compressed_header_that_grows_is_refused_before_it_does() -> None:
     bomb = zstandard.compress(bytes(2**28))
     message = refusal(sealed(PREFIX.pack(PACKED, 1, len(bomb), 2**28) + bomb))
-    assert "its header says that it has 268,435,456 bytes" in message
+    assert "a header of 268,435,456 bytes" in message
     assert "does not hold 9 bytes" in refusal(sealed(PREFIX.pack(PACKED, 1, len(bomb), 9) + bomb))
 
 

@@ -20,6 +20,8 @@ from prunebench.packing.encodings import BLOCK
 from prunebench.packing.format import DTYPES
 from prunebench.pruning import Masks, prune_
 
+pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")  # torch's, of complex32
+
 densities = st.one_of(st.sampled_from([0.0, 1e-3, 0.05, 0.5, 1.0]), st.floats(0, 1))
 
 
@@ -120,8 +122,8 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> 
     [
         (torch.zeros(2, device="meta"), "a meta tensor"),
         (torch.zeros(2).to_sparse(), "sparse_coo"),
-        (torch.nested.nested_tensor([torch.zeros(2)]), "a nested tensor"),
-        (torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8), "qint8"),
+        (torch.nested.nested_tensor([torch.zeros(2)], layout=torch.jagged), "a nested tensor"),
+        (torch.empty(2, dtype=torch.uint4), "uint4"),
         ({"extra": 1}, "dict: expected a tensor"),
     ],
 )
@@ -131,10 +133,12 @@ def test_what_is_no_plain_tensor_is_refused_by_name(value: object, said: str) ->
 
 
 def test_a_name_that_no_file_can_hold_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="no text: UnicodeEncodeError"):
+    with pytest.raises(CheckpointError, match="UnicodeEncodeError"):
         pack({"\ud800": torch.zeros(1)})
-    with pytest.raises(CheckpointError, match="no text: ValidationError"):
+    with pytest.raises(CheckpointError, match="ValidationError"):
         pack({"a": torch.zeros(1)}, metadata={"epoch": 3})  # type: ignore[dict-item]
+    with pytest.raises(CheckpointError, match="a header of 10,000,"):
+        pack({"a": torch.zeros(1)}, metadata={"text": "a" * 10_000_000})
 
 
 @pytest.mark.parametrize("package", ["zstandard", "constriction"])
