@@ -153,7 +153,8 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def _read_safetensors(path: Path) -> Any:
     try:
-        return load(path.read_bytes())  # not by path: the library takes UTF-8 names alone
+        loaded = load(path.read_bytes())  # not by path: the library takes UTF-8 names alone
+        return dict(sorted(loaded.items()))  # its order is another each time
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read '{path}' as safetensors, it is damaged or truncated: {error}") from error
 

@@ -24,17 +24,24 @@ BLOCK = 2**20
 CHUNK_BYTES = 4
 """About what the header needs to say of one chunk: more chunks have to earn it."""
 
+WORTH_PLANES = 7 / 8
+"""Density: of fewer elements `planes` would pay for the place of each zero once a byte, `sparse` once."""
+
 LARGEST_COUNT = 2**16 - 1
 
 
 def encode(values: Bytes) -> tuple[Layout, list[Chunk]]:
     """The layout with the fewest bytes for a block, and its chunks in order."""
-    layouts: dict[Layout, list[Bytes]] = {"plain": [values.ravel()]}
-    if values.shape[1] > 1:
-        layouts["planes"] = [*values.T]
-    if not (kept := _nonzero(values)).all():
-        layouts["sparse"] = [np.packbits(kept), *values[kept].T]
-    encoded = {layout: [_shortest(part.tobytes()) for part in parts] for layout, parts in layouts.items()}
+    kept, width = _nonzero(values), values.shape[1]
+    encoded: dict[Layout, list[Chunk]] = {
+        # Bytes of several planes together have no frequencies that are worth a table.
+        "plain": [_shortest(values.tobytes()) if width == 1 else _compressed(values.tobytes())]
+    }
+    if width > 1 and kept.mean() > WORTH_PLANES:
+        encoded["planes"] = [_shortest(plane.tobytes()) for plane in values.T]
+    if not kept.all():
+        parts = [np.packbits(kept), *values[kept].T]
+        encoded["sparse"] = [_shortest(part.tobytes()) for part in parts]
     best = min(encoded, key=lambda layout: sum(len(data) + CHUNK_BYTES for _, data in encoded[layout]))
     return best, encoded[best]
 
@@ -78,14 +85,17 @@ def _nonzero(values: Bytes) -> NDArray[np.bool_]:
     return kept
 
 
+def _compressed(data: bytes) -> Chunk:
+    found = import_zstandard().ZstdCompressor().compress(data)
+    return ("zstd", found) if len(found) < len(data) else ("raw", data)
+
+
 def _shortest(data: bytes) -> Chunk:
-    zstandard = import_zstandard()
-    found: list[Chunk] = [("raw", data), ("zstd", zstandard.ZstdCompressor().compress(data))]
-    symbols = np.frombuffer(data, np.uint8)
+    best, symbols = _compressed(data), np.frombuffer(data, np.uint8)
     counts = np.bincount(symbols, minlength=256)
-    if _coded_bytes(counts) < min(len(each) for _, each in found):
-        found.append(("coded", _coded(symbols, counts)))
-    return min(found, key=lambda chunk: len(chunk[1]))
+    if _coded_bytes(counts) < len(best[1]):
+        best = min(best, ("coded", _coded(symbols, counts)), key=lambda chunk: len(chunk[1]))
+    return best
 
 
 def _coded_bytes(counts: NDArray[np.intp]) -> float:

@@ -44,6 +44,8 @@ def test_a_safetensors_file_comes_back_byte_for_byte(state: dict[str, torch.Tens
     assert 0 == done.exit_code, done.output
     assert f"{len(state)} tensors, weights " in done.output
     assert (tmp_path / "state.safetensors").read_bytes() == (tmp_path / "back.safetensors").read_bytes()
+    call("pack", tmp_path / "state.safetensors", "-o", tmp_path / "again.pbz")
+    assert (tmp_path / "state.pbz").read_bytes() == (tmp_path / "again.pbz").read_bytes()
     assert (tmp_path / "state.pbz").stat().st_size < (tmp_path / "state.safetensors").stat().st_size
 
 
