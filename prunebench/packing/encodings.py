@@ -74,7 +74,8 @@ def import_zstandard() -> Any:
 def _nonzero(values: Bytes) -> NDArray[np.bool_]:
     """True for each element of which any bit is set: -0.0 is one."""
     words: NDArray[np.unsignedinteger] = values.view(f"u{min(values.shape[1], 8)}")
-    return (words != 0).any(axis=1)
+    kept: NDArray[np.bool_] = (words != 0).any(axis=1)
+    return kept
 
 
 def _shortest(data: bytes) -> Chunk:
@@ -82,14 +83,15 @@ def _shortest(data: bytes) -> Chunk:
     found: list[Chunk] = [("raw", data), ("zstd", zstandard.ZstdCompressor().compress(data))]
     symbols = np.frombuffer(data, np.uint8)
     counts = np.bincount(symbols, minlength=256)
-    if _entropy_bytes(counts) < min(len(each) for _, each in found):
+    if _coded_bytes(counts) < min(len(each) for _, each in found):
         found.append(("coded", _coded(symbols, counts)))
     return min(found, key=lambda chunk: len(chunk[1]))
 
 
-def _entropy_bytes(counts: NDArray[np.intp]) -> float:
+def _coded_bytes(counts: NDArray[np.intp]) -> float:
+    """About the length of `_coded`: the entropy, and two bytes of the table for each symbol that occurs."""
     seen = counts[counts > 0]
-    return float(seen @ np.log2(counts.sum() / seen)) / 8
+    return float(seen @ np.log2(counts.sum() / seen)) / 8 + 2 * len(seen)
 
 
 def _coded(symbols: Bytes, counts: NDArray[np.intp]) -> bytes:
@@ -99,7 +101,8 @@ def _coded(symbols: Bytes, counts: NDArray[np.intp]) -> bytes:
     stored = zstandard.ZstdCompressor(level=19).compress(table.tobytes())
     coder = import_extra("constriction", extra="pack").stream.stack.AnsCoder()
     coder.encode_reverse(symbols.astype(np.int32), _model(table))
-    return len(stored).to_bytes(2, "little") + stored + coder.get_compressed().astype("<u4").tobytes()
+    words: bytes = coder.get_compressed().astype("<u4").tobytes()
+    return len(stored).to_bytes(2, "little") + stored + words
 
 
 def _model(table: NDArray[np.unsignedinteger]) -> object:

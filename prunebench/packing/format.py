@@ -31,7 +31,7 @@ DIGEST_BYTES = 32
 
 LARGEST_HEADER = 2**26
 LARGEST_RATIO = 2**20
-"""Bytes of tensors that a byte of a file can stand for: a block of zeros takes about twenty bytes, and is at most 16 MiB."""
+"""Bytes of tensors for one of a file, at most: a block of zeros, of up to 16 MiB, takes about twenty."""
 
 NAMES = (
     *("float64", "float32", "float16", "bfloat16", "complex128", "complex64", "complex32", "bool"),
@@ -54,7 +54,8 @@ class Entry(Part):
     @property
     def bytes(self) -> int:
         """Bytes of its values, unpacked."""
-        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
+        width: int = DTYPES[self.dtype].itemsize
+        return width * math.prod(self.shape)
 
 
 class Header(Part):
