@@ -129,10 +129,10 @@ def decompressed(data: bytes, size: int) -> bytes:
     try:
         if zstandard.frame_content_size(data) != size:  # before that much memory is taken
             raise ValueError(f"a chunk does not hold {size} bytes")
-        decompressed: bytes = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+        found: bytes = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from error
-    return decompressed
+    return found
 
 
 def _decoded(data: bytes, size: int) -> Bytes:

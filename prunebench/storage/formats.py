@@ -52,6 +52,15 @@ def archive_kind(path: Path) -> str | None:
     return next((name for name, magic in ARCHIVES if start.startswith(magic)), None)
 
 
+def is_safetensors(path: Path) -> bool:
+    """True for what looks like safetensors: eight bytes with the length of a header, then a JSON object.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+    return first_bytes(path)[8:9] == b"{"
+
+
 def other_format(path: Path) -> str | None:
     """The kind of a file and what to do, where its content tells that: `"a PDF: name ..."`.
 
