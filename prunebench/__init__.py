@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from prunebench.history import collect_history, find_curves
     from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros
     from prunebench.models import build_model, load_checkpoint_, prunable_parameters, save_state
+    from prunebench.packing import pack, unpack
     from prunebench.planning import Allocation, Curves, Goal, Inventory, find_allocation, optimal_plan
     from prunebench.pruning import Masks, SparsityPlan, prune_
     from prunebench.records import RunRecord, keep_record, read_record, write_record
@@ -110,6 +111,7 @@ _WHERE = {
     "nominal_size_bits": "prunebench.measure",
     "nonzeros": "prunebench.measure",
     "optimal_plan": "prunebench.planning",
+    "pack": "prunebench.packing",
     "plot_epochs": "prunebench.report.plots",
     "plot_frontier": "prunebench.report.plots",
     "plot_history": "prunebench.report.plots",
@@ -128,6 +130,7 @@ _WHERE = {
     "sensitivity_scan": "prunebench.sensitivity",
     "train": "prunebench.training",
     "train_dense": "prunebench.workloads",
+    "unpack": "prunebench.packing",
     "write_record": "prunebench.records",
     "write_scan": "prunebench.sensitivity",
 }
@@ -190,6 +193,7 @@ __all__ = [
     "nominal_size_bits",
     "nonzeros",
     "optimal_plan",
+    "pack",
     "plot_epochs",
     "plot_frontier",
     "plot_history",
@@ -208,6 +212,7 @@ __all__ = [
     "sensitivity_scan",
     "train",
     "train_dense",
+    "unpack",
     "write_record",
     "write_scan",
 ]

@@ -3,6 +3,7 @@
     PrunebenchError
     ├── UnknownNameError    a run, layer, workload, model, ... that does not exist
     ├── ImportedNameError   a package.module:object that cannot be imported
+    ├── MissingExtraError   a package that is not installed, of an extra of prunebench
     ├── WorkloadError       a workload, or a prunebench.toml, that cannot be used
     ├── PlanError           a sparsity plan that cannot be applied: a bad sparsity, a missing layer, NaN weights
     ├── ModelError          a model that cannot be copied, or does not answer images with scores
@@ -86,6 +87,10 @@ def _meant(name: str, names: Collection[str]) -> str | None:
 
 class ImportedNameError(PrunebenchError):
     """A `package.module:object` that cannot be imported."""
+
+
+class MissingExtraError(PrunebenchError):
+    """A package that is not installed, of an extra of prunebench."""
 
 
 class WorkloadError(PrunebenchError):

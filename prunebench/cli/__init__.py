@@ -16,6 +16,7 @@ from prunebench.cli.data import data
 from prunebench.cli.history import history
 from prunebench.cli.init import init
 from prunebench.cli.lint import lint
+from prunebench.cli.pack import pack
 from prunebench.cli.plan import plan
 from prunebench.cli.plot import plot
 from prunebench.cli.report import report
@@ -23,7 +24,9 @@ from prunebench.cli.run import run
 from prunebench.cli.runs import runs
 from prunebench.cli.scan import scan
 from prunebench.cli.shell import Group as _Group
+from prunebench.cli.sizes import sizes
 from prunebench.cli.train import train
+from prunebench.cli.unpack import unpack
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,9 +40,10 @@ def main(quiet: bool) -> None:
 
 PROJECT = (init, check, run, train, scan, plan)
 JUDGEMENT = (compare, report, baseline, history, bisect)
+FILES = (pack, unpack, sizes)
 VIEWS = (plot, lint, runs, data)
 
-for command in (*PROJECT, *JUDGEMENT, *VIEWS):
+for command in (*PROJECT, *JUDGEMENT, *FILES, *VIEWS):
     main.add_command(command)
 
 __all__ = ["main"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from prunebench.models import check_model, storable
+from prunebench.models import as_safetensors, check_model
 
 MIB = 2**20
 BITS = 32
@@ -34,4 +33,4 @@ def nominal_size_bits(model: nn.Module, *, bits: int = BITS) -> int:
 
 def file_size_bytes(state: Mapping[str, Tensor]) -> int:
     """Bytes of the checkpoint as a safetensors file, parameters and buffers, zeros stored like any other value."""
-    return len(save(storable(state)))
+    return len(as_safetensors(state))

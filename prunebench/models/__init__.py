@@ -1,6 +1,13 @@
 """Models: prunebench's own and others by name, prunable parameters, checkpoints in and out."""
 
-from prunebench.models.checkpoints import load_checkpoint_, load_state, load_state_, read_metadata, save_state, storable
+from prunebench.models.checkpoints import (
+    as_safetensors,
+    load_checkpoint_,
+    load_state,
+    load_state_,
+    read_metadata,
+    save_state,
+)
 from prunebench.models.digests import state_digest
 from prunebench.models.parameters import (
     as_array,
@@ -18,6 +25,7 @@ __all__ = [
     "VGG",
     "architecture_digest",
     "as_array",
+    "as_safetensors",
     "build_model",
     "check_model",
     "check_values",
@@ -32,6 +40,5 @@ __all__ = [
     "read_metadata",
     "save_state",
     "state_digest",
-    "storable",
     "unwrapped",
 ]

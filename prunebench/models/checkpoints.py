@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save, save_file
 from torch import Tensor, nn
 
 from prunebench.errors import CheckpointError, StorageError
 from prunebench.models.fitting import State, differences, fitted
 from prunebench.models.pickles import PICKLED_MODEL, is_pickled_model, read_pickled, stands_for
 from prunebench.storage.files import replacing
-from prunebench.storage.formats import first_bytes, other_format
+from prunebench.storage.formats import is_safetensors, other_format
 
 ENTRIES = (
     *("state_dict", "model_state_dict", "model", "net", "network", "params", "weights"),
@@ -81,6 +81,8 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], *, origin: str) -
         more = f" (and {len(problems) - 1} more differences)" if len(problems) > 1 else ""
         raise CheckpointError(f"'{origin}' is a checkpoint of another architecture: it {problems[0]}{more}")
     for name, tensor in given.items():
+        if tensor.is_complex() and not own[name].is_complex():
+            raise CheckpointError(f"'{origin}' holds {name!r} as {tensor.dtype}: expected {own[name].dtype}")
         stored = tensor.to(own[name].dtype)  # a finite float64 may overflow here, and a NaN becomes an integer
         as_given = tensor.double() if tensor.is_floating_point() else tensor  # not every type can be asked
         if not (torch.isfinite(as_given) & torch.isfinite(stored)).all():
@@ -90,7 +92,12 @@ def load_state_(model: nn.Module, state: Mapping[str, Tensor], *, origin: str) -
 
 
 def save_state(state: Mapping[str, Tensor], path: str | Path, *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors by name as safetensors, whole or not at all."""
+    """Write tensors by name as safetensors, whole or not at all.
+
+    Raises:
+        CheckpointError: safetensors has not the type of one.
+        StorageError: `path` cannot be written.
+    """
     path = Path(path)
     tensors = storable(state)
     with replacing(path) as temporary:
@@ -98,6 +105,27 @@ def save_state(state: Mapping[str, Tensor], path: str | Path, *, metadata: Mappi
             save_file(tensors, temporary, metadata=dict(metadata) if metadata else None)
         except SafetensorError as error:  # how the library reports a full disk
             raise StorageError(f"cannot write '{path}': {error}") from error
+        except KeyError as error:
+            raise _unknown_type(error) from error
+
+
+def as_safetensors(state: Mapping[str, Tensor]) -> bytes:
+    """The bytes of the file that `save_state` writes.
+
+    Raises:
+        CheckpointError: safetensors has not the type of one.
+    """
+    try:
+        return save(storable(state))
+    except KeyError as error:
+        raise _unknown_type(error) from error
+
+
+def _unknown_type(error: KeyError) -> CheckpointError:
+    """How the library says that it has no such type: by a key that it misses."""
+    return CheckpointError(
+        f"safetensors has no type for a tensor of {error}: expected one of real numbers or complex64"
+    )
 
 
 def storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -138,10 +166,10 @@ def _states_of(path: Path) -> dict[str, State]:
         raise CheckpointError(f"'{path}' is a folder: name the .safetensors, .pth or .pt file in it")
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at '{path}': expected a .safetensors, .pth or .pt file")
-    is_safetensors = first_bytes(path)[8:9] == b"{"  # an eight-byte header length, then a JSON object
-    if not is_safetensors and (other := other_format(path)):
+    safetensors = is_safetensors(path)
+    if not safetensors and (other := other_format(path)):
         raise CheckpointError(f"'{path}' is {other}")
-    loaded = _read_safetensors(path) if is_safetensors else read_pickled(path)
+    loaded = _read_safetensors(path) if safetensors else read_pickled(path)
     if not isinstance(loaded, dict):
         raise CheckpointError(f"'{path}' holds {_kind(loaded)}: expected a state_dict, tensors by name")
     found = _states(loaded)
@@ -174,7 +202,6 @@ def _odd_tensor(state: State) -> str | None:
     for name, value in state.items():
         kinds = {
             "nested": value.is_nested,
-            "complex": value.is_complex(),
             "quantized": value.is_quantized,
             "meta": value.is_meta,
             str(value.layout): value.layout != torch.strided,

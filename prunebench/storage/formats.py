@@ -19,7 +19,10 @@ UNPACK = "unpack it, and give what it holds"
 AGAIN = "if it was downloaded, this is a server's message and not the file, so download it again"
 WEIGHTS = "save its tensors by name as safetensors"
 LFS_POINTER = b"version https://git-lfs"
+PACKED = b"\x89PBZ\r\n\x1a\n"
+"""What files of `prunebench pack` begin with."""
 OTHERS = (
+    ("a packed file", PACKED, "give what 'prunebench unpack FILE -o OUT.safetensors' makes of it"),
     ("a git-LFS pointer, not the file itself", LFS_POINTER, "fetch the file with 'git lfs pull'"),
     ("an HDF5 file, as Keras writes them", b"\x89HDF\r\n\x1a\n", WEIGHTS),
     ("a numpy array (.npy)", b"\x93NUMPY", WEIGHTS),
@@ -47,6 +50,15 @@ def archive_kind(path: Path) -> str | None:
     if start[offset:].startswith(magic):
         return "tar"
     return next((name for name, magic in ARCHIVES if start.startswith(magic)), None)
+
+
+def is_safetensors(path: Path) -> bool:
+    """True for what looks like safetensors: eight bytes with the length of a header, then a JSON object.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+    return first_bytes(path)[8:9] == b"{"
 
 
 def other_format(path: Path) -> str | None:
