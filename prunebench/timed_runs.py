@@ -71,6 +71,7 @@ def check_finetuning(
         accuracy_by_epoch=measured.finetuning.selection_accuracies,
         accuracy_best=measured.finetuning.best.percent,
         accuracy_last=measured.finetuning.last.percent,
+        file_mib=measured.file_mib,
         as_documented=measured.as_documented,
         resumed_after=measured.finetuning.resumed_after,
     )

@@ -8,9 +8,10 @@ from pydantic import Field, model_validator
 
 from prunebench.storage.documents import Part
 
-Figure = Literal["accuracy_dense", "accuracy_before", "accuracy_best", "change", "size_percent", "size_mib"]
+Figure = Literal["accuracy_dense", "accuracy_before", "accuracy_best", "change", "size_percent", "size_mib", "file_mib"]
 """What a floor can limit: accuracies in percent (of the dense model, after pruning, of the best epoch); `change`, the
-best epoch's accuracy less the dense model's, in points; nominal size in percent of the dense model's, or in MiB. What
+best epoch's accuracy less the dense model's, in points; nominal size in percent of the dense model's, or in MiB;
+MiB of the sparse file, measured where the extra `pack` is installed. What
 follows fine-tuning is not checked of a record without it."""
 
 

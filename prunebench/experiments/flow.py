@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -19,13 +20,25 @@ from torch import Tensor, nn
 from prunebench.data import Dataset, Examples, split_validation
 from prunebench.documented.floors import Figure, Floor
 from prunebench.documented.runs import Cited, DocumentedRun, Run, run_digest
-from prunebench.errors import CheckpointError, DataError, MaskError, UnknownNameError, WorkloadError
+from prunebench.errors import CheckpointError, DataError, MaskError, MissingExtraError, UnknownNameError, WorkloadError
 from prunebench.machine.devices import PRECISIONS, Precision, model_device, wait_for
 from prunebench.machine.environment import environment
 from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros, weight_counts
 from prunebench.models import architecture_digest, as_array, prunable_parameters, save_state, state_digest
+from prunebench.packing import packed_bytes
 from prunebench.pruning import Masks, prune_
-from prunebench.records import Accuracy, Checkpoints, Data, FineTuning, Histogram, Layer, RunRecord, Signature, Timings
+from prunebench.records import (
+    Accuracy,
+    Checkpoints,
+    Data,
+    FineTuning,
+    Histogram,
+    Layer,
+    Packed,
+    RunRecord,
+    Signature,
+    Timings,
+)
 from prunebench.sensitivity import ScanProgress
 from prunebench.storage.files import cache_folder
 from prunebench.storage.revisions import provenance
@@ -369,6 +382,7 @@ def record(
         dense_accuracy=_accuracy(setting.dense_evaluation),
         pruned_accuracy=_accuracy(before),
         finetuning=finetuning,
+        packed=_packed(pruned, training),
         timings=Timings(
             prune=pruned.seconds,
             evaluate=[setting.dense_evaluation.seconds, before.seconds, *_later_evaluations(setting, training)],
@@ -379,6 +393,18 @@ def record(
     )
     floors = [*_documented_sizes(run), *run.floors, *setting.workload.floors(made)]
     return RunRecord(**dict(made) | {"floors": floors})
+
+
+def _packed(pruned: Pruned, training: Training | None) -> Packed | None:
+    """The bytes of the sparse files; None where the extra `pack` is not installed."""
+    try:
+        return Packed(
+            pruned=packed_bytes(pruned.model.state_dict()),
+            best=packed_bytes(training.best_state) if training else None,
+            versions={name: metadata.version(name) for name in ("constriction", "zstandard")},
+        )
+    except MissingExtraError:
+        return None
 
 
 def _histogram(*, dense: Tensor, pruned: Tensor, finetuned: Tensor | None) -> Histogram | None:

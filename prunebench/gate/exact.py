@@ -46,6 +46,16 @@ def compare_exact(case: str, baseline: RunRecord, record: RunRecord) -> Iterator
             )
 
 
+def compare_packed(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
+    """Compare the bytes of the sparse files of equal weights, packed by equal versions; nothing for others."""
+    before, after = baseline.packed, record.packed
+    if before is None or after is None or before.versions != after.versions:
+        return
+    if baseline.checkpoints.pruned == record.checkpoints.pruned:
+        sizes = {"pruned": before.pruned}, {"pruned": after.pruned}
+        yield _verdict(case, record.run, "packed file, of equal weights", "bytes", *sizes)
+
+
 def compare_repetition(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
     """Judge whether one machine computed the same bytes twice; nothing for two machines or other dense weights."""
     if environment_differences(baseline, record, MACHINE) or dense_differences(baseline, record):

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from prunebench.documented.floors import Figure, Floor
 from prunebench.documented.runs import is_documented_run
-from prunebench.gate.verdicts import Status, Verdict
+from prunebench.gate.verdicts import Status, Tier, Verdict, stated
 from prunebench.pruning import pruned_count
 from prunebench.records import RunRecord, case_id
 
@@ -20,11 +20,12 @@ FIGURES: Mapping[Figure, str] = MappingProxyType(
         "change": "change of accuracy, best epoch, points",
         "size_percent": "size, % of dense",
         "size_mib": "size, MiB",
+        "file_mib": "packed file, MiB",
     }
 )
 """What floors limit, as verdicts call it."""
 
-SIZES: tuple[Figure, ...] = ("size_percent", "size_mib")
+SIZES: tuple[Figure, ...] = ("size_percent", "size_mib", "file_mib")
 
 LOOK_AT_SIZES = "look closer with 'prunebench lint {}' and 'prunebench run {} --no-finetune'"
 LOOK_AT_EPOCHS = "look closer with 'prunebench run {}', which prints every epoch"
@@ -51,6 +52,15 @@ def check_floors(record: RunRecord, figures: Collection[Figure] = tuple(FIGURES)
     for floor in sorted(record.floors, key=lambda floor: floor.figure not in SIZES):
         if floor.figure in figures and (measured := record.figure(floor.figure)) is not None:
             yield _floor(record, floor, measured)
+        elif floor.figure == "file_mib" and floor.figure in figures:
+            yield _unpacked(record, floor)
+
+
+def _unpacked(record: RunRecord, floor: Floor) -> Verdict:
+    return stated(
+        case_id(record), record.run, FIGURES["file_mib"], Status.INCOMPARABLE, f"at most {floor.most}", "not measured",
+        rule=f"{floor.rule}; it is measured where prunebench[pack] is installed", tier=Tier.FLOOR,
+    )  # fmt: skip
 
 
 def _floor(record: RunRecord, floor: Floor, measured: float) -> Verdict:

@@ -180,11 +180,24 @@ class Timings(Part):
     epochs: list[Seconds]
 
 
+class Packed(Part):
+    """Bytes of the sparse files that `prunebench.packing` makes, with all of the state in them.
+
+    `pruned` and `best` are of the pruned model and of the best epoch. `versions` are of the libraries that compress:
+    with equal ones, equal weights take equal bytes.
+    """
+
+    pruned: Count
+    best: Count | None = None
+    versions: dict[str, str]
+
+
 class RunRecord(Shown, Part):
     """Figures of one execution of a run, with all that is needed to judge them.
 
     Sizes are in bits (nominal) and bytes (file), MACs of one image, accuracy as counts of images. `elements` and the
-    nonzeros are over all parameters, batch norm and bias included. `revision` and `dirty` are of the user's project.
+    nonzeros are over all parameters, batch norm and bias included. `packed` is None where the extra `pack` was not
+    installed. `revision` and `dirty` are of the user's project.
     One that contradicts itself cannot be built: RecordError.
     """
 
@@ -215,6 +228,7 @@ class RunRecord(Shown, Part):
     dense_accuracy: Accuracy
     pruned_accuracy: Accuracy
     finetuning: FineTuning | None = None
+    packed: Packed | None = None
     timings: Timings
     environment: dict[str, str | int]
     revision: str | None
@@ -241,7 +255,13 @@ class RunRecord(Shown, Part):
             "change": self.change_after_finetuning,
             "size_percent": self.size_percent,
             "size_mib": self.pruned_size_bits / 8 / 2**20,
+            "file_mib": self.file_mib,
         }[name]
+
+    @property
+    def file_mib(self) -> float | None:
+        """MiB of the sparse file of the model that is kept: the best epoch's, or the pruned one."""
+        return None if self.packed is None else (self.packed.best or self.packed.pruned) / 2**20
 
     @property
     def change_after_finetuning(self) -> float | None:

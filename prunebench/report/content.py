@@ -271,10 +271,12 @@ def figures(record: RunRecord) -> dict[str, float]:
         "nominal size, MiB": record.pruned_size_bits / 8 / 2**20,
         "nominal size, % of dense": record.size_percent,
         "nonzero elements": float(sum(record.nonzeros.values())),
-        "file, bytes": float(record.pruned_file_bytes),
+        "dense file, bytes": float(record.pruned_file_bytes),
         "accuracy dense, %": record.dense_accuracy.percent,
         "accuracy pruned, %": record.pruned_accuracy.percent,
     }
+    if record.file_mib is not None:
+        found["packed file, MiB"] = record.file_mib
     if tuned is not None:
         found["accuracy best epoch, %"] = tuned.best.percent
         found["accuracy last epoch, %"] = tuned.last.percent

@@ -83,6 +83,7 @@ def accuracy_table(record: RunRecord, run: DocumentedRun | None = None) -> Table
     rows = [
         _row("size, MiB", run.size_mib, record.pruned_size_bits / 8 / 2**20),
         _row("size, % of dense", run.size_percent, record.size_percent),
+        *([_row("packed file, MiB", None, record.file_mib)] if record.file_mib is not None else []),
         accuracy("accuracy dense, %", run.dense_accuracy, record.dense_accuracy.percent, _count(record.dense_accuracy)),
         accuracy(
             "accuracy pruned, %", run.accuracy_before, record.pruned_accuracy.percent, _count(record.pruned_accuracy)

@@ -120,11 +120,12 @@ class FloorSection(_Section):
     accuracy_before: Number | None = None
     size_percent: Annotated[float, Field(ge=0, le=100)] | None = None
     size_mib: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    file_mib: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
     def floors(self) -> tuple[Floor, ...]:
         """The floors."""
         least = {"change": self.change, "accuracy_best": self.accuracy, "accuracy_before": self.accuracy_before}
-        most = {"size_percent": self.size_percent, "size_mib": self.size_mib}
+        most = {"size_percent": self.size_percent, "size_mib": self.size_mib, "file_mib": self.file_mib}
         found = [Floor.model_validate({"figure": name, "least": value, "rule": f"floor of {FILE}"})
                  for name, value in least.items() if value is not None]  # fmt: skip
         found += [Floor.model_validate({"figure": name, "most": value, "rule": f"floor of {FILE}"})
