@@ -1,6 +1,15 @@
 """Models: prunebench's own and others by name, prunable parameters, checkpoints in and out."""
 
-from prunebench.models.checkpoints import load_checkpoint_, load_state, load_state_, read_metadata, save_state, storable
+from prunebench.models.channels import Channels, Kept, Side, channels_metadata, keep_channels_, kept_channels, places
+from prunebench.models.checkpoints import (
+    cut_to_,
+    load_checkpoint_,
+    load_state,
+    load_state_,
+    read_metadata,
+    save_state,
+    storable,
+)
 from prunebench.models.digests import state_digest
 from prunebench.models.parameters import (
     as_array,
@@ -16,18 +25,26 @@ from prunebench.models.vgg import VGG
 
 __all__ = [
     "VGG",
+    "Channels",
+    "Kept",
+    "Side",
     "architecture_digest",
     "as_array",
     "build_model",
+    "channels_metadata",
     "check_model",
     "check_values",
     "copied",
+    "cut_to_",
     "in_float32",
+    "keep_channels_",
+    "kept_channels",
     "load_checkpoint_",
     "load_state",
     "load_state_",
     "model_label",
     "model_names",
+    "places",
     "prunable_parameters",
     "read_metadata",
     "save_state",

@@ -41,7 +41,8 @@ class Channel:
 
     def unit_scores(self, scores: Tensor) -> Tensor:
         """L2 norms (channels,), summed in double precision on the CPU, so that every device prunes the same."""
-        return scores.detach().cpu().double().flatten(1).norm(dim=1).float().to(scores.device)
+        norms = torch.linalg.vector_norm(scores.detach().cpu().double().flatten(1), dim=1)
+        return norms.float().to(scores.device)
 
     def expand(self, kept: Tensor, shape: Sequence[int]) -> Tensor:
         """The mask: each channel all True or all False."""
