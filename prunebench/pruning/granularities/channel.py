@@ -41,7 +41,7 @@ class Channel:
 
     def unit_scores(self, scores: Tensor) -> Tensor:
         """L2 norms (channels,), summed in double precision on the CPU, so that every device prunes the same."""
-        norms = torch.linalg.vector_norm(scores.detach().cpu().double().flatten(1), dim=1)
+        norms: Tensor = torch.linalg.vector_norm(scores.detach().cpu().double().flatten(1), dim=1)
         return norms.float().to(scores.device)
 
     def expand(self, kept: Tensor, shape: Sequence[int]) -> Tensor:

@@ -1,0 +1,269 @@
+"""Removal of pruned channels: which may go, and a copy of the model without them.
+
+A channel may go where three things hold. Every layer that makes it has nothing but zeros there, weights and bias. Every
+layer that reads it gets exact zeros there, which an example shows: a batch norm or a bias in between makes a constant
+of zeros, and next to a padded border no bias of the next layer can stand for that. And the model without the channel,
+computed in double precision, gives the same answers.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from prunebench.errors import ModelError
+from prunebench.machine.devices import evaluation_mode
+from prunebench.models import (
+    Channels,
+    Kept,
+    channels_metadata,
+    check_model,
+    copied,
+    keep_channels_,
+    places,
+    save_state,
+)
+from prunebench.models.channels import GATES, is_depthwise
+from prunebench.shrink.dependencies import OUTPUT, Dependencies, Member
+from prunebench.tasks.evaluation import ask
+
+SAME = {torch.float64: 1e-10, torch.float32: 1e-5}
+"""Largest difference of answers, of the largest answer, that rounding makes."""
+
+CELL = 2
+"""The gate of an LSTM that a hidden unit's value is made by: where it is zero, the unit is."""
+
+
+@dataclass(frozen=True)
+class StillMasked:
+    """Pruned channels of a layer that could not be removed, and why."""
+
+    layer: str
+    channels: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """A model without its pruned channels.
+
+    Attributes:
+        model: a copy, of plain modules; `prunebench.models.kept_channels` tells what it kept of the original.
+        masked: what could not be removed, and stays as zeros.
+    """
+
+    model: nn.Module
+    masked: tuple[StillMasked, ...]
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights and the list of kept channels as safetensors, whole or not at all.
+
+        `prunebench.load_checkpoint_` cuts the original model down by that list and loads the weights.
+        """
+        save_state(self.model.state_dict(), path, metadata=channels_metadata(self.model))
+
+
+def shrunk(model: nn.Module, example: Tensor) -> Shrunk:
+    """A copy of `model` without its pruned channels; `example` is a batch of inputs (n, ...), of real data if possible.
+
+    Pruned channels are those of convolutions, linear layers and LSTMs that hold nothing but zeros, bias included, as
+    `prune_` leaves them by granularity `channel`. Layers that share channels, as in residual sums, lose those that are
+    zero in all of them.
+
+    Raises:
+        ModelError: the model cannot be pruned or copied, or fails on the example.
+        ShrinkError: torch-pruning is missing, or cannot follow the model.
+    """
+    model = check_model(model)
+    own, example = copied(model).cpu().eval(), example.cpu()
+    graph = Dependencies(copy.deepcopy(own), example)
+    search = _Search(own, example, graph)
+    for group, width in graph.groups():
+        search.remove(group, width)
+    made = copied(model)
+    keep_channels_(made, search.cut)
+    return Shrunk(model=made, masked=search.still_masked())
+
+
+class _Search:
+    """The channels that may go, found group by group.
+
+    Attributes:
+        cut: what is kept, so far.
+    """
+
+    def __init__(self, model: nn.Module, example: Tensor, graph: Dependencies) -> None:
+        self.cut: Channels = {}
+        self._model = model
+        self._graph = graph
+        self._modules = dict(model.named_modules())
+        self._zero = {name: found for name, each in self._modules.items() if (found := zero_channels(each)) is not None}
+        self._read = largest_inputs(model, example)
+        self._reasons: dict[str, dict[int, str]] = defaultdict(dict)
+        self._example, self._answers = _in_double(model, example)
+
+    def remove(self, group: int, width: int) -> None:
+        """Remove what may go of the channels of one group."""
+        channels, refused = list(range(width)), dict[int, str]()
+        everything = members = self._graph.members(group, channels)
+        while channels and (objections := self._objections(members)):
+            refused |= objections
+            channels = [channel for channel in channels if channel not in objections]
+            members = self._graph.members(group, channels) if channels else []
+        if channels:
+            cut = self._with(members)
+            if problem := self._problem(cut):
+                refused |= dict.fromkeys(channels, problem)
+            else:
+                self.cut = cut
+        for member in everything:
+            self._reasons[member.name] |= {
+                index: refused[root]
+                for index, root in zip(member.indices, member.roots, strict=True)
+                if root in refused
+            }
+
+    def _objections(self, members: Sequence[Member]) -> dict[int, str]:
+        """Reasons against removing channels of a group's first layer, by channel; the weightiest of each."""
+        found: dict[int, tuple[int, str]] = {}
+        if not any(member.side == "in" or self._is_depthwise(member) for member in members):
+            members = [*members, Member("", OUTPUT, "out", members[0].indices, members[0].roots)]
+        for member in members:
+            for index, root in zip(member.indices, member.roots, strict=True):
+                if (objection := self._objection(member, index)) is not None:
+                    found[root] = min(objection, found.get(root, objection))
+        if not found and (whole := next((each for each in members if self._is_whole(each)), None)) is not None:
+            found[members[0].roots[0]] = (4, f"'{whole.name}' keeps one channel")
+        return {root: reason for root, (_, reason) in found.items()}
+
+    def _objection(self, member: Member, index: int) -> tuple[int, str] | None:
+        if member.kind == OUTPUT:
+            return 0, "the model's answers"
+        module = self._modules.get(member.name)
+        if module is None or places(module, member.side) is None:
+            return (
+                1,
+                f"tied to '{member.name}' ({member.kind}), which cannot lose single channels"
+                if member.name
+                else (f"tied to a {member.kind.lower()} of the model's own"),
+            )
+        if member.side == "out" and member.name in self._zero and not self._zero[member.name][index]:
+            return 2, f"shared with '{member.name}', which has weights there"
+        if member.side == "in" and self._read.get(member.name, _NEVER)[index] != 0:  # NaN is another value too
+            return 3, f"'{member.name}' gets a constant from there, not zeros: a bias or a batch norm makes it"
+        return None
+
+    def _is_depthwise(self, member: Member) -> bool:
+        return member.name in self._modules and is_depthwise(self._modules[member.name])
+
+    def _is_whole(self, member: Member) -> bool:
+        where = places(self._modules[member.name], member.side)
+        return where is not None and len(member.indices) >= getattr(self._modules[member.name], where.counts[0])
+
+    def _with(self, members: Sequence[Member]) -> Channels:
+        """The cut so far, with the channels of `members` removed too."""
+        cut = {name: dict(sides) for name, sides in self.cut.items()}
+        for member in members:
+            module, sides = self._modules[member.name], cut.setdefault(member.name, {})
+            where = places(module, member.side)
+            assert where is not None, "such a member was objected to"
+            of = getattr(module, where.counts[0])
+            before = sides[member.side].indices if member.side in sides else range(of)
+            gone = set(member.indices)
+            sides[member.side] = Kept(of=of, indices=[index for index in before if index not in gone])
+        return cut
+
+    def _problem(self, cut: Channels) -> str:
+        """What would go wrong with the model cut down like this; empty for nothing."""
+        trial = copy.deepcopy(self._model)
+        try:
+            keep_channels_(trial, cut)
+            answers = _answers(trial.to(self._answers.dtype), self._example)
+        except ModelError:
+            return "without them the model fails"
+        if answers.shape != self._answers.shape:
+            return "without them the model answers in another shape"
+        difference = float((answers - self._answers).abs().max() / self._answers.abs().max())
+        if not difference <= SAME[self._answers.dtype]:
+            return f"without them the answers change by {100 * difference:.2g} %"
+        return ""
+
+    def still_masked(self) -> tuple[StillMasked, ...]:
+        """The pruned channels that stay, by layer and reason."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for name, zero in self._zero.items():
+            kept = self.cut.get(name, {}).get("out")
+            for index in kept.indices if kept else range(len(zero)):
+                if zero[index]:
+                    counts[name, self._reasons[name].get(index, "torch-pruning finds nothing that they go with")] += 1
+        return tuple(StillMasked(name, count, reason) for (name, reason), count in counts.items())
+
+
+_NEVER: Mapping[int, float] = defaultdict(lambda: math.nan)
+"""What a layer reads that the example did not reach."""
+
+
+def zero_channels(module: nn.Module) -> Tensor | None:
+    """The output channels of a layer that are zero whatever it reads, bool (channels,); None for other modules.
+
+    A hidden unit of an LSTM stays zero where its cell gate has no weights and no bias.
+    """
+    if not isinstance(module, _ConvNd | nn.Linear | nn.LSTM) or (where := places(module, "out")) is None:
+        return None
+    width = getattr(module, where.counts[0])
+    zero = torch.ones(width, dtype=torch.bool)
+    for attribute, dimension, copies in where.tensors:
+        tensor = getattr(module, attribute, None)
+        if isinstance(tensor, Tensor) and (copies == GATES or not isinstance(module, nn.LSTM)):
+            rows = tensor.detach().transpose(0, dimension).reshape(copies, width, -1)
+            zero &= (rows[CELL if copies == GATES else 0] == 0).all(dim=1)
+    return zero
+
+
+def largest_inputs(model: nn.Module, example: Tensor) -> dict[str, Tensor]:
+    """The largest absolute value that each layer reads from each of its input channels, (channels,), by its name.
+
+    Raises:
+        ModelError: the model fails on the example.
+    """
+    found: dict[str, Tensor] = {}
+
+    def note(name: str, channel: int, module: nn.Module, inputs: Any) -> None:  # noqa: ARG001
+        values = inputs[0].detach().transpose(channel, -1).reshape(-1, inputs[0].shape[channel]).abs().amax(dim=0)
+        found[name] = torch.maximum(values, found[name]) if name in found else values
+
+    hooks = [
+        module.register_forward_pre_hook(partial(note, name, 1 if isinstance(module, _ConvNd) else -1))
+        for name, module in model.named_modules()
+        if places(module, "in")
+    ]
+    try:
+        _answers(model, example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _answers(model: nn.Module, example: Tensor) -> Tensor:
+    with evaluation_mode(model), torch.no_grad():
+        return ask(model, example)
+
+
+def _in_double(model: nn.Module, example: Tensor) -> tuple[Tensor, Tensor]:
+    """The example and the model's answers in double precision; in single where the model's code allows no other."""
+    try:
+        inputs = example.double() if example.is_floating_point() else example
+        return inputs, _answers(copy.deepcopy(model).double(), inputs)
+    except ModelError:
+        return example, _answers(model, example)
