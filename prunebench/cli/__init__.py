@@ -23,6 +23,7 @@ from prunebench.cli.run import run
 from prunebench.cli.runs import runs
 from prunebench.cli.scan import scan
 from prunebench.cli.shell import Group as _Group
+from prunebench.cli.shrink import shrink
 from prunebench.cli.train import train
 
 
@@ -35,7 +36,7 @@ def main(quiet: bool) -> None:
         os.environ["PRUNEBENCH_QUIET"] = "1"  # for whatever this process starts, too
 
 
-PROJECT = (init, check, run, train, scan, plan)
+PROJECT = (init, check, run, train, scan, plan, shrink)
 JUDGEMENT = (compare, report, baseline, history, bisect)
 VIEWS = (plot, lint, runs, data)
 

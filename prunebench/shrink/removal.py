@@ -126,7 +126,7 @@ class _Search:
                 refused |= dict.fromkeys(channels, problem)
             else:
                 self.cut = cut
-        for member in everything:
+        for member in (each for each in everything if each.side == "out"):
             self._reasons[member.name] |= {
                 index: refused[root]
                 for index, root in zip(member.indices, member.roots, strict=True)
@@ -147,40 +147,45 @@ class _Search:
         return {root: reason for root, (_, reason) in found.items()}
 
     def _objection(self, member: Member, index: int) -> tuple[int, str] | None:
+        """A reason against removing a channel of a member, and its rank; None for none."""
         if member.kind == OUTPUT:
             return 0, "the model's answers"
-        module = self._modules.get(member.name)
-        if module is None or places(module, member.side) is None:
-            return (
-                1,
-                f"tied to '{member.name}' ({member.kind}), which cannot lose single channels"
-                if member.name
-                else (f"tied to a {member.kind.lower()} of the model's own"),
-            )
-        if member.side == "out" and member.name in self._zero and not self._zero[member.name][index]:
-            return 2, f"shared with '{member.name}', which has weights there"
-        if member.side == "in" and self._read.get(member.name, _NEVER)[index] != 0:  # NaN is another value too
-            return 3, f"'{member.name}' gets a constant from there, not zeros: a bias or a batch norm makes it"
-        return None
+        if not member.name:
+            return 1, f"tied to a {member.kind.lower()} of the model's own"
+        name = f"'{member.name}'"
+        if (where := places(self._modules[member.name], member.side)) is None:
+            return 1, f"tied to {name} ({member.kind}), which cannot lose single channels"
+        if index >= getattr(self._modules[member.name], where.counts[0]):
+            return 1, f"tied to {name} in a way that torch-pruning does not follow"
+        if member.side == "in":
+            read = self._read.get(member.name, _NEVER)[index]
+            constant = f"{name} gets a constant from there, not zeros: a bias or a batch norm makes it"
+            return None if read == 0 else (3, constant)
+        zero = self._zero.get(member.name)
+        return None if zero is None or zero[index] else (2, f"shared with {name}, which has weights there")
 
     def _is_depthwise(self, member: Member) -> bool:
         return member.name in self._modules and is_depthwise(self._modules[member.name])
 
     def _is_whole(self, member: Member) -> bool:
+        return len(member.indices) >= len(self._indices(member))
+
+    def _indices(self, member: Member) -> Sequence[int]:
+        """The channels that a member has left."""
+        if (kept := self.cut.get(member.name, {}).get(member.side)) is not None:
+            return kept.indices
         where = places(self._modules[member.name], member.side)
-        return where is not None and len(member.indices) >= getattr(self._modules[member.name], where.counts[0])
+        assert where is not None, "such a member was objected to"
+        return range(getattr(self._modules[member.name], where.counts[0]))
 
     def _with(self, members: Sequence[Member]) -> Channels:
         """The cut so far, with the channels of `members` removed too."""
         cut = {name: dict(sides) for name, sides in self.cut.items()}
         for member in members:
-            module, sides = self._modules[member.name], cut.setdefault(member.name, {})
-            where = places(module, member.side)
-            assert where is not None, "such a member was objected to"
-            of = getattr(module, where.counts[0])
-            before = sides[member.side].indices if member.side in sides else range(of)
-            gone = set(member.indices)
-            sides[member.side] = Kept(of=of, indices=[index for index in before if index not in gone])
+            before, gone = self._indices(member), set(member.indices)
+            of = kept.of if (kept := self.cut.get(member.name, {}).get(member.side)) else len(before)
+            left = Kept(of=of, indices=[index for index in before if index not in gone])
+            cut.setdefault(member.name, {})[member.side] = left
         return cut
 
     def _problem(self, cut: Channels) -> str:

@@ -34,7 +34,11 @@ class Recurrent(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tokens, self.lstm, self.classifier = nn.Embedding(20, 12), nn.LSTM(12, 16, batch_first=True), nn.Linear(16, 5)
+        self.tokens, self.lstm, self.classifier = (
+            nn.Embedding(20, 12),
+            nn.LSTM(12, 16, batch_first=True),
+            nn.Linear(16, 5),
+        )
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.classifier(self.lstm(self.tokens(tokens))[0][:, -1])
@@ -46,7 +50,7 @@ def step(channels: int, width: int) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class Architecture:
-    """`dense` are patterns of weights that are not pruned; `least` is the share of parameters that shrinking removes."""
+    """`dense`: patterns of weights that are not pruned; `least`: the share of parameters that shrinking removes."""
 
     build: Callable[[], nn.Module]
     dense: tuple[str, ...]
