@@ -12,6 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from prunebench.errors import ShrinkError, first_line
 from prunebench.models import Side
+from prunebench.tasks.evaluation import output_of
 
 OUTPUT = "output"
 """The kind of the member that stands for the model's answers."""
@@ -55,7 +56,9 @@ class Dependencies:
         try:
             with warnings.catch_warnings(action="ignore"):
                 # In a list, or it tries the examples of a batch as arguments.
-                self._graph.build_dependency(model.eval().requires_grad_(), [example], verbose=False)
+                self._graph.build_dependency(
+                    model.eval().requires_grad_(), [example], output_transform=output_of, verbose=False
+                )
                 self._roots = [
                     (group[0].dep.target.module, group[0].dep.handler, len(group[0].idxs))
                     for group in self._graph.get_all_groups(root_module_types=(_ConvNd, nn.Linear, nn.LSTM))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -107,8 +107,9 @@ class _Search:
         self._model = model
         self._graph = graph
         self._modules = dict(model.named_modules())
-        self._zero = {name: found for name, each in self._modules.items() if (found := zero_channels(each)) is not None}
-        self._read = largest_inputs(model, example)
+        self._zero = {name: zero.tolist() for name, each in self._modules.items()
+                      if (zero := zero_channels(each)) is not None}  # fmt: skip
+        self._read = {name: read.tolist() for name, read in largest_inputs(model, example).items()}
         self._reasons: dict[str, dict[int, str]] = defaultdict(dict)
         self._example, self._answers = _in_double(model, example)
 
@@ -158,7 +159,7 @@ class _Search:
         if index >= getattr(self._modules[member.name], where.counts[0]):
             return 1, f"tied to {name} in a way that torch-pruning does not follow"
         if member.side == "in":
-            read = self._read.get(member.name, _NEVER)[index]
+            read = self._read[member.name][index] if member.name in self._read else math.nan
             constant = f"{name} gets a constant from there, not zeros: a bias or a batch norm makes it"
             return None if read == 0 else (3, constant)
         zero = self._zero.get(member.name)
@@ -212,10 +213,6 @@ class _Search:
                 if zero[index]:
                     counts[name, self._reasons[name].get(index, "torch-pruning finds nothing that they go with")] += 1
         return tuple(StillMasked(name, count, reason) for (name, reason), count in counts.items())
-
-
-_NEVER: Mapping[int, float] = defaultdict(lambda: math.nan)
-"""What a layer reads that the example did not reach."""
 
 
 def zero_channels(module: nn.Module) -> Tensor | None:

@@ -92,7 +92,7 @@ ARCHITECTURES = {
     "resnet56-padding": resnet("resnet56", "padding"),
     "densenet": Architecture(
         partial(torchvision.models.DenseNet, growth_rate=4, block_config=(2, 2), num_init_features=8, num_classes=10),
-        ("classifier.weight",), 0.6, size=32,
+        ("classifier.weight",), 0.4, size=32,
     ),
     "mobilenet": Architecture(
         partial(torchvision.models.MobileNetV2, width_mult=0.25, num_classes=10), ("classifier.1.weight",), 0.4, size=32
