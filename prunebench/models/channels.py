@@ -112,7 +112,7 @@ def keep_channels_(model: nn.Module, channels: Channels) -> None:
             if where is None:
                 raise ModelError(f"it has no '{name}' that could lose {side} channels")
             if (width := getattr(modules[name], where.counts[0])) != kept.of:
-                raise ModelError(f"'{name}' has {width:,} {side} channels, of {kept.of:,} some are to be kept")
+                raise ModelError(f"'{name}' has {width:,} {side} channels, expected {kept.of:,}")
             cuts.append((modules[name], where, kept))
     for module, where, kept in cuts:
         for attribute, dimension, copies in where.tensors:
