@@ -1,7 +1,7 @@
 """Pruning: criterion, then exact-count selection, then masks, then weights set to zero."""
 
 from prunebench.pruning.criteria import CRITERIA, Criterion, magnitude
-from prunebench.pruning.granularities import GRANULARITIES, Channel, Granularity, find_granularity
+from prunebench.pruning.granularities import GRANULARITIES, Granularity, find_granularity
 from prunebench.pruning.masks import Masks
 from prunebench.pruning.plans import SparsityPlan, compounded
 from prunebench.pruning.prune import prune_
@@ -10,7 +10,6 @@ from prunebench.pruning.selection import as_sparsity, keep_mask, keep_masks, pru
 __all__ = [
     "CRITERIA",
     "GRANULARITIES",
-    "Channel",
     "Criterion",
     "Granularity",
     "Masks",

@@ -27,7 +27,7 @@ def prune_(
     """Set the least important units of each weight to zero, in place, and return the masks.
 
     Each weight on its own loses exactly `round(sparsity * units)` of its units: elements or, by granularity `channel`,
-    output channels with what belongs to them (`prunebench.pruning.Channel`). Sparsity is absolute: pruning twice by one
+    output channels with the bias and the batch norm after them. Sparsity is absolute: pruning twice by one
     plan changes nothing, and a higher sparsity keeps every zero there was.
 
     Args:
