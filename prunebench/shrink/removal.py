@@ -53,6 +53,15 @@ class StillMasked:
     reason: str
 
 
+@dataclass(frozen=True, order=True)
+class Objection:
+    """A reason against removing a channel: its rank, the lowest counts; what the layer `by` has to do with it."""
+
+    rank: int
+    text: str
+    by: str = ""
+
+
 @dataclass(frozen=True)
 class Shrunk:
     """A model without its pruned channels.
@@ -110,12 +119,12 @@ class _Search:
         self._zero = {name: zero.tolist() for name, each in self._modules.items()
                       if (zero := zero_channels(each)) is not None}  # fmt: skip
         self._read = {name: read.tolist() for name, read in largest_inputs(model, example).items()}
-        self._reasons: dict[str, dict[int, str]] = defaultdict(dict)
+        self._reasons: dict[str, dict[int, Objection]] = defaultdict(dict)
         self._example, self._answers = _in_double(model, example)
 
     def remove(self, group: int, width: int) -> None:
         """Remove what may go of the channels of one group."""
-        channels, refused = list(range(width)), dict[int, str]()
+        channels, refused = list(range(width)), dict[int, Objection]()
         everything = members = self._graph.members(group, channels)
         while channels and (objections := self._objections(members)):
             refused |= objections
@@ -124,7 +133,7 @@ class _Search:
         if channels:
             cut = self._with(members)
             if problem := self._problem(cut):
-                refused |= dict.fromkeys(channels, problem)
+                refused |= dict.fromkeys(channels, Objection(6, problem))
             else:
                 self.cut = cut
         for member in (each for each in everything if each.side == "out"):
@@ -134,9 +143,9 @@ class _Search:
                 if root in refused
             }
 
-    def _objections(self, members: Sequence[Member]) -> dict[int, str]:
+    def _objections(self, members: Sequence[Member]) -> dict[int, Objection]:
         """Reasons against removing channels of a group's first layer, by channel; the weightiest of each."""
-        found: dict[int, tuple[int, str]] = {}
+        found: dict[int, Objection] = {}
         if not any(member.side == "in" or self._is_depthwise(member) for member in members):
             members = [*members, Member("", OUTPUT, "out", members[0].indices, members[0].roots)]
         for member in members:
@@ -144,26 +153,25 @@ class _Search:
                 if (objection := self._objection(member, index)) is not None:
                     found[root] = min(objection, found.get(root, objection))
         if not found and (whole := next((each for each in members if self._is_whole(each)), None)) is not None:
-            found[members[0].roots[0]] = (4, f"'{whole.name}' keeps one channel")
-        return {root: reason for root, (_, reason) in found.items()}
+            found[members[0].roots[0]] = Objection(5, "{} keeps one channel", whole.name)
+        return found
 
-    def _objection(self, member: Member, index: int) -> tuple[int, str] | None:
-        """A reason against removing a channel of a member, and its rank; None for none."""
+    def _objection(self, member: Member, index: int) -> Objection | None:
+        """A reason against removing a channel of a member; None for none."""
         if member.kind == OUTPUT:
-            return 0, "the model's answers"
+            return Objection(0, "the model's answers")
         if not member.name:
-            return 1, f"tied to a {member.kind.lower()} of the model's own"
-        name = f"'{member.name}'"
+            return Objection(2, f"tied to a {member.kind.lower()} of the model's own")
         if (where := places(self._modules[member.name], member.side)) is None:
-            return 1, f"tied to {name} ({member.kind}), which cannot lose single channels"
+            return Objection(1, f"tied to {{}} ({member.kind}), which cannot lose single channels", member.name)
         if index >= getattr(self._modules[member.name], where.counts[0]):
-            return 1, f"tied to {name} in a way that torch-pruning does not follow"
+            return Objection(1, "tied to {} in a way that torch-pruning does not follow", member.name)
         if member.side == "in":
             read = self._read[member.name][index] if member.name in self._read else math.nan
-            constant = f"{name} gets a constant from there, not zeros: a bias or a batch norm makes it"
-            return None if read == 0 else (3, constant)
+            constant = "a constant, not zeros, reaches {}: a bias or a batch norm makes it"
+            return None if read == 0 else Objection(4, constant, member.name)
         zero = self._zero.get(member.name)
-        return None if zero is None or zero[index] else (2, f"shared with {name}, which has weights there")
+        return None if zero is None or zero[index] else Objection(3, "shared with {}: weights there", member.name)
 
     def _is_depthwise(self, member: Member) -> bool:
         return member.name in self._modules and is_depthwise(self._modules[member.name])
@@ -199,20 +207,31 @@ class _Search:
             return "without them the model fails"
         if answers.shape != self._answers.shape:
             return "without them the model answers in another shape"
-        difference = float((answers - self._answers).abs().max() / self._answers.abs().max())
-        if not difference <= SAME[self._answers.dtype]:
-            return f"without them the answers change by {100 * difference:.2g} %"
-        return ""
+        difference, largest = (float(each.abs().max()) for each in (answers - self._answers, self._answers))
+        same = difference <= SAME[self._answers.dtype] * largest
+        return "" if same else f"without them the answers change by up to {difference:.2g}"
 
     def still_masked(self) -> tuple[StillMasked, ...]:
         """The pruned channels that stay, by layer and reason."""
-        counts: Counter[tuple[str, str]] = Counter()
+        found: dict[tuple[str, str], list[str]] = defaultdict(list)
         for name, zero in self._zero.items():
             kept = self.cut.get(name, {}).get("out")
             for index in kept.indices if kept else range(len(zero)):
                 if zero[index]:
-                    counts[name, self._reasons[name].get(index, "torch-pruning finds nothing that they go with")] += 1
-        return tuple(StillMasked(name, count, reason) for (name, reason), count in counts.items())
+                    reason = self._reasons[name].get(index, _UNFOLLOWED)
+                    found[name, reason.text].append(reason.by)
+        return tuple(
+            StillMasked(name, len(layers), text.format(_named(layers))) for (name, text), layers in found.items()
+        )
+
+
+_UNFOLLOWED = Objection(7, "torch-pruning does not follow where they go")
+
+
+def _named(layers: Sequence[str]) -> str:
+    """The layer that is named most, and how many others are."""
+    (first, _), *others = Counter(layers).most_common()
+    return f"'{first}'" + (f" and {len(others)} more" if others else "")
 
 
 def zero_channels(module: nn.Module) -> Tensor | None:
