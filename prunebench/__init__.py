@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         plot_weights,
     )
     from prunebench.sensitivity import Scan, read_scan, sensitivity_scan, write_scan
+    from prunebench.shrink import shrunk
     from prunebench.tasks import CLASSIFICATION, Evaluation, Task, evaluate
     from prunebench.training import Recipe, Training, train
     from prunebench.workloads import (
@@ -128,6 +129,7 @@ _WHERE = {
     "resolve": "prunebench.experiments.requests",
     "save_state": "prunebench.models",
     "sensitivity_scan": "prunebench.sensitivity",
+    "shrunk": "prunebench.shrink",
     "train": "prunebench.training",
     "train_dense": "prunebench.workloads",
     "unpack": "prunebench.packing",
@@ -210,6 +212,7 @@ __all__ = [
     "resolve",
     "save_state",
     "sensitivity_scan",
+    "shrunk",
     "train",
     "train_dense",
     "unpack",

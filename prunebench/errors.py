@@ -13,6 +13,7 @@
     │   └── DataNotFoundError   no data set at all
     ├── ScanError           a sensitivity scan that cannot be made as asked
     ├── TrainingError       training that cannot start, or that diverged
+    ├── ShrinkError         a model whose channels cannot be removed, or a missing torch-pruning
     ├── ThresholdError      a limit of the gate that is outside its range
     ├── RecordError         a record or baseline that cannot be read
     ├── HistoryError        a history of records, or a bisection of commits, that cannot be made
@@ -151,6 +152,10 @@ class PlotError(PrunebenchError):
 
 class ReportError(PrunebenchError):
     """A report that cannot be made: nothing to show, or a form that nobody knows."""
+
+
+class ShrinkError(PrunebenchError):
+    """A model whose pruned channels cannot be removed."""
 
 
 class ThresholdError(PrunebenchError):

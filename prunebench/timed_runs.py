@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from torch import nn
 
 from prunebench.documented.runs import Run
-from prunebench.experiments.flow import Progress, Pruned, Setting, fine_tune, record, time_pruning
+from prunebench.experiments.flow import Progress, Pruned, Setting, fine_tune, prune_by, record, time_pruning
 from prunebench.gate import Status, Verdict, worst_first
 from prunebench.machine.devices import wait_for
 from prunebench.measure import nominal_size_bits
-from prunebench.pruning import Masks, prune_
+from prunebench.pruning import Masks
 from prunebench.records import RunRecord
 from prunebench.report.verdicts import failure_lines
 from prunebench.tasks import Evaluation, evaluate
@@ -31,10 +31,10 @@ def check_pruning(run: Run, setting: Setting, pruned: Pruned, benchmark: Any) ->
 
     def fresh_copy() -> tuple[tuple[object, ...], dict[str, object]]:
         copies[:] = [copy.deepcopy(setting.dense.model)]
-        return (copies[0], run.sparsity), {}
+        return (copies[0],), {}
 
-    def prune_and_wait(model: nn.Module, sparsity: Mapping[str, float]) -> Masks:
-        masks = prune_(model, sparsity)
+    def prune_and_wait(model: nn.Module) -> Masks:
+        masks = prune_by(run, model, setting)
         wait_for(setting.device)
         return masks
 

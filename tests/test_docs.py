@@ -59,6 +59,7 @@ SLOW = (
     "data",
     "approve",
     "prune",
+    "shrink",
     "--rule",
     "--search",
     "frontier",

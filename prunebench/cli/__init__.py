@@ -24,6 +24,7 @@ from prunebench.cli.run import run
 from prunebench.cli.runs import runs
 from prunebench.cli.scan import scan
 from prunebench.cli.shell import Group as _Group
+from prunebench.cli.shrink import shrink
 from prunebench.cli.sizes import sizes
 from prunebench.cli.train import train
 from prunebench.cli.unpack import unpack
@@ -38,7 +39,7 @@ def main(quiet: bool) -> None:
         os.environ["PRUNEBENCH_QUIET"] = "1"  # for whatever this process starts, too
 
 
-PROJECT = (init, check, run, train, scan, plan)
+PROJECT = (init, check, run, train, scan, plan, shrink)
 JUDGEMENT = (compare, report, baseline, history, bisect)
 FILES = (pack, unpack, sizes)
 VIEWS = (plot, lint, runs, data)

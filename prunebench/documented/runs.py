@@ -20,6 +20,9 @@ from prunebench.errors import UnknownNameError
 if TYPE_CHECKING:
     from prunebench.documented.floors import Floor
 
+ELEMENT = "element"
+"""The granularity of everything that names none."""
+
 REPORT = "pruning report on MIT 6.5940 (EfficientML.ai) Lab 1"
 
 
@@ -51,6 +54,7 @@ class Run:
         sparsity: fraction pruned, 0..1, by parameter name; every prunable parameter is listed.
         model: what the sparsities are for, as `prunebench.models.build_model` takes it.
         epochs: of fine-tuning, where the recipe leaves them to the run.
+        granularity: what is pruned as one, by its name in `prunebench.pruning.GRANULARITIES`.
         floors: what it promises, beside what its workload does.
         source: where the sparsities and epochs stand.
     """
@@ -59,6 +63,7 @@ class Run:
     sparsity: Mapping[str, float]
     model: str = "vgg"
     epochs: int | None = None
+    granularity: str = ELEMENT
     floors: tuple[Floor, ...] = ()
     source: str = ""
 
@@ -212,9 +217,9 @@ def documented_run(name: str) -> DocumentedRun:
 
 
 def run_digest(run: Run) -> str:
-    """SHA-256 over what a run does: model, sparsities, epochs. What it claims or promises is not part of it."""
+    """SHA-256 over what a run does: model, sparsities, epochs, granularity. What it claims or promises is not in it."""
     sparsity = {name: float(value) + 0.0 for name, value in run.sparsity.items()}  # 0, 0.0 and -0.0 are one sparsity
-    parts = [run.model, sparsity, run.epochs]
+    parts = [run.model, sparsity, run.epochs, *([] if run.granularity == ELEMENT else [run.granularity])]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -19,12 +19,19 @@ from torch import Tensor, nn
 
 from prunebench.data import Dataset, Examples, split_validation
 from prunebench.documented.floors import Figure, Floor
-from prunebench.documented.runs import Cited, DocumentedRun, Run, run_digest
+from prunebench.documented.runs import ELEMENT, Cited, DocumentedRun, Run, run_digest
 from prunebench.errors import CheckpointError, DataError, MaskError, MissingExtraError, UnknownNameError, WorkloadError
 from prunebench.machine.devices import PRECISIONS, Precision, model_device, wait_for
 from prunebench.machine.environment import environment
 from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros, weight_counts
-from prunebench.models import architecture_digest, as_array, prunable_parameters, save_state, state_digest
+from prunebench.models import (
+    architecture_digest,
+    as_array,
+    channels_metadata,
+    prunable_parameters,
+    save_state,
+    state_digest,
+)
 from prunebench.packing import packed_bytes
 from prunebench.pruning import Masks, prune_
 from prunebench.records import (
@@ -114,7 +121,8 @@ class Setting:
     def is_documented(self, run: Run) -> bool:
         """True where `run` is fine-tuned as documented, to the last setting; anything else is not to be called so."""
         documented = DOCUMENTED_RECIPE.for_epochs(run.epochs) if run.epochs is not None else None
-        return documented == self.recipe_for(run) and self.select_on == "test"
+        by_element = run.granularity == ELEMENT
+        return documented == self.recipe_for(run) and self.select_on == "test" and by_element
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +268,7 @@ def execute(
     measured = record(run, setting, time_pruning(run, setting, pruned), before, training)
     if save:
         state = training.best_state if training else pruned.model.state_dict()
-        save_state(state, save)
+        save_state(state, save, metadata=channels_metadata(setting.dense.model))
         check_file(save, state)
     if keep:
         keep(measured)
@@ -272,11 +280,16 @@ def execute(
 def prune(run: Run, setting: Setting) -> Pruned:
     """Prune a copy of the dense model by the run's table, and then some more for the time it takes."""
     model = copy.deepcopy(setting.dense.model)
-    chosen = prune_(model, run.sparsity)  # the first time touches new memory: not timed
+    chosen = prune_by(run, model, setting)  # the first time touches new memory: not timed
     # All zeros, not only those chosen: of a model that was pruned before, those that the table would give back would
     # come to life in fine-tuning, and the sizes of the record are those of the pruned model.
     masks = Masks.of_zeros(model, chosen)
     return time_pruning(run, setting, Pruned(model=model, masks=masks, seconds=[]))
+
+
+def prune_by(run: Run, model: nn.Module, setting: Setting) -> Masks:
+    """Prune `model`, a copy of the dense one, in place, by the run's table and granularity."""
+    return prune_(model, run.sparsity, granularity=run.granularity, example=example_of(setting))
 
 
 def time_pruning(run: Run, setting: Setting, pruned: Pruned) -> Pruned:
@@ -286,7 +299,7 @@ def time_pruning(run: Run, setting: Setting, pruned: Pruned) -> Pruned:
         model = copy.deepcopy(setting.dense.model)
         wait_for(setting.device)
         start = time.perf_counter()
-        prune_(model, run.sparsity)
+        prune_by(run, model, setting)
         wait_for(setting.device)
         seconds.append(time.perf_counter() - start)
     return replace(pruned, seconds=seconds)
@@ -343,6 +356,7 @@ def record(
         task=setting.workload.task.name,
         recipe=setting.recipe_name,
         as_documented=setting.is_documented(run),
+        granularity=run.granularity,
         seed=setting.seed,
         precision=setting.precision,
         data=Data(name=data.name, digest=data.digest, train_images=len(data.train), test_images=len(data.test)),
@@ -425,7 +439,7 @@ def model_name(setting: Setting) -> str:
 
 def _documented_sizes(run: Run) -> Iterator[Floor]:
     """Documented sizes hold within half of their last printed digit."""
-    if not isinstance(run, DocumentedRun):
+    if not isinstance(run, DocumentedRun) or run.granularity != ELEMENT:
         return
     documented: tuple[tuple[Figure, Cited | None], ...] = (
         ("size_mib", run.size_mib),

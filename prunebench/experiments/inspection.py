@@ -15,8 +15,8 @@ from prunebench.errors import PrunebenchError, first_line
 from prunebench.experiments.flow import Progress
 from prunebench.experiments.requests import kept_dense, resolve
 from prunebench.measure import count_macs
-from prunebench.models import check_model, in_float32, prunable_parameters
-from prunebench.pruning import pruned_count
+from prunebench.models import check_model, cut_to_, in_float32, prunable_parameters
+from prunebench.pruning import find_granularity
 from prunebench.tasks import check_answers, check_right_or_wrong, evaluate
 from prunebench.workloads import DENSE, RequestedRun, Workload, dense_model, find_checkpoint, recipe_names
 from prunebench.workloads.dense import built
@@ -75,7 +75,7 @@ def inspect(
     found = Inspection()
     found.facts.append(("workload", f"{workload.name}, task {workload.task.name}"))
     found.tried(lambda: check_right_or_wrong(workload.task))
-    model = found.tried(lambda: in_float32(check_model(built(workload)))[0])
+    model = found.tried(lambda: in_float32(check_model(_built(workload, checkpoint)))[0])
     progress.stage("data")
     data = found.tried(lambda: workload.data(data_path, progress.loading))
     if model is not None:
@@ -99,6 +99,14 @@ def inspect(
     if not recipes:
         found.problems.append(f"workload '{workload.name}' has no recipe to fine-tune with beside '{DENSE}'")
     return found
+
+
+def _built(workload: Workload, checkpoint: Path | None) -> nn.Module:
+    """The workload's model with fresh weights, with the channels that its checkpoint has."""
+    model, path = built(workload), checkpoint or workload.checkpoint()
+    if path is not None and path.is_file():
+        cut_to_(model, path)
+    return model
 
 
 def _of_data(data: Dataset, workload: Workload) -> list[tuple[str, str]]:
@@ -176,7 +184,11 @@ def _add_runs(
         assert model is not None
         run = found.tried(lambda requested=requested: resolve(requested, workload, model, example))  # type: ignore[misc]
         if run is not None:
-            numels = {name: parameter.numel() for name, parameter in model.named_parameters()}
-            pruned = sum(pruned_count(numels[name], sparsity) for name, sparsity in run.sparsity.items())
-            size = 100 * (1 - pruned / sum(numels.values()))
+            shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+            units = find_granularity(run.granularity)
+            pruned = sum(
+                units.pruned_units(shapes[name], sparsity) * units.unit_size(shapes[name])
+                for name, sparsity in run.sparsity.items()
+            )
+            size = 100 * (1 - pruned / sum(shape.numel() for shape in shapes.values()))
             found.facts.append((f"run {run.name}", f"leaves {size:.2f} % of the dense size"))

@@ -39,6 +39,7 @@ def resolve(requested: Run | RequestedRun, workload: Workload, model: nn.Module,
         name=requested.name,
         model=workload.model or type(model).__name__,
         sparsity=sparsity,
+        granularity=requested.granularity,
         floors=requested.floors,
         source=requested.source,
     )

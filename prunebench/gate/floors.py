@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
 from prunebench.documented.floors import Figure, Floor
-from prunebench.documented.runs import is_documented_run
+from prunebench.documented.runs import ELEMENT, is_documented_run
 from prunebench.gate.verdicts import Status, Tier, Verdict, stated
-from prunebench.pruning import pruned_count
+from prunebench.pruning import find_granularity
 from prunebench.records import RunRecord, case_id
 
 FIGURES: Mapping[Figure, str] = MappingProxyType(
@@ -37,13 +37,23 @@ def check_record(record: RunRecord) -> list[Verdict]:
 
 
 def check_sizes(record: RunRecord) -> Iterator[Verdict]:
-    """Nonzeros of every layer and in total, exactly what its sparsities leave of the dense model."""
+    """Nonzeros of every layer and in total, exactly what its sparsities leave of the dense model.
+
+    By another granularity than element, biases and batch norms are pruned too, and a zero of the dense model may be in
+    a unit that is kept: then layers are checked that had no zeros.
+    """
     hint = _hint(record, LOOK_AT_SIZES)
-    expected = dict(record.dense_nonzeros)
+    expected, units = dict(record.dense_nonzeros), find_granularity(record.granularity)
+    by_element = record.granularity == ELEMENT
     for layer in record.layers:
-        kept = layer.numel - pruned_count(layer.numel, layer.sparsity, name=layer.name)
+        if not by_element and expected[layer.name] < layer.numel:
+            continue
+        pruned = units.pruned_units(layer.shape, layer.sparsity, name=layer.name) * units.unit_size(layer.shape)
+        kept = layer.numel - pruned
         expected[layer.name] = min(kept, expected[layer.name])  # a zero of the dense model is pruned first
         yield _exact(record, f"nonzeros of {layer.name}", expected[layer.name], layer.nonzeros, hint)
+    if not by_element:
+        return
     yield _exact(record, "nonzeros of all parameters", sum(expected.values()), sum(record.nonzeros.values()), hint)
 
 

@@ -1,7 +1,9 @@
 """Models: prunebench's own and others by name, prunable parameters, checkpoints in and out."""
 
+from prunebench.models.channels import Channels, Kept, Side, channels_metadata, keep_channels_, kept_channels, places
 from prunebench.models.checkpoints import (
     as_safetensors,
+    cut_to_,
     load_checkpoint_,
     load_state,
     load_state_,
@@ -23,19 +25,27 @@ from prunebench.models.vgg import VGG
 
 __all__ = [
     "VGG",
+    "Channels",
+    "Kept",
+    "Side",
     "architecture_digest",
     "as_array",
     "as_safetensors",
     "build_model",
+    "channels_metadata",
     "check_model",
     "check_values",
     "copied",
+    "cut_to_",
     "in_float32",
+    "keep_channels_",
+    "kept_channels",
     "load_checkpoint_",
     "load_state",
     "load_state_",
     "model_label",
     "model_names",
+    "places",
     "prunable_parameters",
     "read_metadata",
     "save_state",

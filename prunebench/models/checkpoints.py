@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save, save_file
 from torch import Tensor, nn
 
-from prunebench.errors import CheckpointError, StorageError
+from prunebench.errors import CheckpointError, ModelError, StorageError
+from prunebench.models.channels import METADATA, channels_of, keep_channels_
 from prunebench.models.fitting import State, differences, fitted
+from prunebench.models.parameters import copied
 from prunebench.models.pickles import PICKLED_MODEL, is_pickled_model, read_pickled, stands_for
 from prunebench.storage.files import replacing
 from prunebench.storage.formats import is_safetensors, other_format
@@ -48,22 +51,48 @@ def load_state(path: Path) -> State:
 def load_checkpoint_(model: nn.Module, path: str | Path) -> tuple[str, ...]:
     """Load a file into `model`, in place. Returns what was done to make it fit, in words; nothing for a plain one.
 
-    Of several sets of weights in the file the first that fits is taken, the averaged ones after the others.
+    Of several sets of weights in the file the first that fits is taken, the averaged ones after the others. Where the
+    file is of a shrunk model, `model`, the original, is cut down to its channels first.
 
     Raises:
         CheckpointError: as `load_state` and `load_state_`. The model is then unchanged.
     """
     path = Path(path)
     states = _states_of(path)
+    notes = cut_to_(model, path, states)
     own = model.state_dict()
     fitting = [entry for entry, state in states.items() if not differences(fitted(state, own)[0], own)]
     entry = next(iter(fitting or states))
-    notes = load_state_(model, states[entry], origin=str(path))
+    notes = (*notes, *load_state_(model, states[entry], origin=str(path)))
     others = [other for other in fitting if other != entry]
     if others or entry not in PLAIN_ENTRIES:
         instead = f", not {_listed(others)}" if others else ""
         notes = (f"from entry {entry!r}{instead}", *notes)
     return notes
+
+
+def cut_to_(model: nn.Module, path: Path, states: Mapping[str, State] | None = None) -> tuple[str, ...]:
+    """Cut `model` down to the channels of the shrunk model in a file, in place; of another file leave it as it is.
+
+    Returns what was done, in words. `states` are those of the file, where they are read already.
+
+    Raises:
+        CheckpointError: the file's list or tensors do not fit the model, which is then unchanged; or it cannot be read.
+    """
+    states = states or _states_of(path)
+    if not is_safetensors(path) or METADATA not in (metadata := _header(path)):
+        return ()
+    try:
+        channels = channels_of(metadata)
+        trial = copied(model)
+        keep_channels_(trial, channels)
+        load_state_(trial, states[""], origin=str(path))
+        keep_channels_(model, channels)
+    except ModelError as error:
+        raise CheckpointError(f"'{path}' is a shrunk model of another architecture: {error}") from error
+    removed = sum(kept.of - len(kept.indices) for sides in channels.values() for side, kept in sides.items()
+                  if side == "out")  # fmt: skip
+    return (f"shrunk by {removed:,} channels",)
 
 
 def load_state_(model: nn.Module, state: Mapping[str, Tensor], *, origin: str) -> tuple[str, ...]:
@@ -149,6 +178,14 @@ def read_metadata(path: Path) -> dict[str, str]:
             return file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read '{path}' as safetensors: {error}") from error
+
+
+def _header(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file that was read, by any name: the library takes UTF-8 names alone."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    metadata: dict[str, str] = header.get("__metadata__", {})
+    return metadata
 
 
 def _read_safetensors(path: Path) -> Any:

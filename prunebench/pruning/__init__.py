@@ -1,6 +1,7 @@
 """Pruning: criterion, then exact-count selection, then masks, then weights set to zero."""
 
 from prunebench.pruning.criteria import CRITERIA, Criterion, magnitude
+from prunebench.pruning.granularities import GRANULARITIES, Granularity, find_granularity
 from prunebench.pruning.masks import Masks
 from prunebench.pruning.plans import SparsityPlan, compounded
 from prunebench.pruning.prune import prune_
@@ -8,11 +9,14 @@ from prunebench.pruning.selection import as_sparsity, keep_mask, keep_masks, pru
 
 __all__ = [
     "CRITERIA",
+    "GRANULARITIES",
     "Criterion",
+    "Granularity",
     "Masks",
     "SparsityPlan",
     "as_sparsity",
     "compounded",
+    "find_granularity",
     "keep_mask",
     "keep_masks",
     "magnitude",

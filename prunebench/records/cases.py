@@ -1,10 +1,11 @@
 """Cases: records are compared with those of the same case.
 
 A case id is `WORKLOAD/RUN-RECIPE`, for example `digits/run3-quick`. What departs from the defaults is added to it:
-`-seed1`, `-bf16`, `-validation` (the best epoch chosen on a validation split), `-oneshot` (no fine-tuning), in this
-order. So a record in bf16 never takes the place of one in fp32. The id of a record follows from the record alone, and
-is the path of its baseline below `baselines/`: what a file's name should not hold is written as in a URL
-(`my%20run-quick`), and so is a hyphen of a recipe's, or `half-long-ci` could be of two runs and recipes.
+`-channel` (a granularity other than element), `-seed1`, `-bf16`, `-validation` (the best epoch chosen on a validation
+split), `-oneshot` (no fine-tuning), in this order. So a record in bf16 never takes the place of one in fp32. The id of
+a record follows from the record alone, and is the path of its baseline below `baselines/`: what a file's name should
+not hold is written as in a URL (`my%20run-quick`), and so is a hyphen of a recipe's, or `half-long-ci` could be of two
+runs and recipes.
 
 A scan's case id is `DATA/scan-MODEL-IMAGES`, for example `digits/scan-vgg-600`. What departs from the usual is added:
 `-kept29` (a base model of which 29 % of the elements are not zero), `-random` (a criterion other than magnitude),
@@ -17,11 +18,14 @@ import re
 from collections.abc import Collection, Iterable
 from urllib.parse import quote
 
+from prunebench.documented.runs import ELEMENT
 from prunebench.errors import RecordError, UnknownNameError
+from prunebench.pruning import GRANULARITIES
 from prunebench.records.record import Record
 from prunebench.sensitivity import Scan
 
-VARIANTS = r"(-seed\d+)?(-bf16)?(-validation)?(-oneshot)?"
+_GRANULARITIES = "|".join(quote(name, safe="") for name in GRANULARITIES)
+VARIANTS = rf"(-({_GRANULARITIES}))?(-seed\d+)?(-bf16)?(-validation)?(-oneshot)?"
 """Additions of `name_case` to a run's case."""
 
 SCAN_VARIANTS = r"(-[^-]*[a-z][^-]*)*"
@@ -39,6 +43,7 @@ def case_id(record: Record) -> str:
         workload=record.workload,
         run=record.run,
         recipe=record.recipe,
+        granularity=record.granularity,
         seed=record.seed,
         precision=record.precision,
         select_on=tuned.selected_on if tuned else "test",
@@ -51,6 +56,7 @@ def name_case(
     workload: str,
     run: str,
     recipe: str,
+    granularity: str = ELEMENT,
     seed: int = 0,
     precision: str = "fp32",
     select_on: str = "test",
@@ -58,6 +64,7 @@ def name_case(
 ) -> str:
     """The id of a case that may have no record yet."""
     variants = (
+        f"-{in_path(granularity)}" if granularity != ELEMENT else "",
         f"-seed{seed}" if seed else "",
         f"-{precision}" if precision != "fp32" else "",
         f"-{select_on}" if finetuned and select_on != "test" else "",

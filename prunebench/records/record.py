@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from prunebench.documented.floors import Figure, Floor
+from prunebench.documented.runs import ELEMENT
 from prunebench.errors import RecordError
 from prunebench.measure import BINS
 from prunebench.records.consistency import contradictions
@@ -211,6 +212,7 @@ class RunRecord(Shown, Part):
     task: str
     recipe: str
     as_documented: bool
+    granularity: str = ELEMENT
     seed: int
     precision: Literal["fp32", "bf16"]
     data: Data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
-from prunebench.documented.runs import Cited, DocumentedRun, is_documented_run
+from prunebench.documented.runs import ELEMENT, Cited, DocumentedRun, is_documented_run
 from prunebench.escaping import terminal
 from prunebench.report.table import Table, facts_table
 
@@ -44,8 +44,9 @@ def heading(title: str, record: RunRecord, runs: Iterable[DocumentedRun]) -> str
     how = f"{record.workload} {record.recipe}{recipe}, seed {record.seed}, training in {record.precision}"
     if record.finetuning is None:
         how = f"{record.workload}, without fine-tuning"
+    by = "" if record.granularity == ELEMENT else f" by {record.granularity}"
     lines = [
-        f"{title} on {how}, checkpoint {record.checkpoints.origin}",
+        f"{title}{by} on {how}, checkpoint {record.checkpoints.origin}",
         machine_line(record.environment),
     ]
     if not _comparable(record) and any(run.accuracy_before or run.accuracy_best for run in runs):

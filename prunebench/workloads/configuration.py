@@ -12,7 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from prunebench.data import Augmentation, Normalization
 from prunebench.documented.floors import Floor
+from prunebench.documented.runs import ELEMENT
 from prunebench.errors import UnknownNameError, WorkloadError, did_you_mean
+from prunebench.pruning import GRANULARITIES
 from prunebench.tasks import find_task
 from prunebench.training import LearningRateSchedule, Optimizer, Recipe, check_recipe
 from prunebench.workloads.sources import load_data
@@ -141,6 +143,7 @@ class RunSection(_Section):
     sparsity: Sparsities | None = None
     allocation: str | None = None
     total: Fraction | None = None
+    granularity: str = ELEMENT
     floor: FloorSection = FloorSection()
     seed: Annotated[StrictInt, Field(ge=0)] = 0
 
@@ -160,6 +163,7 @@ class RequestedRun:
         sparsity: by pattern of parameter names, as `fnmatch` reads them; the last that matches counts.
         allocation, total: in the place of `sparsity`: how `total`, the share of all prunable elements, is shared over
             the layers.
+        granularity: what is pruned as one, as `prunebench.documented.runs.Run` has it.
     """
 
     name: str
@@ -168,6 +172,7 @@ class RequestedRun:
     sparsity: Mapping[str, float] | None = None
     allocation: str | None = None
     total: float | None = None
+    granularity: str = ELEMENT
     floors: tuple[Floor, ...] = ()
     seed: int = 0
     source: str = ""
@@ -309,6 +314,8 @@ def _run(name: str, section: RunSection, workloads: Mapping[str, Workload], path
         recipes = [each for each in described.recipes if each != DENSE]
         if section.recipe not in recipes:
             raise WorkloadError(f"{where}: {UnknownNameError('recipe', section.recipe, recipes)}")
+    if section.granularity not in GRANULARITIES:
+        raise WorkloadError(f"{where}: {UnknownNameError('granularity', section.granularity, GRANULARITIES)}")
     if (section.sparsity is None) == (section.allocation is None and section.total is None):
         raise WorkloadError(f"{where} needs either sparsity, or total with an allocation")
     if section.sparsity is None and section.total is None:
@@ -320,6 +327,7 @@ def _run(name: str, section: RunSection, workloads: Mapping[str, Workload], path
         sparsity=section.sparsity,
         allocation=section.allocation or ("uniform" if section.total is not None else None),
         total=section.total,
+        granularity=section.granularity,
         floors=section.floor.floors(),
         seed=section.seed,
         source=f"{path.name}, [run.{name}]",

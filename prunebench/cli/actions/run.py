@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prunebench.cli.shell import say, show
-from prunebench.documented.runs import DocumentedRun
+from prunebench.documented.runs import ELEMENT, DocumentedRun
 from prunebench.documented.tables import table_file
 from prunebench.experiments.flow import example_of, execute, prepare
 from prunebench.experiments.requests import resolve
 from prunebench.gate import Status, check_record, worst_first
 from prunebench.machine.devices import resolve_device
 from prunebench.machine.memory import keep_freed_memory
+from prunebench.pruning import find_granularity
 from prunebench.records import RunRecord, failures_kept, keep_record, name_case, write_record
 from prunebench.report import accuracy_table, heading, layer_table
 from prunebench.report.progress import ProgressBar
@@ -25,6 +27,7 @@ from prunebench.workloads import RequestedRun, find_recipe, find_requested_run
 def run(
     run: str,
     workload: str | None,
+    granularity: str | None,
     recipe: str | None,
     checkpoint: Path | None,
     data: Path | None,
@@ -42,6 +45,7 @@ def run(
     requested, chosen = find_requested_run(run, workload)
     if isinstance(requested, RequestedRun):
         recipe, seed = recipe or requested.recipe, seed or requested.seed
+    requested = replace(requested, granularity=find_granularity(granularity or requested.granularity).name)
     recipe, _ = find_recipe(chosen, recipe)
     check_targets({"--json": output, "--save": save}, inputs=(table_file(run), checkpoint, data_source(data)))
     if not output:
@@ -51,6 +55,7 @@ def run(
         workload=chosen.name,
         run=requested.name,
         recipe=recipe,
+        granularity=requested.granularity,
         seed=seed,
         precision=precision,
         select_on=select_on,
@@ -81,7 +86,7 @@ def run(
         with failures_kept(case):
             resolved = resolve(requested, chosen, setting.dense.model, example_of(setting))
             record = execute(resolved, setting, finetune=not no_finetune, save=save, keep=keep, progress=progress)
-    documented = resolved if isinstance(resolved, DocumentedRun) else None
+    documented = resolved if isinstance(resolved, DocumentedRun) and resolved.granularity == ELEMENT else None
     about = heading(record.run, record, [documented] if documented else [])
     show(f"{about}\n\n{layer_table(record)}\n\n{accuracy_table(record, documented)}\n")
     verdicts = worst_first(check_record(record))

@@ -1,0 +1,103 @@
+"""Small architectures, each pruned by channel: what is shared in them, and how, differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from prunebench.models import build_model, prunable_parameters
+from prunebench.pruning import prune_
+
+
+class UNet(nn.Module):
+    """Down, up by a transposed convolution, and what was before beside it; answers by the mean of each map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.middle, self.up = step(3, 8), step(8, 16), nn.ConvTranspose2d(16, 8, 2, stride=2)
+        self.last, self.maps = step(16, 8), nn.Conv2d(8, 4, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        first = self.down(images)
+        deep = self.up(self.middle(nn.functional.max_pool2d(first, 2)))
+        return self.maps(self.last(torch.cat([deep, first], dim=1))).mean(dim=(2, 3))
+
+
+class Recurrent(nn.Module):
+    """An LSTM over tokens, and a linear layer on its last output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.lstm, self.classifier = (
+            nn.Embedding(20, 12),
+            nn.LSTM(12, 16, batch_first=True),
+            nn.Linear(16, 5),
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.classifier(self.lstm(self.tokens(tokens))[0][:, -1])
+
+
+def step(channels: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """`dense`: patterns of weights that are not pruned; `least`: the share of parameters that shrinking removes."""
+
+    build: Callable[[], nn.Module]
+    dense: tuple[str, ...]
+    least: float
+    size: int = 16
+
+    def inputs(self, count: int = 4, *, seed: int = 1) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        if self.build is Recurrent:
+            return torch.randint(0, 20, (count, 7), generator=generator)
+        return torch.randn(count, 3, self.size, self.size, generator=generator)
+
+    def masked(self, sparsity: float = 0.5) -> nn.Module:
+        """The model, with batch norms as if trained, and channels pruned."""
+        torch.manual_seed(0)
+        model = self.build().eval()
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                for tensor in (module.weight.data, module.running_var):
+                    tensor.uniform_(0.5, 1.5)
+                for tensor in (module.bias.data, module.running_mean):
+                    tensor.normal_()
+        plan = {name: 0.0 if any(fnmatchcase(name, each) for each in self.dense) else sparsity
+                for name in prunable_parameters(model)}  # fmt: skip
+        prune_(model, plan, granularity="channel", example=self.inputs())
+        return model
+
+
+def resnet(name: str, shortcut: str) -> Architecture:
+    least = 0.45 if name == "resnet20" else 0.4
+    return Architecture(partial(build_model, name, {"shortcut": shortcut}), ("linear.weight",), least)
+
+
+ARCHITECTURES = {
+    "vgg": Architecture(partial(build_model, "vgg"), ("classifier.weight",), 0.7),
+    "resnet20": resnet("resnet20", "projection"),
+    "resnet20-padding": resnet("resnet20", "padding"),
+    "resnet56": resnet("resnet56", "projection"),
+    "resnet56-padding": resnet("resnet56", "padding"),
+    "densenet": Architecture(
+        partial(torchvision.models.DenseNet, growth_rate=4, block_config=(2, 2), num_init_features=8, num_classes=10),
+        ("classifier.weight",), 0.4, size=32,
+    ),
+    "mobilenet": Architecture(
+        partial(torchvision.models.MobileNetV2, width_mult=0.25, num_classes=10), ("classifier.1.weight",), 0.4, size=32
+    ),
+    "vit": Architecture(partial(build_model, "vit"), ("head.weight", "positions.weight"), 0.3),
+    "lstm": Architecture(Recurrent, ("tokens.weight", "classifier.weight"), 0.2),
+    "unet": Architecture(UNet, ("maps.weight", "up.weight"), 0.4),
+}  # fmt: skip
