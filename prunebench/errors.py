@@ -3,6 +3,7 @@
     PrunebenchError
     ├── UnknownNameError    a run, layer, workload, model, ... that does not exist
     ├── ImportedNameError   a package.module:object that cannot be imported
+    ├── MissingExtraError   a package that is not installed, of an extra of prunebench
     ├── WorkloadError       a workload, or a prunebench.toml, that cannot be used
     ├── PlanError           a sparsity plan that cannot be applied: a bad sparsity, a missing layer, NaN weights
     ├── ModelError          a model that cannot be copied, or does not answer images with scores
@@ -19,6 +20,8 @@
     ├── ApprovalError       a record that must not become a baseline
     ├── PlotError           a plot that cannot be drawn: nothing to show, or a file that is no picture
     ├── ReportError         a report that cannot be made, or a form that nobody knows
+    ├── ExportError         a model that cannot be exported, or a file that is no export
+    ├── LatencyError        a comparison of times that cannot be made
     └── StorageError        a file that cannot be written or read: full disk, no permission
 
 The command line turns each into one line and exit code 2. A `TypeError` or another exception that is not in this tree
@@ -88,6 +91,10 @@ class ImportedNameError(PrunebenchError):
     """A `package.module:object` that cannot be imported."""
 
 
+class MissingExtraError(PrunebenchError):
+    """A package that is not installed, of an extra of prunebench."""
+
+
 class WorkloadError(PrunebenchError):
     """A workload, or a file that describes one, that cannot be used."""
 
@@ -146,6 +153,14 @@ class PlotError(PrunebenchError):
 
 class ReportError(PrunebenchError):
     """A report that cannot be made: nothing to show, or a form that nobody knows."""
+
+
+class ExportError(PrunebenchError):
+    """A model that cannot be exported, or a file that is no export."""
+
+
+class LatencyError(PrunebenchError):
+    """A comparison of times that cannot be made: a side that fails, or settings that make no sense."""
 
 
 class ThresholdError(PrunebenchError):

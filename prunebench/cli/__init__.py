@@ -13,8 +13,10 @@ from prunebench.cli.bisect import bisect
 from prunebench.cli.check import check
 from prunebench.cli.compare import compare
 from prunebench.cli.data import data
+from prunebench.cli.export import export
 from prunebench.cli.history import history
 from prunebench.cli.init import init
+from prunebench.cli.latency import latency
 from prunebench.cli.lint import lint
 from prunebench.cli.plan import plan
 from prunebench.cli.plot import plot
@@ -36,10 +38,11 @@ def main(quiet: bool) -> None:
 
 
 PROJECT = (init, check, run, train, scan, plan)
+GAINS = (export, latency)
 JUDGEMENT = (compare, report, baseline, history, bisect)
 VIEWS = (plot, lint, runs, data)
 
-for command in (*PROJECT, *JUDGEMENT, *VIEWS):
+for command in (*PROJECT, *GAINS, *JUDGEMENT, *VIEWS):
     main.add_command(command)
 
 __all__ = ["main"]

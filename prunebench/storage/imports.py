@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from prunebench.errors import ImportedNameError, UnknownNameError, did_you_mean, first_line
+from prunebench.errors import ImportedNameError, MissingExtraError, UnknownNameError, did_you_mean, first_line
 
 
 def load_object(name: str, *, kind: str, forms: str = "package.module:object", folder: Path | None = None) -> Any:
@@ -60,6 +60,19 @@ def _import(module_name: str, folder: Path, name: str, kind: str) -> Any:
         raise ImportedNameError(f"{kind} '{name}': module '{module_name}' fails: {first_line(error)}") from error
     except Exception as error:  # somebody else's code may raise anything
         raise ImportedNameError(f"{kind} '{name}': module '{module_name}' fails: {first_line(error)}") from error
+
+
+def import_extra(module: str, *, extra: str) -> Any:
+    """A module of a package that only an extra of prunebench installs.
+
+    Raises:
+        MissingExtraError: it is not installed; names the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise MissingExtraError(f"this needs {package}: pip install 'prunebench[{extra}]'") from error
 
 
 def load_extension(name: str, *, kind: str, group: str, known: Collection[str], folder: Path | None = None) -> Any:

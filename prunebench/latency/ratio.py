@@ -1,0 +1,86 @@
+"""The ratio of two latencies, its interval, and the verdict in words.
+
+Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM 2013: processes that run the same program differ by
+more than the rounds within one, by where memory happens to lie, so that the process is what is repeated and counted. A
+launch is a pair of new processes; within it the sides take turns, A B B A, so that whatever drifts meets both. Its
+figure is the median over its rounds of log(seconds of A / seconds of B). The interval is Student's over launches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean, median, stdev
+
+from scipy.stats import t
+
+from prunebench.errors import LatencyError
+
+CONFIDENCE = 0.99
+MARGIN = 0.02
+"""A ratio that may be as near to 1 as this is not called faster or slower."""
+NO_FASTER = 0.05
+"""One that is surely below 1 and this is called no faster; what may be above is undecided."""
+
+
+class Outcome(StrEnum):
+    """What a comparison says of side B."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    NO_FASTER = "no faster"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """Seconds of A over seconds of B: above 1 where B is faster.
+
+    Attributes:
+        lower, upper: of the two-sided interval at `CONFIDENCE`.
+        launches: pairs of processes that it rests on.
+    """
+
+    estimate: float
+    lower: float
+    upper: float
+    launches: int
+
+    @property
+    def outcome(self) -> Outcome:
+        """The verdict on B."""
+        if self.lower > 1 + MARGIN:
+            return Outcome.FASTER
+        if self.upper < 1 / (1 + MARGIN):
+            return Outcome.SLOWER
+        return Outcome.NO_FASTER if self.upper < 1 + NO_FASTER else Outcome.UNDECIDED
+
+    def __str__(self) -> str:
+        low, middle, high = self.lower, self.estimate, self.upper
+        if self.outcome is Outcome.SLOWER:
+            return f"slower by {1 / middle:.2f}x ({1 / high:.2f} to {1 / low:.2f})"
+        times = f" by {middle:.2f}x" if self.outcome is Outcome.FASTER else ""
+        return f"{self.outcome}{times} ({low:.2f} to {high:.2f})"
+
+
+def launch_figure(seconds_a: Sequence[float], seconds_b: Sequence[float]) -> float:
+    """Median over the rounds of a launch of log(A / B); each side has two turns a round, in order."""
+    logs = [math.log(one / other) for one, other in zip(seconds_a, seconds_b, strict=True)]
+    return median((first + second) / 2 for first, second in zip(logs[::2], logs[1::2], strict=True))
+
+
+def ratio_of(figures: Sequence[float]) -> Ratio:
+    """The ratio and its interval, of the figures of two or more launches.
+
+    Raises:
+        LatencyError: fewer than two.
+    """
+    if len(figures) < 2:
+        raise LatencyError(f"an interval needs two launches or more, got {len(figures)}")
+    middle, count = fmean(figures), len(figures)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * stdev(figures) / math.sqrt(count)
+    return Ratio(
+        estimate=math.exp(middle), lower=math.exp(middle - half), upper=math.exp(middle + half), launches=count
+    )
