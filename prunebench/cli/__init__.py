@@ -1,7 +1,7 @@
 """The command line: one file a command. What a command does is in `actions`, imported when it runs.
 
 Exit codes: 0 done; 1 a check failed; 2 bad input or nothing that can be compared, one line says which; 3 inconclusive
-(`compare`), or not found to the commit (`bisect`); 130 interrupted (the same command goes on).
+(`compare`, `export`), or not found to the commit (`bisect`); 130 interrupted (the same command goes on).
 """
 
 import os

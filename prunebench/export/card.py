@@ -15,7 +15,7 @@ from prunebench.escaping import markdown, terminal
 from prunebench.export.check import Check
 from prunebench.export.format import Format
 from prunebench.measure import MIB, count_macs, nominal_size_bits, nonzeros
-from prunebench.records import RunRecord
+from prunebench.records import RunRecord, case_id
 from prunebench.storage.files import file_digest, printable
 from prunebench.workloads import DenseModel, Workload
 
@@ -42,7 +42,7 @@ def model_card(
         **_accuracy(check),
         "weights": dense.origin,
         "digest of the weights": dense.digest,
-        "record": f"{record.case} of {record.created}" if record else "",
+        "record": f"{case_id(record)} of {record.created}" if record else "",
         "data": data.digest,
         "file, SHA-256": file_digest(path),
         "source": dense.source,

@@ -29,9 +29,9 @@ from prunebench.storage.files import write_text
 from prunebench.storage.imports import import_extra
 
 RUNTIMES = tuple(side.RUNTIMES)
-LAUNCHES, ROUNDS = 8, 5
+LAUNCHES, ROUNDS = 10, 10
 """Pairs of processes, and rounds of A B B A in each: by benchmarks/studies/latency.py."""
-TURN_SECONDS, MOST_CALLS = 0.03, 200
+TURN_SECONDS, MOST_CALLS = 0.015, 200
 """A turn makes as many calls as take so long, at least three."""
 
 Told = Callable[[int, int], None]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import torch
+
 from prunebench.cli.shell import say, show
 from prunebench.latency.measure import compare_latency
 from prunebench.report.latency import costs_table, latency_note, latency_table
@@ -31,13 +33,13 @@ def latency(
         progress.stage("data")
         loaded = chosen.data(data, progress.loading)
         progress.stage("models")
-        sides = [dense_model(chosen, loaded, checkpoint=path, laid_out=False).model for path in (a, b)]
-        wanted = max(batches)
-        chosen_inputs = loaded.test.inputs[[index % len(loaded.test) for index in range(wanted)]]
+        one, other = (dense_model(chosen, loaded, checkpoint=path, laid_out=False).model for path in (a, b))
+        inputs = loaded.test.inputs[torch.arange(max(batches)) % len(loaded.test)]
         progress.stage("latency")
         found = compare_latency(
-            *sides,
-            loaded.test.fed(chosen_inputs),
+            one,
+            other,
+            loaded.test.fed(inputs),
             names=(printable(a.name), printable(b.name)),
             runtimes=runtimes,
             batches=sorted(set(batches)),

@@ -1,0 +1,88 @@
+"""The interval covers the truth, the same model is not called faster, a tenth more work is: on simulated timings."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+from prunebench.errors import LatencyError
+from prunebench.latency.measure import LAUNCHES, ROUNDS
+from prunebench.latency.ratio import CONFIDENCE, Outcome, Ratio, launch_figure, ratio_of
+
+
+def ratio(lower: float, estimate: float, upper: float) -> Ratio:
+    return Ratio(estimate=estimate, lower=lower, upper=upper, launches=8)
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [
+        ("faster by 1.32x (1.28 to 1.37)", ratio(1.28, 1.32, 1.37)),
+        ("no faster (0.98 to 1.03)", ratio(0.98, 1.0, 1.03)),
+        ("no faster (0.90 to 1.01)", ratio(0.9, 0.95, 1.01)),
+        ("slower by 1.25x (1.11 to 1.43)", ratio(0.7, 0.8, 0.9)),
+        ("undecided (0.80 to 1.40)", ratio(0.8, 1.1, 1.4)),
+        ("no faster (1.00 to 1.02)", ratio(1.001, 1.01, 1.019)),
+    ],
+)
+def test_a_verdict_in_words(expected: str, found: Ratio) -> None:
+    assert expected == str(found)
+
+
+def test_changing_the_sides_over_turns_the_ratio_round() -> None:
+    forth, back = ratio_of([0.24, 0.25, 0.26]), ratio_of([-0.24, -0.25, -0.26])
+    assert (1 / forth.upper, 1 / forth.estimate) == pytest.approx((back.lower, back.estimate))
+    assert (Outcome.FASTER, Outcome.SLOWER) == (forth.outcome, back.outcome)
+
+
+def test_the_interval_is_student_s() -> None:
+    figures = [0.01, 0.05, -0.02, 0.03]
+    interval = ttest_1samp(figures, 0).confidence_interval(CONFIDENCE)
+    found = ratio_of(figures)
+    assert (interval.low, interval.high) == pytest.approx((math.log(found.lower), math.log(found.upper)))
+
+
+def test_one_slow_moment_and_a_steady_drift_change_nothing() -> None:
+    """A B B A: a machine that slows down evenly slows both sides alike."""
+    drift = [1.1**turn for turn in range(4 * ROUNDS)]
+    a = [drift[4 * round_ + turn] for round_ in range(ROUNDS) for turn in (0, 3)]
+    b = [drift[4 * round_ + turn] for round_ in range(ROUNDS) for turn in (1, 2)]
+    assert 0 == pytest.approx(launch_figure(a, b))
+    assert math.log(2) == pytest.approx(launch_figure([2 * each for each in a], b))
+    a[0] *= 50
+    assert 0 == pytest.approx(launch_figure(a, b))
+
+
+def test_one_launch_has_no_interval() -> None:
+    with pytest.raises(LatencyError, match="two launches or more, got 1"):
+        ratio_of([0.1])
+
+
+def simulated(rng: np.random.Generator, slowdown: float) -> Ratio:
+    """Turns scatter by 4 %, with one in ten up to twice as slow; processes differ by 1.5 % among themselves."""
+    figures = []
+    for _ in range(LAUNCHES):
+        sides = []
+        for factor in (1.0, slowdown):
+            turns = rng.normal(0, 0.04, 2 * ROUNDS) + rng.normal(0, 0.015)
+            turns += (rng.random(2 * ROUNDS) < 0.1) * rng.uniform(0, math.log(2), 2 * ROUNDS)
+            sides.append(factor * np.exp(turns))
+        figures.append(launch_figure(sides[0].tolist(), sides[1].tolist()))
+    return ratio_of(figures)
+
+
+def test_the_same_model_is_not_called_faster_and_ten_percent_are_found() -> None:
+    rng = np.random.default_rng(0)
+    same = [simulated(rng, 1.0).outcome for _ in range(200)]
+    slower = [simulated(rng, 1.1).outcome for _ in range(200)]
+    assert 200 * 0.005 >= sum(each in {Outcome.FASTER, Outcome.SLOWER} for each in same)
+    assert 180 <= slower.count(Outcome.SLOWER)
+
+
+def test_the_interval_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    covered = sum((found := simulated(rng, 1.1)).lower <= 1 / 1.1 <= found.upper for _ in range(200))
+    assert 195 <= covered
