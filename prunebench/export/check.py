@@ -134,8 +134,7 @@ def _answers(
     largest, apart, done = 0.0, 0.0, 0
     for inputs, targets in whole_batches(data, batch_size=BATCH_SIZE):
         with answering(dense.model, "fp32"):
-            expected = ask(dense.model, inputs)
-        given = exported.outputs(inputs)
+            expected, given = ask(dense.model, inputs), exported.outputs(inputs)
         if given.shape != expected.shape:
             raise ExportError(f"the file answers with {tuple(given.shape)}, the model with {tuple(expected.shape)}")
         largest = max(largest, float(expected.abs().max()))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from prunebench.cli import main
 from prunebench.data import Dataset
 from prunebench.errors import ExportError
-from prunebench.export import Check, check_export, find_format, format_for, metadata_of
+from prunebench.export import Check, Exported, check_export, find_format, format_for, metadata_of
 from prunebench.export.onnx import ONNX
 from prunebench.export.safetensors import SAFETENSORS
 from prunebench.gate import Status
@@ -322,6 +324,44 @@ def test_without_the_extra_onnx_names_it_and_safetensors_work(
         done.stderr.strip().splitlines()[-1],
     )
     assert 0 == call("pruned.safetensors", "-o", "out.safetensors").exit_code
+
+
+def test_every_module_and_the_command_line_load_without_the_extra() -> None:
+    script = (
+        "import importlib, pkgutil, sys\n"
+        "sys.modules |= dict.fromkeys(('onnx', 'onnxruntime', 'onnxscript'))\n"
+        "import prunebench\n"
+        "for each in pkgutil.walk_packages(prunebench.__path__, 'prunebench.'): importlib.import_module(each.name)\n"
+        "from prunebench.cli import main\n"
+        "main(['lint'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+class NumpyFile:
+    """A format of somebody else's: tensors in numpy's .npz."""
+
+    name, suffix = "npz", ".npz"
+
+    def write(self, model: nn.Module, example: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
+        tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+        with path.open("wb") as file:
+            np.savez(file, **tensors, about=json.dumps(dict(metadata)))
+
+    def open(self, path: Path, model: nn.Module) -> Exported:
+        held = dict(np.load(path))
+        metadata = json.loads(str(held.pop("about")))
+        tensors = {name: torch.from_numpy(values) for name, values in held.items()}
+        loaded = Skipping().eval()
+        loaded.load_state_dict(tensors)
+        return Exported(metadata=metadata, tensors=tensors, outputs=loaded, runtime="numpy")
+
+
+def test_a_format_of_somebody_else_s_is_written_and_checked(folder: Path) -> None:
+    done = call("pruned.safetensors", "-o", "out.npz", "--format", "tiny_workload:NumpyFile")
+    assert 0 == done.exit_code, done.output
+    assert "accuracy in numpy" in Path("out.npz.md").read_text()
 
 
 def test_a_format_of_somebody_else_s_needs_all_of_a_format() -> None:
