@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from prunebench.errors import LatencyError, PrunebenchError, first_line
 from prunebench.export.onnx import ONNX
 from prunebench.latency import side
-from prunebench.latency.ratio import Ratio, launch_figure, ratio_of
+from prunebench.latency.ratio import Ratio, ratio_of
 from prunebench.machine.environment import environment
 from prunebench.measure import count_macs, nonzeros
 from prunebench.storage.documents import render
@@ -43,7 +43,7 @@ class Timing:
     """Two sides in one runtime at one batch size.
 
     Attributes:
-        seconds_a, seconds_b: a list a launch of the medians of turns, two a round; of one call with a whole batch.
+        seconds_a, seconds_b: a list a launch of the quickest call of each turn, two a round; of a whole batch.
         peak_bytes_a, peak_bytes_b: the most memory of a process, up to this batch; the median over launches.
     """
 
@@ -57,7 +57,7 @@ class Timing:
     @property
     def ratio(self) -> Ratio:
         """Seconds of A over those of B."""
-        return ratio_of([launch_figure(a, b) for a, b in zip(self.seconds_a, self.seconds_b, strict=True)])
+        return ratio_of(self.seconds_a, self.seconds_b)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ def compare_latency(
 
 
 _Launch = dict[int, tuple[list[list[float]], list[int]]]
-"""By batch: medians of turns of both sides, and the peaks of both processes."""
+"""By batch: seconds of turns of both sides, and the peaks of both processes."""
 
 
 def _written(model: nn.Module, inputs: Tensor, runtime: str, path: Path) -> Path:
@@ -172,7 +172,7 @@ def _launch(
             for round_ in range(ROUNDS):
                 first = (number + round_) % 2
                 for turn in (first, 1 - first, 1 - first, first):
-                    seconds[turn].append(median(sides[turn].turn(batch, calls[batch])))
+                    seconds[turn].append(min(sides[turn].turn(batch, calls[batch])))
             found[batch] = seconds, [one.peak() for one in sides]
     return found
 

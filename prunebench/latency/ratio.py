@@ -1,9 +1,10 @@
 """The ratio of two latencies, its interval, and the verdict in words.
 
-Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM 2013: processes that run the same program differ by
-more than the rounds within one, by where memory happens to lie, so that the process is what is repeated and counted. A
-launch is a pair of new processes; within it the sides take turns, A B B A, so that whatever drifts meets both. Its
-figure is the median over its rounds of log(seconds of A / seconds of B). The interval is Student's over launches.
+A launch is a pair of new processes, whose sides take turns, A B B A. Its figure is log(quickest call of A / quickest
+call of B): other programs only ever make a call slower (Chen and Revels, Robust benchmarking in noisy environments,
+2016). The interval is Student's over launches: two processes that run the same program differ too, by where memory
+happens to lie, so that the process is what is repeated and counted (Kalibera and Jones, Rigorous benchmarking in
+reasonable time, 2013).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import fmean, median, stdev
+from statistics import fmean, stdev
 
 from scipy.stats import t
 
@@ -65,20 +66,15 @@ class Ratio:
         return f"{self.outcome}{times} ({low:.2f} to {high:.2f})"
 
 
-def launch_figure(seconds_a: Sequence[float], seconds_b: Sequence[float]) -> float:
-    """Median over the rounds of a launch of log(A / B); each side has two turns a round, in order."""
-    logs = [math.log(one / other) for one, other in zip(seconds_a, seconds_b, strict=True)]
-    return median((first + second) / 2 for first, second in zip(logs[::2], logs[1::2], strict=True))
-
-
-def ratio_of(figures: Sequence[float]) -> Ratio:
-    """The ratio and its interval, of the figures of two or more launches.
+def ratio_of(seconds_a: Sequence[Sequence[float]], seconds_b: Sequence[Sequence[float]]) -> Ratio:
+    """The ratio and its interval, of two or more launches: the seconds of each side's turns in each of them.
 
     Raises:
         LatencyError: fewer than two.
     """
-    if len(figures) < 2:
-        raise LatencyError(f"an interval needs two launches or more, got {len(figures)}")
+    if len(seconds_a) < 2:
+        raise LatencyError(f"an interval needs two launches or more, got {len(seconds_a)}")
+    figures = [math.log(min(one) / min(other)) for one, other in zip(seconds_a, seconds_b, strict=True)]
     middle, count = fmean(figures), len(figures)
     half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * stdev(figures) / math.sqrt(count)
     return Ratio(
