@@ -32,7 +32,7 @@ class Runtimes(click.ParamType):  # type: ignore[type-arg]  # subscriptable from
               help="eager, compile (torch.compile), onnx (ONNX Runtime); with commas.")  # fmt: skip
 @click.option("--batch", "batches", type=click.IntRange(1, 4096), multiple=True, default=(1, 64), show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Of each side. Default: as many as there are cores.")
-@click.option("--launches", type=click.IntRange(min=2), default=10, show_default=True,
+@click.option("--launches", type=click.IntRange(min=8), default=12, show_default=True,
               help="Pairs of new processes; more make the interval narrower.")  # fmt: skip
 @click.option("--json", "output", type=FILE, help="Where to write the raw seconds and verdicts.")
 def latency(**options: Any) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from prunebench.errors import LatencyError, PrunebenchError, first_line
 from prunebench.export.onnx import ONNX
 from prunebench.latency import side
-from prunebench.latency.ratio import Ratio, ratio_of
+from prunebench.latency.ratio import FEWEST_LAUNCHES, Ratio, ratio_of
 from prunebench.machine.environment import environment
 from prunebench.measure import count_macs, nonzeros
 from prunebench.storage.documents import render
@@ -29,9 +29,9 @@ from prunebench.storage.files import write_text
 from prunebench.storage.imports import import_extra
 
 RUNTIMES = tuple(side.RUNTIMES)
-LAUNCHES, ROUNDS = 10, 10
+LAUNCHES, ROUNDS = 12, 5
 """Pairs of processes, and rounds of A B B A in each: by benchmarks/studies/latency.py."""
-TURN_SECONDS, MOST_CALLS = 0.015, 200
+TURN_SECONDS, MOST_CALLS = 0.01, 200
 """A turn makes as many calls as take so long, at least three."""
 
 Told = Callable[[int, int], None]
@@ -111,9 +111,11 @@ def compare_latency(
     Both flush denormals: weights that pruning and fine-tuning leave tiny would otherwise cost many cycles each.
 
     Raises:
-        LatencyError: a side cannot be started or fails.
+        LatencyError: too few launches; a side cannot be started or fails.
         ExportError, MissingExtraError: for `onnx`, as its export.
     """
+    if launches < FEWEST_LAUNCHES:
+        raise LatencyError(f"launches must be {FEWEST_LAUNCHES} or more, got {launches}")
     timings: list[Timing] = []
     total = launches * len(runtimes)
     with tempfile.TemporaryDirectory() as folder:

@@ -2,9 +2,10 @@
 
 A launch is a pair of new processes, whose sides take turns, A B B A. Its figure is log(quickest call of A / quickest
 call of B): other programs only ever make a call slower (Chen and Revels, Robust benchmarking in noisy environments,
-2016). The interval is Student's over launches: two processes that run the same program differ too, by where memory
-happens to lie, so that the process is what is repeated and counted (Kalibera and Jones, Rigorous benchmarking in
-reasonable time, 2013).
+2016). The launch is what is repeated and counted, for two processes that run the same program differ too, by where
+memory happens to lie (Kalibera and Jones, Rigorous benchmarking in reasonable time, 2013). The interval of the median
+over launches is exact whatever their distribution: two order statistics, by the sign test (Conover, Practical
+Nonparametric Statistics, 3rd edition, 1999, section 3.2). One odd launch in twelve does not move it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import fmean, stdev
+from statistics import median
 
-from scipy.stats import t
-
-from prunebench.errors import LatencyError
+from scipy.stats import quantile_test
 
 CONFIDENCE = 0.99
+FEWEST_LAUNCHES = 8
+"""With fewer, both sides are equal and all launches agree by chance in more than one case of a hundred."""
 MARGIN = 0.02
 """A ratio that may be as near to 1 as this is not called faster or slower."""
 NO_FASTER = 0.05
@@ -67,16 +68,11 @@ class Ratio:
 
 
 def ratio_of(seconds_a: Sequence[Sequence[float]], seconds_b: Sequence[Sequence[float]]) -> Ratio:
-    """The ratio and its interval, of two or more launches: the seconds of each side's turns in each of them.
+    """The ratio and its interval, from the seconds of each side's turns in each launch.
 
-    Raises:
-        LatencyError: fewer than two.
+    Of fewer than `FEWEST_LAUNCHES` there is no interval: its limits are NaN.
     """
-    if len(seconds_a) < 2:
-        raise LatencyError(f"an interval needs two launches or more, got {len(seconds_a)}")
     figures = [math.log(min(one) / min(other)) for one, other in zip(seconds_a, seconds_b, strict=True)]
-    middle, count = fmean(figures), len(figures)
-    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * stdev(figures) / math.sqrt(count)
-    return Ratio(
-        estimate=math.exp(middle), lower=math.exp(middle - half), upper=math.exp(middle + half), launches=count
-    )
+    interval = quantile_test(figures, p=0.5).confidence_interval(CONFIDENCE)
+    lower, middle, upper = (math.exp(each) for each in (interval.low, median(figures), interval.high))
+    return Ratio(estimate=middle, lower=lower, upper=upper, launches=len(figures))

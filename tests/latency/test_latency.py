@@ -36,14 +36,14 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_two_models_are_timed_in_processes_and_the_record_is_raw(runtime: str, tmp_path: Path) -> None:
     launches: list[tuple[int, int]] = []
     found = compare_latency(
-        linear(), linear(3), INPUTS, runtimes=[runtime], batches=[4, 1], threads=1, launches=2,
+        linear(), linear(3), INPUTS, runtimes=[runtime], batches=[4, 1], threads=1, launches=8,
         told=lambda done, total: launches.append((done, total)),
     )  # fmt: skip
-    assert [(1, 2), (2, 2)] == launches
+    assert [(done, 8) for done in range(1, 9)] == launches
     assert [(runtime, 1), (runtime, 4)] == [(each.runtime, each.batch) for each in found.timings]
     for each in found.timings:
         for seconds in (each.seconds_a, each.seconds_b):
-            assert [2 * measure.ROUNDS] * 2 == [len(launch) for launch in seconds]
+            assert [2 * measure.ROUNDS] * 8 == [len(launch) for launch in seconds]
             assert min(map(min, seconds)) > 0
         assert each.peak_bytes_a > 2**20
     assert (54, 48, 29, 24) == (found.a.macs + 6, found.a.macs, found.b.elements, found.b.macs)
@@ -53,7 +53,7 @@ def test_two_models_are_timed_in_processes_and_the_record_is_raw(runtime: str, t
 
 
 def test_tables_fit_80_columns() -> None:
-    figures = [[0.0123, 0.0123, 0.0125, 0.0125, 0.0125, 0.0125], [0.0124] * 6]
+    figures = [[0.0123, 0.0123, 0.0125, 0.0125, 0.0125, 0.0125]] * 8
     timing = measure.Timing(
         runtime="compile", batch=4096, seconds_a=figures, seconds_b=figures, peak_bytes_a=2**30, peak_bytes_b=2**30
     )
@@ -67,7 +67,7 @@ def test_tables_fit_80_columns() -> None:
     text = f"{costs_table(found)}\n{latency_table(found)}"
     assert 80 >= max(map(len, text.splitlines()))
     assert "no faster (1.00 to 1.00)" in text
-    assert "99 %, of 2 pairs of processes" in latency_note(found)
+    assert "99 %, of 8 pairs of processes" in latency_note(found)
 
 
 def test_the_sides_begin_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +89,8 @@ def test_the_sides_begin_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
             return 1
 
     monkeypatch.setattr(measure, "_Process", Here)
-    found = compare_latency(linear(), linear(), INPUTS, threads=1, launches=2)
-    assert "abbabaababba" + "baababbabaab" == "".join(turns)
+    found = compare_latency(linear(), linear(), INPUTS, threads=1, launches=8)
+    assert 4 * ("abbabaababba" + "baababbabaab") == "".join(turns)
     assert 2 == pytest.approx(found.timings[0].ratio.estimate)
 
 
@@ -103,20 +103,20 @@ class Failing(nn.Linear):
 
 def test_a_model_that_fails_in_its_process_is_told_in_one_line() -> None:
     with pytest.raises(LatencyError, match=r"^the model fails in eager: ValueError: no$"):
-        compare_latency(linear(), Failing(6, 2), INPUTS, threads=1, launches=2)
+        compare_latency(linear(), Failing(6, 2), INPUTS, threads=1, launches=8)
 
 
 def test_a_model_that_cannot_be_sent_is_told_in_one_line() -> None:
     class Local(nn.Linear): ...
 
     with pytest.raises(LatencyError, match="cannot be sent to a process of its own"):
-        compare_latency(Local(6, 2), linear(), INPUTS, threads=1, launches=2)
+        compare_latency(Local(6, 2), linear(), INPUTS, threads=1, launches=8)
 
 
 def test_without_the_extra_onnx_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'prunebench\[export\]'"):
-        compare_latency(linear(), linear(), INPUTS, runtimes=["onnx"], threads=1, launches=2)
+        compare_latency(linear(), linear(), INPUTS, runtimes=["onnx"], threads=1, launches=8)
 
 
 def test_the_peak_is_of_this_process_alone() -> None:
@@ -131,7 +131,7 @@ def test_the_command_prints_a_verdict_and_writes_the_record(tmp_path: Path, monk
         '[workload.mine]\nmodel = "prunebench:vit"\nmodel_arguments = { width = 16, depth = 1 }\n'
         'data = "prunebench:digits"\n[workload.mine.recipe.quick]\nepochs = 1\nlearning_rate = 0.01\n'
     )
-    arguments = ["latency", "a.safetensors", "b.safetensors", "--batch", "2", "--threads", "1", "--launches", "2"]
+    arguments = ["latency", "a.safetensors", "b.safetensors", "--batch", "2", "--threads", "1", "--launches", "8"]
     done = CliRunner().invoke(main, [*arguments, "--json", "times.json"])
     assert 0 == done.exit_code, done.output
     assert "A: a.safetensors" in done.stdout

@@ -6,11 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
 
-from prunebench.errors import LatencyError
 from prunebench.latency.measure import LAUNCHES, ROUNDS
-from prunebench.latency.ratio import CONFIDENCE, Outcome, Ratio, ratio_of
+from prunebench.latency.ratio import FEWEST_LAUNCHES, Outcome, Ratio, ratio_of
 
 
 def ratio(lower: float, estimate: float, upper: float) -> Ratio:
@@ -38,21 +36,24 @@ def of_logs(figures: list[float]) -> Ratio:
 
 
 def test_changing_the_sides_over_turns_the_ratio_round() -> None:
-    forth, back = of_logs([0.24, 0.25, 0.26]), of_logs([-0.24, -0.25, -0.26])
+    forth, back = of_logs([0.24, 0.25, 0.26] * 3), of_logs([-0.24, -0.25, -0.26] * 3)
     assert (1 / forth.upper, 1 / forth.estimate) == pytest.approx((back.lower, back.estimate))
     assert (Outcome.FASTER, Outcome.SLOWER) == (forth.outcome, back.outcome)
 
 
-def test_the_interval_is_student_s_over_launches() -> None:
-    figures = [0.01, 0.05, -0.02, 0.03]
-    interval = ttest_1samp(figures, 0).confidence_interval(CONFIDENCE)
-    found = of_logs(figures)
-    assert (interval.low, interval.high) == pytest.approx((math.log(found.lower), math.log(found.upper)))
+def test_the_interval_ends_at_the_second_of_twelve_launches_from_either_end() -> None:
+    """1 - 2 (1 + 12) / 2^12 = 0.9937: the sign test. With the first and the last alone it would be 0.9995."""
+    figures = [0.01 * each for each in range(12)]
+    for odd in (0.0, 5.0):
+        found = of_logs([-odd, *figures[1:-1], figures[-1] + odd])
+        assert (0.01, 0.055, 0.10) == pytest.approx(
+            [math.log(each) for each in (found.lower, found.estimate, found.upper)]
+        )
 
 
-def test_one_launch_has_no_interval() -> None:
-    with pytest.raises(LatencyError, match="two launches or more, got 1"):
-        of_logs([0.1])
+def test_eight_launches_are_the_fewest_for_an_interval() -> None:
+    assert math.isnan(of_logs([0.1] * (FEWEST_LAUNCHES - 1)).lower)
+    assert 1.1 == pytest.approx(of_logs([math.log(1.1)] * FEWEST_LAUNCHES).upper)
 
 
 def simulated(rng: np.random.Generator, slowdown: float) -> Ratio:
