@@ -180,7 +180,7 @@ def _tensors(exported: Exported, state: Mapping[str, Tensor], name: str) -> Verd
     unknown = [
         each
         for each, tensor in exported.tensors.items()
-        if each not in state and tensor.is_floating_point() and tensor.dim()
+        if each not in state and tensor.is_floating_point() and tensor.dim() and tensor.any()
         and not any(_same_bits(tensor, one) for one in wanted.values())
     ]  # fmt: skip
     differing = [each for each, one in wanted.items() if each in exported.tensors

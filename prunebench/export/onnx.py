@@ -10,7 +10,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Onnx:
                     dynamic_shapes=({0: "batch"},),
                 )
             assert program is not None  # of dynamo=True
+            _fold_shapes(program.model, weights={*model.state_dict()})
             proto = program.model_proto
             _forget_where_it_was_made(proto.graph)
             onnx.helper.set_model_props(proto, dict(metadata))
@@ -95,6 +96,17 @@ class Onnx:
 
 
 ONNX = Onnx()
+
+
+def _fold_shapes(model: Any, *, weights: Collection[str]) -> None:
+    """Compute what follows from constants and no weight: else ONNX Runtime folds no batch norm."""
+    optimizer = import_extra("onnxscript.optimizer", extra=EXTRA)
+
+    def is_open(node: Any) -> bool | None:
+        return False if any(value is not None and value.name in weights for value in node.inputs) else None
+
+    optimizer.fold_constants(model, should_fold=is_open)
+    optimizer.remove_unused_nodes(model)
 
 
 def _constants(graph: Any) -> Iterator[tuple[str, Any]]:
