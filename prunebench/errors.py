@@ -21,6 +21,8 @@
     ├── ApprovalError       a record that must not become a baseline
     ├── PlotError           a plot that cannot be drawn: nothing to show, or a file that is no picture
     ├── ReportError         a report that cannot be made, or a form that nobody knows
+    ├── ExportError         a model that cannot be exported, or a file that is no export
+    ├── LatencyError        a comparison of times that cannot be made
     └── StorageError        a file that cannot be written or read: full disk, no permission
 
 The command line turns each into one line and exit code 2. A `TypeError` or another exception that is not in this tree
@@ -156,6 +158,14 @@ class ReportError(PrunebenchError):
 
 class ShrinkError(PrunebenchError):
     """A model whose pruned channels cannot be removed."""
+
+
+class ExportError(PrunebenchError):
+    """A model that cannot be exported, or a file that is no export."""
+
+
+class LatencyError(PrunebenchError):
+    """A comparison of times that cannot be made: a side that fails, or settings that make no sense."""
 
 
 class ThresholdError(PrunebenchError):

@@ -1,7 +1,7 @@
 """The command line: one file a command. What a command does is in `actions`, imported when it runs.
 
 Exit codes: 0 done; 1 a check failed; 2 bad input or nothing that can be compared, one line says which; 3 inconclusive
-(`compare`), or not found to the commit (`bisect`); 130 interrupted (the same command goes on).
+(`compare`, `export`), or not found to the commit (`bisect`); 130 interrupted (the same command goes on).
 """
 
 import os
@@ -13,8 +13,10 @@ from prunebench.cli.bisect import bisect
 from prunebench.cli.check import check
 from prunebench.cli.compare import compare
 from prunebench.cli.data import data
+from prunebench.cli.export import export
 from prunebench.cli.history import history
 from prunebench.cli.init import init
+from prunebench.cli.latency import latency
 from prunebench.cli.lint import lint
 from prunebench.cli.pack import pack
 from prunebench.cli.plan import plan
@@ -40,11 +42,12 @@ def main(quiet: bool) -> None:
 
 
 PROJECT = (init, check, run, train, scan, plan, shrink)
+GAINS = (export, latency)
 JUDGEMENT = (compare, report, baseline, history, bisect)
 FILES = (pack, unpack, sizes)
 VIEWS = (plot, lint, runs, data)
 
-for command in (*PROJECT, *JUDGEMENT, *FILES, *VIEWS):
+for command in (*PROJECT, *GAINS, *JUDGEMENT, *FILES, *VIEWS):
     main.add_command(command)
 
 __all__ = ["main"]

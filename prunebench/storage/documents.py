@@ -29,6 +29,8 @@ KINDS = {
     "points": "a sensitivity scan",
     "trials": "a plan",
     "verdicts": "a comparison",
+    "checks": "a check of an export",
+    "comparisons": "a comparison of times",
 }
 """Kinds of documents, each by a field that no other kind has: so that a sound file is not called damaged."""
 

@@ -99,9 +99,12 @@ def dense_model(
     *,
     checkpoint: Path | None = None,
     device: torch.device | None = None,
+    laid_out: bool = True,
     progress: TrainingProgress | None = None,
 ) -> DenseModel:
     """The dense model: from `checkpoint`, else as `find_checkpoint` finds it, else trained where the workload does so.
+
+    Its memory layout is the fastest one for prunebench (`lay_out_`), or with `laid_out=False` as the model was built.
 
     Raises:
         CheckpointError: the file is unusable, or there is none and this workload does not train by itself.
@@ -111,7 +114,8 @@ def dense_model(
     if path is None and workload.pretrained:
         model, note = in_float32(copied(check_model(built(workload))))  # a copy hides shared memory
         model = model.to(device or model_device(model))
-        return _laid_out(workload, model, data, origin="; ".join(filter(None, (workload.origin, note))))
+        origin = "; ".join(filter(None, (workload.origin, note)))
+        return _checked(workload, model, data, origin=origin, laid_out=laid_out)
     device = device or torch.device("cpu")
     if path is None:
         if not workload.trains_itself:
@@ -128,11 +132,12 @@ def dense_model(
     known = workload.weights
     weights = known if known and known.file.name == path.name else None
     return replace(
-        _laid_out(
+        _checked(
             workload,
             model.to(device),
             data,
             origin=f"{printable(path.name)} ({'; '.join(notes)})" if notes else printable(path.name),
+            laid_out=laid_out,
         ),
         is_course_checkpoint=path.name == COURSE_CHECKPOINT and data.is_original and not notes,
         is_own=DENSE in workload.recipes and path == own_checkpoint(workload, data),
@@ -141,10 +146,12 @@ def dense_model(
     )
 
 
-def _laid_out(workload: Workload, model: nn.Module, data: Dataset, *, origin: str) -> DenseModel:
+def _checked(workload: Workload, model: nn.Module, data: Dataset, *, origin: str, laid_out: bool) -> DenseModel:
     check_answers(model, data.test, task=workload.task)
     digest = state_digest(model.state_dict())
-    return DenseModel(model=lay_out_(model, data.test.fed(data.test.inputs[:1])), origin=origin, digest=digest)
+    if laid_out:
+        lay_out_(model, data.test.fed(data.test.inputs[:1]))
+    return DenseModel(model=model, origin=origin, digest=digest)
 
 
 def _writable(named: Path) -> Path:
