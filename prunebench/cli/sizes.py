@@ -12,9 +12,9 @@ from prunebench.cli.shell import FILE, perform
 @click.command()
 @click.argument("sources", type=FILE, nargs=-1, required=True)
 def sizes(**options: Any) -> None:
-    """Show what SOURCES take in each format, and below which density each is worth it.
+    """Show what models take in each format, sparse and compressed.
 
-    SOURCES are checkpoints, records of runs or baselines. A record holds counts alone, so that what depends on the
+    Beside each stands the density below which it takes less than dense. SOURCES are checkpoints, records of runs or baselines. A record holds counts alone, so that what depends on the
     values or on where they are is left open. Checkpoints need pip install 'prunebench[pack]'.
     """
     perform("sizes.sizes", **options)
