@@ -20,7 +20,7 @@ from prunebench.cli.shell import FILE, perform
 @click.option("--check-only", is_flag=True, help="Check the file that is there; export nothing.")
 @click.option("--images", type=click.IntRange(min=1), help="Check with only so many test images.")
 def export(**options: Any) -> None:
-    """Write the model of CHECKPOINT for other programs, and check what they answer.
+    """Write a model for other programs, and check what they answer.
 
     Beside the file are its model card (.md) and what the check found (.check.json). A file whose weights, outputs or
     answers are not the model's ends with exit code 1.

@@ -36,7 +36,7 @@ class Runtimes(click.ParamType):  # type: ignore[type-arg]  # subscriptable from
               help="Pairs of new processes; more make the interval narrower.")  # fmt: skip
 @click.option("--json", "output", type=FILE, help="Where to write the raw seconds and verdicts.")
 def latency(**options: Any) -> None:
-    """Time the model of checkpoint B beside that of A, and say whether it is faster.
+    """Time checkpoint B beside A, and say whether it is faster.
 
     Each side has a process of its own; they take turns. Nothing fails here: a verdict is printed.
     """
