@@ -207,7 +207,7 @@ def _context(runtime: str) -> BaseContext:
     if runtime == "onnx":
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload(["torch", side.__name__])
+    context.set_forkserver_preload(["__main__", "torch", side.__name__])
     return context
 
 
