@@ -33,6 +33,8 @@ LAUNCHES, ROUNDS = 12, 5
 """Pairs of processes, and rounds of A B B A in each: by benchmarks/studies/latency.py."""
 TURN_SECONDS, MOST_CALLS = 0.01, 200
 """A turn makes as many calls as take so long, at least three."""
+PRELOADED = ["torch", side.__name__]
+"""Modules that processes of torch have from the start: each copy of the first one has them at once."""
 
 Told = Callable[[int, int], None]
 """Called with the number of launches done, and of all."""
@@ -207,7 +209,7 @@ def _context(runtime: str) -> BaseContext:
     if runtime == "onnx":
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload(["torch", side.__name__])
+    context.set_forkserver_preload(PRELOADED)
     return context
 
 
