@@ -108,6 +108,7 @@ SMOKE = [
     ("shapes_picture", ["shapes.png"], "disc"),
     ("times", ["--pairs", "1"], "quiet, then bursts"),
     ("bisections", ["--histories", "1", "--commits", "8", "--images", "2000"], "evaluations"),
+    ("latency", ["--comparisons", "1", "--launches", "8"], "the same model twice"),
     ("adaptive_speed", ["--precision", "fp32"], "times as fast"),
 ]
 

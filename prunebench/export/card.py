@@ -58,7 +58,7 @@ def model_card(
 
 
 def _input(data: Dataset) -> str:
-    """How an input has to be prepared."""
+    """Say how an input has to be prepared."""
     example = data.test.fed(data.test.inputs[:1])
     told = f"{str(example.dtype).removeprefix('torch.')} (batch, {', '.join(map(str, example.shape[1:]))})"
     if data.test.inputs.dtype.is_floating_point or data.test.inputs.dim() != 4:

@@ -32,7 +32,7 @@ HINT = "export it again"
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What the check of one exported file found.
+    """Result of the check of one exported file.
 
     Attributes:
         verdicts: worst first.

@@ -64,7 +64,7 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What does not depend on the clock.
+    """Figures that do not depend on the clock.
 
     Attributes:
         weight_bytes: of parameters and buffers, zeros stored like any other value.
@@ -205,7 +205,7 @@ def _costs(model: nn.Module, example: Tensor, name: str) -> Costs:
 
 
 def _context(runtime: str) -> BaseContext:
-    """How processes are started: those of torch as copies of one that has imported it, which takes seconds."""
+    """The way that processes are started: those of torch as copies of one that has imported it, which takes seconds."""
     if runtime == "onnx":
         return get_context("spawn")
     context = get_context("forkserver")

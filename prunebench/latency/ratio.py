@@ -28,7 +28,7 @@ NO_FASTER = 0.05
 
 
 class Outcome(StrEnum):
-    """What a comparison says of side B."""
+    """Verdict of a comparison on side B."""
 
     FASTER = "faster"
     SLOWER = "slower"

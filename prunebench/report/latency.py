@@ -42,7 +42,7 @@ def latency_table(found: LatencyComparison) -> Table:
 
 
 def latency_note(found: LatencyComparison) -> str:
-    """How it was measured, and on what."""
+    """A note on how it was measured, and on what."""
     about, launches = found.environment, found.timings[0].ratio.launches
     versions = [f"{name} {about[name]}" for name in ("torch", "onnxruntime") if name in about]
     return (

@@ -198,7 +198,7 @@ class _Search:
         return cut
 
     def _problem(self, cut: Channels) -> str:
-        """What would go wrong with the model cut down like this; empty for nothing."""
+        """Say what would go wrong with the model cut down like this; empty for nothing."""
         trial = copy.deepcopy(self._model)
         try:
             keep_channels_(trial, cut)
