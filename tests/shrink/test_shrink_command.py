@@ -94,6 +94,17 @@ def test_a_run_by_channel_is_shrunk_and_every_command_takes_the_file(folder: Pat
     assert "2x2x3x3" in invoke("check", "--checkpoint", "smaller.safetensors").output
 
 
+def test_a_shrunk_model_is_exported_and_timed_beside_the_masked_one(folder: Path) -> None:
+    invoke("run", "half", "--no-finetune", "--save", "masked.safetensors", "--json", "half.json")
+    invoke("shrink", "masked.safetensors", "-o", "small.safetensors")
+    for file in ("small.onnx", "copy.safetensors"):
+        assert "200 of 200 predictions equal" in invoke("export", "small.safetensors", "-o", file).output
+    assert "4x4x3x3" in invoke("check", "--checkpoint", "copy.safetensors").output
+    timed = ("--batch", "2", "--threads", "1", "--launches", "8", "--runtime", "eager,onnx")
+    printed = invoke("latency", "masked.safetensors", "small.safetensors", *timed).output
+    assert [True, True] == [f"{side}.safetensors" in printed for side in ("A: masked", "B: small")]
+
+
 def test_granularity_on_the_command_line_makes_another_case(folder: Path) -> None:
     invoke("run", "some", "--no-finetune", "--json", "element.json")
     invoke("run", "some", "--no-finetune", "--granularity", "channel", "--json", "channel.json")
