@@ -175,8 +175,8 @@ def test_a_resumed_fine_tuning_has_the_signature_of_one_never_stopped(
 def test_a_file_that_holds_other_weights_than_were_judged_is_refused(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def rounded(state: Mapping[str, Tensor], path: Path) -> None:
-        save_state({name: value.half().to(value.dtype) for name, value in state.items()}, path)
+    def rounded(state: Mapping[str, Tensor], path: Path, **options: Any) -> None:
+        save_state({name: value.half().to(value.dtype) for name, value in state.items()}, path, **options)
 
     monkeypatch.setattr(flow, "save_state", rounded)
     for finetune in (True, False):

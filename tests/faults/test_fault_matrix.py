@@ -165,7 +165,11 @@ def patch_evaluate(patch, wrapped):
 
 
 def patch_plan(patch, changed):
-    patch.setattr(flow, "prune_", lambda model, plan: prune_(model, changed(dict(plan))))
+    patch.setattr(flow, "prune_", lambda model, plan, **options: prune_(model, changed(dict(plan)), **options))
+
+
+def patch_pruned_count(patch, wrapped):
+    patch.setattr("prunebench.pruning.granularities.element.pruned_count", wrapped)
 
 
 def patch_keep_mask(patch, wrapped):
@@ -216,12 +220,12 @@ def other_ties(patch):
 
 @patched("floor for round", caught_by="nonzeros")
 def floor_for_round(patch):
-    patch.setattr("prunebench.pruning.prune.pruned_count", lambda numel, sparsity, name: math.floor(sparsity * numel))
+    patch_pruned_count(patch, lambda numel, sparsity, name: math.floor(sparsity * numel))
 
 
 @patched("ceil for round", caught_by="nonzeros")
 def ceil_for_round(patch):
-    patch.setattr("prunebench.pruning.prune.pruned_count", lambda numel, sparsity, name: math.ceil(sparsity * numel))
+    patch_pruned_count(patch, lambda numel, sparsity, name: math.ceil(sparsity * numel))
 
 
 @patched("a percentile for the threshold", caught_by="nonzeros")
@@ -292,8 +296,8 @@ def half_precision_training(patch):
 
 @patched("half precision where fp32 is claimed, in the weights", caught_by="RecordError", status=None)
 def half_precision_weights(patch):
-    def rounded(model, plan):
-        masks = prune_(model, plan)
+    def rounded(model, plan, **options):
+        masks = prune_(model, plan, **options)
         model.half().float()
         return masks
 
