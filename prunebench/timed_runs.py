@@ -10,6 +10,7 @@ import pytest
 from torch import nn
 
 from prunebench.documented.runs import Run
+from prunebench.experiments.deployment import check_measures
 from prunebench.experiments.flow import Progress, Pruned, Setting, fine_tune, prune_by, record, time_pruning
 from prunebench.gate import Status, Verdict, worst_first
 from prunebench.machine.devices import wait_for
@@ -60,9 +61,10 @@ def check_finetuning(
     run: Run, setting: Setting, pruned: Pruned, before: Evaluation, benchmark: Any, gate: Gate, *, progress: Progress
 ) -> RunRecord:
     """The fine-tuned model keeps its masks, reaches its floors and is no worse than its baseline."""
+    check_measures(run)
     progress.stage(f"{run.name}: fine-tuning")
     training = benchmark.pedantic(fine_tune, args=(run, setting, pruned), kwargs={"progress": progress})
-    measured = record(run, setting, time_pruning(run, setting, pruned), before, training)
+    measured = record(run, setting, time_pruning(run, setting, pruned), before, training, deploy=True)
     assert measured.finetuning is not None, "a fine-tuned run records its fine-tuning"
     benchmark.extra_info.update(
         size_percent=measured.size_percent,
@@ -72,12 +74,25 @@ def check_finetuning(
         accuracy_best=measured.finetuning.best.percent,
         accuracy_last=measured.finetuning.last.percent,
         file_mib=measured.file_mib,
+        **_deployed(measured),
         as_documented=measured.as_documented,
         resumed_after=measured.finetuning.resumed_after,
     )
     gate(measured)
     training.discard()
     return measured
+
+
+def _deployed(record: RunRecord) -> dict[str, object]:
+    """What was measured of the model that is kept, by the names that `extra_info` has."""
+    found: dict[str, object] = {}
+    if record.shrunk:
+        found |= {"shrunk_elements": record.shrunk.elements, "shrunk_macs": record.shrunk.macs}
+    if record.exported:
+        found |= {"accuracy_exported": record.exported.answers.percent}
+    if record.latency:
+        found |= {"latency_ratio": record.latency.ratio, "latency_runtime": record.latency.runtime}
+    return found
 
 
 def pass_or_fail(verdicts: Iterable[Verdict]) -> None:

@@ -6,6 +6,7 @@ import base64
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.data import Augmentation, Dataset, Examples
+from prunebench.documented.floors import Floor
 from prunebench.documented.runs import DocumentedRun
-from prunebench.errors import CheckpointError, MaskError, StorageError
+from prunebench.errors import CheckpointError, MaskError, StorageError, UnknownNameError
 from prunebench.experiments import flow
+from prunebench.experiments.deployment import latency_runtime
 from prunebench.experiments.flow import PRUNING_SAMPLES, Progress, Setting, execute, fine_tune, prepare, prune
 from prunebench.gate import Status, check_record
+from prunebench.latency.measure import compare_latency
 from prunebench.machine.environment import exact_fingerprint
 from prunebench.models import load_state, save_state, state_digest
 from prunebench.pruning import prune_
@@ -183,6 +187,34 @@ def test_a_file_that_holds_other_weights_than_were_judged_is_refused(
     for finetune in (True, False):
         with pytest.raises(CheckpointError, match="does not hold the weights that were written to it"):
             execute(RUN, setting, finetune=finetune, save=tmp_path / "kept.safetensors")
+
+
+def test_the_kept_model_is_measured_as_it_is_deployed(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prunebench.experiments.deployment.compare_latency", partial(compare_latency, launches=8))
+    sparsity = {"conv.weight": 0.5, "linear.weight": 0.0}
+    run = replace(RUN, sparsity=sparsity, granularity="channel", measures=("shrunk", "onnx", "latency"))
+    record = execute(run, setting)
+    assert record.shrunk is not None
+    assert record.exported is not None
+    assert record.latency is not None
+    weights = 4 * 27 + 16 * CLASSES
+    assert (weights + 2 * 4 + CLASSES, 4 * 27 * 64 + 16 * CLASSES) == (record.shrunk.elements, record.shrunk.macs)
+    kept = record.kept_accuracy
+    assert [kept.correct_bits] * 2 == [record.shrunk.answers.correct_bits, record.exported.answers.correct_bits]
+    assert ("eager", 8) == (record.latency.runtime, record.latency.launches)
+    assert {Status.PASS} == {verdict.status for verdict in check_record(record)}
+
+
+def test_a_floor_alone_asks_for_the_latency() -> None:
+    assert latency_runtime(RUN) is None
+    floor = Floor(figure="latency_ratio", least=1.3, rule="promised")
+    assert "eager" == latency_runtime(replace(RUN, floors=(floor,)))
+    assert "onnx" == latency_runtime(replace(RUN, floors=(floor,), measures=("latency:onnx",)))
+
+
+def test_an_unknown_measure_is_refused_before_anything_is_done(setting: Setting) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown measure 'speed': expected one of latency, .*, shrunk"):
+        execute(replace(RUN, measures=("speed",)), setting)
 
 
 def test_kept_elements_that_became_zero_are_no_masks(setting: Setting) -> None:

@@ -18,7 +18,7 @@ class Runtimes(click.ParamType):  # type: ignore[type-arg]  # subscriptable from
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """A tuple of names, each once."""
         found = tuple(dict.fromkeys(names([value]))) if isinstance(value, str) else tuple(value)
-        known = ("eager", "compile", "onnx")
+        known = ("eager", "compile", "onnx", "openvino")
         if not found or not {*found} <= {*known}:
             self.fail(f"expected some of {', '.join(known)}, with commas, got {value!r}", param, ctx)
         return found
@@ -29,7 +29,7 @@ class Runtimes(click.ParamType):  # type: ignore[type-arg]  # subscriptable from
 @click.argument("b", type=FILE)
 @shared("workload", "data")
 @click.option("--runtime", "runtimes", type=Runtimes(), default="eager", show_default=True,
-              help="eager, compile (torch.compile), onnx (ONNX Runtime); with commas.")  # fmt: skip
+              help="eager, compile (torch.compile), onnx (ONNX Runtime), openvino; with commas.")  # fmt: skip
 @click.option("--batch", "batches", type=click.IntRange(1, 4096), multiple=True, default=(1, 64), show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Of each side. Default: as many as there are cores.")
 @click.option("--launches", type=click.IntRange(min=8), default=12, show_default=True,

@@ -15,6 +15,8 @@ from prunebench.storage.files import RUN_FOLDER
 @click.argument("run")
 @shared("workload")
 @click.option("--granularity", help="What is pruned as one: element or channel. Default: as the run says, or element.")
+@click.option("--measure", "measures", multiple=True, metavar="NAME",
+              help="Beside size and accuracy: shrunk, onnx, latency or latency:RUNTIME.")  # fmt: skip
 @click.option("--recipe", help="How to fine-tune; of prunebench's own workloads quick (default) or full.")
 @click.option("--checkpoint", type=FILE, help="Dense checkpoint: .safetensors, .pth or .pt.")
 @shared("data", "device", "precision", "seed")

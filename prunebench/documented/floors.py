@@ -8,11 +8,20 @@ from pydantic import Field, model_validator
 
 from prunebench.storage.documents import Part
 
-Figure = Literal["accuracy_dense", "accuracy_before", "accuracy_best", "change", "size_percent", "size_mib", "file_mib"]
+Figure = Literal[
+    "accuracy_dense",
+    "accuracy_before",
+    "accuracy_best",
+    "change",
+    "size_percent",
+    "size_mib",
+    "file_mib",
+    "latency_ratio",
+]
 """What a floor can limit: accuracies in percent (of the dense model, after pruning, of the best epoch); `change`, the
 best epoch's accuracy less the dense model's, in points; nominal size in percent of the dense model's, or in MiB;
-MiB of the sparse file, measured where the extra `pack` is installed. What
-follows fine-tuning is not checked of a record without it."""
+MiB of the sparse file, measured where the extra `pack` is installed; seconds of the dense model over those of the model
+that is kept, measured where the run asks for it. What follows fine-tuning is not checked of a record without it."""
 
 
 class Floor(Part):

@@ -20,6 +20,9 @@ from prunebench.errors import UnknownNameError
 if TYPE_CHECKING:
     from prunebench.documented.floors import Floor
 
+MEASURES = ("shrunk", "onnx", "latency", "latency:compile", "latency:onnx", "latency:openvino")
+"""What a run may measure beside size and accuracy, of the model that is kept."""
+
 ELEMENT = "element"
 """The granularity of everything that names none."""
 
@@ -55,6 +58,7 @@ class Run:
         model: what the sparsities are for, as `prunebench.models.build_model` takes it.
         epochs: of fine-tuning, where the recipe leaves them to the run.
         granularity: what is pruned as one, by its name in `prunebench.pruning.GRANULARITIES`.
+        measures: names of `MEASURES`.
         floors: what it promises, beside what its workload does.
         source: where the sparsities and epochs stand.
     """
@@ -64,6 +68,7 @@ class Run:
     model: str = "vgg"
     epochs: int | None = None
     granularity: str = ELEMENT
+    measures: tuple[str, ...] = ()
     floors: tuple[Floor, ...] = ()
     source: str = ""
 

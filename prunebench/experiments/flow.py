@@ -21,6 +21,7 @@ from prunebench.data import Dataset, Examples, split_validation
 from prunebench.documented.floors import Figure, Floor
 from prunebench.documented.runs import ELEMENT, Cited, DocumentedRun, Run, run_digest
 from prunebench.errors import CheckpointError, DataError, MaskError, MissingExtraError, UnknownNameError, WorkloadError
+from prunebench.experiments.deployment import Deployed, check_measures, deployed
 from prunebench.machine.devices import PRECISIONS, Precision, model_device, wait_for
 from prunebench.machine.environment import environment
 from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros, weight_counts
@@ -258,6 +259,7 @@ def execute(
         RecordError: what was measured contradicts itself.
     """
     progress = progress or Progress()
+    check_measures(run)
     pruned = prune(run, setting)
     progress.stage("evaluation of the pruned model")
     before = evaluate(pruned.model, setting.data.test, task=setting.workload.task, progress=progress.evaluated)
@@ -265,7 +267,7 @@ def execute(
     if finetune:
         progress.stage("fine-tuning")
         training = fine_tune(run, setting, pruned, progress=progress)
-    measured = record(run, setting, time_pruning(run, setting, pruned), before, training)
+    measured = record(run, setting, time_pruning(run, setting, pruned), before, training, deploy=True)
     if save:
         state = training.best_state if training else pruned.model.state_dict()
         save_state(state, save, metadata=channels_metadata(setting.dense.model))
@@ -334,9 +336,18 @@ def _training_examples(setting: Setting) -> tuple[Examples, Examples]:
 
 
 def record(
-    run: Run, setting: Setting, pruned: Pruned, before: Evaluation, training: Training | None = None
+    run: Run,
+    setting: Setting,
+    pruned: Pruned,
+    before: Evaluation,
+    training: Training | None = None,
+    *,
+    deploy: bool = False,
 ) -> RunRecord:
     """Everything that was measured, in the form that is kept.
+
+    Args:
+        deploy: measure what the run asks for of the model that is kept (`Run.measures`).
 
     Raises:
         RecordError: it contradicts itself, so that something was measured wrongly.
@@ -346,6 +357,8 @@ def record(
     macs = count_macs(pruned.model, _example(data))
     finetuning = _fine_tuning(run, setting, pruned, training) if training else None
     before_pruning = prunable_parameters(dense.model)
+    kept = _with_state(pruned.model, training.best_state) if training else pruned.model
+    use = deployed(run, dense.model, kept, data, task=setting.workload.task) if deploy else Deployed()
     made = RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         run=run.name,
@@ -393,10 +406,13 @@ def record(
         pruned_size_bits=nominal_size_bits(pruned.model),
         dense_file_bytes=file_size_bytes(dense.model.state_dict()),
         pruned_file_bytes=file_size_bytes(pruned.model.state_dict()),
-        dense_accuracy=_accuracy(setting.dense_evaluation),
-        pruned_accuracy=_accuracy(before),
+        dense_accuracy=Accuracy.of(setting.dense_evaluation),
+        pruned_accuracy=Accuracy.of(before),
         finetuning=finetuning,
         packed=_packed(pruned, training),
+        shrunk=use.shrunk,
+        exported=use.exported,
+        latency=use.latency,
         timings=Timings(
             prune=pruned.seconds,
             evaluate=[setting.dense_evaluation.seconds, before.seconds, *_later_evaluations(setting, training)],
@@ -469,8 +485,8 @@ def _fine_tuning(run: Run, setting: Setting, pruned: Pruned, training: Training)
         losses=[epoch.loss for epoch in training.epochs],
         selection_accuracies=[epoch.evaluation.accuracy for epoch in training.epochs],
         best_epoch=training.best.number,
-        best=_accuracy(best),
-        last=_accuracy(last),
+        best=Accuracy.of(best),
+        last=Accuracy.of(last),
         resumed_after=training.resumed_after,
         signature=_signature(pruned, training),
     )
@@ -543,12 +559,3 @@ def _later_evaluations(setting: Setting, training: Training | None) -> list[floa
     if training is None or setting.select_on == "validation":
         return []
     return [epoch.evaluation.seconds for epoch in training.epochs[training.resumed_after :]]
-
-
-def _accuracy(evaluation: Evaluation) -> Accuracy:
-    return Accuracy(
-        correct=evaluation.correct_count,
-        images=evaluation.count,
-        correct_bits=evaluation.correct_bits,
-        predictions_digest=evaluation.digest,
-    )

@@ -40,6 +40,7 @@ def resolve(requested: Run | RequestedRun, workload: Workload, model: nn.Module,
         model=workload.model or type(model).__name__,
         sparsity=sparsity,
         granularity=requested.granularity,
+        measures=requested.measures,
         floors=requested.floors,
         source=requested.source,
     )

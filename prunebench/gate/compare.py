@@ -15,6 +15,7 @@ from prunebench.gate.comparability import (
     training_differences,
 )
 from prunebench.gate.curves import compare_scans
+from prunebench.gate.deployment import compare_deployed
 from prunebench.gate.exact import changed_nonzeros, compare_exact, compare_packed, compare_repetition
 from prunebench.gate.floors import check_floors
 from prunebench.gate.signature import compare_signatures
@@ -54,6 +55,7 @@ def compare_records(
     for case, (baseline, record) in cases.items():
         verdicts += compare_exact(case, baseline, record)
         verdicts += compare_packed(case, baseline, record)
+        verdicts += compare_deployed(case, baseline, record, times=thresholds.times)
         verdicts += compare_repetition(case, baseline, record)
         verdicts += compare_signatures(case, baseline, record)
         verdicts += compare_timings(case, baseline, record, thresholds=thresholds) if thresholds.times else []

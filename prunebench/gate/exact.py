@@ -32,7 +32,7 @@ def compare_exact(case: str, baseline: RunRecord, record: RunRecord) -> Iterator
     """Compare two records exactly: one verdict for each quantity."""
     other_dense = dense_differences(baseline, record)
     for check, unit, before, after in _quantities(baseline, record):
-        verdict = _verdict(case, record.run, check, unit, before, after)
+        verdict = exact_verdict(case, record.run, check, unit, before, after)
         if verdict.status is Status.FAIL and other_dense and baseline.dense_nonzeros != record.dense_nonzeros:
             verdict = _on_other_weights(verdict, other_dense)
         yield verdict
@@ -41,7 +41,7 @@ def compare_exact(case: str, baseline: RunRecord, record: RunRecord) -> Iterator
             ("masks, on equal dense weights", baseline.masks_digest, record.masks_digest),
             ("pruned weights, from equal dense weights", baseline.checkpoints.pruned, record.checkpoints.pruned),
         ):
-            yield _verdict(
+            yield exact_verdict(
                 case, record.run, check, "digest", {"digest": old[:12]}, {"digest": new[:12]}, same=old == new
             )
 
@@ -53,7 +53,7 @@ def compare_packed(case: str, baseline: RunRecord, record: RunRecord) -> Iterato
         return
     if baseline.checkpoints.pruned == record.checkpoints.pruned:
         sizes = {"pruned": before.pruned}, {"pruned": after.pruned}
-        yield _verdict(case, record.run, "packed file, of equal weights", "bytes", *sizes)
+        yield exact_verdict(case, record.run, "packed file, of equal weights", "bytes", *sizes)
 
 
 def compare_repetition(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
@@ -97,7 +97,7 @@ def _repeated(baseline: RunRecord, record: RunRecord) -> Iterator[tuple[str, tup
 
 def changed_nonzeros(case: str, baseline: RunRecord, record: RunRecord) -> Iterator[Verdict]:
     """The verdict on nonzeros if they changed: for two records that differ in the run's table and are else alike."""
-    verdict = _verdict(case, record.run, "nonzeros", "elements", baseline.nonzeros, record.nonzeros)
+    verdict = exact_verdict(case, record.run, "nonzeros", "elements", baseline.nonzeros, record.nonzeros)
     if verdict.status is Status.FAIL:
         yield verdict
 
@@ -132,9 +132,10 @@ def _bytes(record: RunRecord) -> Entries:
     return {"dense": record.dense_file_bytes, "pruned": record.pruned_file_bytes}
 
 
-def _verdict(
+def exact_verdict(
     case: str, run: str, check: str, unit: str, before: Entries, after: Entries, *, same: bool | None = None
 ) -> Verdict:
+    """The verdict on figures by name: any change fails, or what `same` says."""
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     same = not changed if same is None else same
     total_before, total_after = _total(before), _total(after)

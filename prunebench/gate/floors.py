@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from prunebench.documented.floors import Figure, Floor
 from prunebench.documented.runs import ELEMENT, is_documented_run
+from prunebench.gate.deployment import check_deployed, check_latency_floor
 from prunebench.gate.verdicts import Status, Tier, Verdict, stated
 from prunebench.pruning import GRANULARITIES, find_granularity
 from prunebench.records import RunRecord, case_id
@@ -21,6 +22,7 @@ FIGURES: Mapping[Figure, str] = MappingProxyType(
         "size_percent": "size, % of dense",
         "size_mib": "size, MiB",
         "file_mib": "packed file, MiB",
+        "latency_ratio": "latency, times as fast as dense",
     }
 )
 """What floors limit, as verdicts call it."""
@@ -33,7 +35,7 @@ LOOK_AT_EPOCHS = "look closer with 'prunebench run {}', which prints every epoch
 
 def check_record(record: RunRecord) -> list[Verdict]:
     """Everything that can be checked without a baseline."""
-    return [*check_sizes(record), *check_floors(record)]
+    return [*check_sizes(record), *check_floors(record), *check_deployed(record)]
 
 
 def check_sizes(record: RunRecord) -> Iterator[Verdict]:
@@ -66,7 +68,10 @@ def check_sizes(record: RunRecord) -> Iterator[Verdict]:
 def check_floors(record: RunRecord, figures: Collection[Figure] = tuple(FIGURES)) -> Iterator[Verdict]:
     """Each floor on one of `figures` that was measured; those of sizes first."""
     for floor in sorted(record.floors, key=lambda floor: floor.figure not in SIZES):
-        if floor.figure in figures and (measured := record.figure(floor.figure)) is not None:
+        if floor.figure == "latency_ratio":
+            if floor.figure in figures and floor.least is not None:
+                yield check_latency_floor(record, floor.least, floor.rule)
+        elif floor.figure in figures and (measured := record.figure(floor.figure)) is not None:
             yield _floor(record, floor, measured)
         elif floor.figure == "file_mib" and floor.figure in figures:
             yield _unpacked(record, floor)

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from multiprocessing import get_context
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -29,6 +30,8 @@ from prunebench.storage.files import write_text
 from prunebench.storage.imports import import_extra
 
 RUNTIMES = tuple(side.RUNTIMES)
+EXTRAS = {"onnx": {"onnxruntime": "export"}, "openvino": {"openvino": "openvino"}}
+"""By runtime: the packages that it needs beside torch, and the extra that installs them."""
 LAUNCHES, ROUNDS = 12, 5
 """Pairs of processes, and rounds of A B B A in each: by benchmarks/studies/latency.py."""
 TURN_SECONDS, MOST_CALLS = 0.01, 200
@@ -114,10 +117,12 @@ def compare_latency(
 
     Raises:
         LatencyError: too few launches; a side cannot be started or fails.
-        ExportError, MissingExtraError: for `onnx`, as its export.
+        ExportError, MissingExtraError: for `onnx` and `openvino`, as the export to ONNX.
     """
     if launches < FEWEST_LAUNCHES:
         raise LatencyError(f"launches must be {FEWEST_LAUNCHES} or more, got {launches}")
+    for runtime in runtimes:
+        check_runtime(runtime)
     timings: list[Timing] = []
     total = launches * len(runtimes)
     with tempfile.TemporaryDirectory() as folder:
@@ -133,9 +138,20 @@ def compare_latency(
     example = inputs[:1]
     costs = [_costs(model, example, name) for model, name in zip((a, b), names, strict=True)]
     about = environment(torch.device("cpu"))
-    if "onnx" in runtimes:
-        about["onnxruntime"] = str(import_extra("onnxruntime", extra="export").__version__)
+    for runtime in runtimes:
+        about |= {package: version(package) for package in EXTRAS.get(runtime, ())}
     return LatencyComparison(a=costs[0], b=costs[1], timings=tuple(timings), threads=threads, environment=about)
+
+
+def check_runtime(runtime: str) -> None:
+    """Check that what `runtime` needs is installed.
+
+    Raises:
+        MissingExtraError: an extra is not; names it.
+    """
+    exporter = {"onnx": "export", "onnxscript": "export"} if runtime in EXTRAS else {}
+    for package, extra in {**EXTRAS.get(runtime, {}), **exporter}.items():
+        import_extra(package, extra=extra)
 
 
 _Launch = dict[int, tuple[list[list[float]], list[int]]]
@@ -145,7 +161,8 @@ _Launch = dict[int, tuple[list[list[float]], list[int]]]
 def _written(model: nn.Module, inputs: Tensor, runtime: str, path: Path) -> Path:
     """A file that the side's process opens."""
     model.eval()
-    if runtime == "onnx":
+    if runtime in EXTRAS:
+        path = path.with_suffix(ONNX.suffix)
         ONNX.write(model, inputs[:1].repeat(2, *[1] * (inputs.dim() - 1)), path, {})
         return path
     try:
@@ -206,7 +223,7 @@ def _costs(model: nn.Module, example: Tensor, name: str) -> Costs:
 
 def _context(runtime: str) -> BaseContext:
     """The way that processes are started: those of torch as copies of one that has imported it, which takes seconds."""
-    if runtime == "onnx":
+    if runtime in EXTRAS:
         return get_context("spawn")
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)

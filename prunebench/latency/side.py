@@ -83,8 +83,19 @@ def _onnx(path: str, threads: int) -> Opened:
     return lambda inputs: session.run(None, {name: inputs}), lambda inputs: inputs
 
 
+def _openvino(path: str, threads: int) -> Opened:
+    import openvino  # noqa: PLC0415
+
+    # Where a processor computes in bf16, OpenVINO would: that is another model than the one the others run.
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32",
+               "CPU_DENORMALS_OPTIMIZATION": True}  # fmt: skip
+    request = openvino.Core().compile_model(path, "CPU", options).create_infer_request()
+    return lambda inputs: request.infer([inputs], share_inputs=True), lambda inputs: inputs
+
+
 RUNTIMES: dict[str, Callable[[str, int], Opened]] = {
     "eager": _torch,
     "compile": partial(_torch, compiled=True),
     "onnx": _onnx,
+    "openvino": _openvino,
 }

@@ -20,6 +20,14 @@ def contradictions(record: RunRecord) -> Iterator[str]:
     yield from _histograms(record)
     yield from _accuracies(record)
     yield from _fine_tuning(record)
+    yield from _deployed(record)
+
+
+def _deployed(record: RunRecord) -> Iterator[str]:
+    if record.shrunk is not None and record.shrunk.elements > record.elements:
+        yield f"the shrunk model has {record.shrunk.elements:,} elements, the masked one {record.elements:,}"
+    if (timed := record.latency) is not None and not timed.lower <= timed.ratio <= timed.upper:
+        yield f"a latency ratio of {timed.ratio:g} is outside its interval, {timed.lower:g} to {timed.upper:g}"
 
 
 def _sizes(record: RunRecord) -> Iterator[str]:
@@ -63,6 +71,8 @@ def _accuracies(record: RunRecord) -> Iterator[str]:
     answers = {"dense": record.dense_accuracy, "pruned": record.pruned_accuracy}
     if record.finetuning is not None:
         answers |= {"best": record.finetuning.best, "last": record.finetuning.last}
+    answers |= {"shrunk": record.shrunk.answers} if record.shrunk else {}
+    answers |= {"exported": record.exported.answers} if record.exported else {}
     for name, accuracy in answers.items():
         if accuracy.images != record.data.test_images:
             yield f"{name} accuracy is over {accuracy.images:,} images, the test set has {record.data.test_images:,}"

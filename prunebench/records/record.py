@@ -30,7 +30,7 @@ from prunebench.storage.documents import (
     verified,
 )
 from prunebench.storage.files import write_text
-from prunebench.tasks import unpacked
+from prunebench.tasks import Evaluation, unpacked
 
 SCHEMA_VERSION = 1
 
@@ -90,6 +90,16 @@ class Accuracy(Part):
     images: Annotated[int, Field(gt=0)]
     correct_bits: str
     predictions_digest: Digest
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Accuracy:
+        """The answers of an evaluation."""
+        return cls(
+            correct=evaluation.correct_count,
+            images=evaluation.count,
+            correct_bits=evaluation.correct_bits,
+            predictions_digest=evaluation.digest,
+        )
 
     @model_validator(mode="after")
     def _is_readable(self) -> Self:
@@ -193,12 +203,51 @@ class Packed(Part):
     versions: dict[str, str]
 
 
+class ShrunkModel(Part):
+    """The model that is kept, without its pruned channels: another module, which should answer the same.
+
+    `elements` of all parameters, `macs` of one image, `file_bytes` of its safetensors. `difference` is the largest of
+    two outputs, as a share of the largest output of the masked model.
+    """
+
+    elements: Count
+    macs: Count
+    file_bytes: Count
+    answers: Accuracy
+    difference: Annotated[float, Field(ge=0)]
+
+
+class ExportedModel(Part):
+    """The model that is kept, shrunk where that was measured too, in another program; `runtime` with its version."""
+
+    format: str
+    runtime: str
+    file_bytes: Count
+    answers: Accuracy
+    difference: Annotated[float, Field(ge=0)]
+
+
+class LatencyRatio(Part):
+    """Seconds of the dense model over those of the model that is kept, shrunk where that was measured too.
+
+    `lower` and `upper` are of the 99 % interval of `ratio` over `launches` pairs of processes, of a batch of one.
+    """
+
+    runtime: str
+    threads: Count
+    ratio: Annotated[float, Field(gt=0)]
+    lower: Annotated[float, Field(gt=0)]
+    upper: Annotated[float, Field(gt=0)]
+    launches: Count
+
+
 class RunRecord(Shown, Part):
     """Figures of one execution of a run, with all that is needed to judge them.
 
     Sizes are in bits (nominal) and bytes (file), MACs of one image, accuracy as counts of images. `elements` and the
     nonzeros are over all parameters, batch norm and bias included. `packed` is None where the extra `pack` was not
-    installed. `revision` and `dirty` are of the user's project.
+    installed, and `shrunk`, `exported`, `latency` where the run did not ask for them. `revision` and `dirty` are of the
+    user's project.
     One that contradicts itself cannot be built: RecordError.
     """
 
@@ -231,6 +280,9 @@ class RunRecord(Shown, Part):
     pruned_accuracy: Accuracy
     finetuning: FineTuning | None = None
     packed: Packed | None = None
+    shrunk: ShrunkModel | None = None
+    exported: ExportedModel | None = None
+    latency: LatencyRatio | None = None
     timings: Timings
     environment: dict[str, str | int]
     revision: str | None
@@ -258,7 +310,13 @@ class RunRecord(Shown, Part):
             "size_percent": self.size_percent,
             "size_mib": self.pruned_size_bits / 8 / 2**20,
             "file_mib": self.file_mib,
+            "latency_ratio": self.latency.ratio if self.latency else None,
         }[name]
+
+    @property
+    def kept_accuracy(self) -> Accuracy:
+        """The answers of the model that is kept: the best epoch's, or the pruned one."""
+        return self.finetuning.best if self.finetuning else self.pruned_accuracy
 
     @property
     def file_mib(self) -> float | None:

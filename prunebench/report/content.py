@@ -277,6 +277,14 @@ def figures(record: RunRecord) -> dict[str, float]:
     }
     if record.file_mib is not None:
         found["packed file, MiB"] = record.file_mib
+    if record.shrunk is not None:
+        found["shrunk, parameters"] = float(record.shrunk.elements)
+        found["shrunk, multiply-accumulates"] = float(record.shrunk.macs)
+        found["accuracy shrunk, %"] = record.shrunk.answers.percent
+    if record.exported is not None:
+        found[f"accuracy in {record.exported.runtime}, %"] = record.exported.answers.percent
+    if record.latency is not None:
+        found[f"times as fast as dense, {record.latency.runtime}"] = record.latency.ratio
     if tuned is not None:
         found["accuracy best epoch, %"] = tuned.best.percent
         found["accuracy last epoch, %"] = tuned.last.percent

@@ -44,7 +44,7 @@ def latency_table(found: LatencyComparison) -> Table:
 def latency_note(found: LatencyComparison) -> str:
     """A note on how it was measured, and on what."""
     about, launches = found.environment, found.timings[0].ratio.launches
-    versions = [f"{name} {about[name]}" for name in ("torch", "onnxruntime") if name in about]
+    versions = [f"{name} {about[name]}" for name in ("torch", "onnxruntime", "openvino") if name in about]
     return (
         f"Intervals: {100 * CONFIDENCE:g} %, of {launches} pairs of processes. MiB: most memory of the process. "
         f"{found.threads} threads, denormals flushed; {about['cpu']}; {', '.join(versions)}."

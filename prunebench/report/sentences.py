@@ -14,6 +14,7 @@ from pathlib import Path
 
 from prunebench.baselines.comparison import case_of, decisive
 from prunebench.gate import Status, Tier, Verdict, worst_first
+from prunebench.gate.deployment import SAME_MODEL
 from prunebench.storage.files import RUN_FOLDER
 
 EFFECT = "smallest_effect_points"
@@ -219,12 +220,7 @@ def next_step(verdict: Verdict) -> str:
     if verdict.advisory:
         return ""
     if verdict.status is Status.FAIL and verdict.tier is Tier.FLOOR:
-        if verdict.rule.startswith("exact"):
-            return f"Look at what was pruned: the counts follow from the run's sparsities. {hint}".rstrip()
-        return (
-            "A floor is a promise, which no approval changes. Mend what fell, or change the promise where it stands: "
-            f"in prunebench.toml or the workload's source. {hint}"
-        ).rstrip()
+        return f"{_mend(verdict)} {hint}".rstrip()
     if verdict.check == VANISHED:
         return "Run it again; if it is gone for good, remove its baseline:"
     if verdict.check == UNUSABLE and verdict.measured.startswith("record"):
@@ -235,6 +231,17 @@ def next_step(verdict: Verdict) -> str:
         Status.NO_BASELINE: "Look at the figures, and approve them once:",
         Status.INCONCLUSIVE: hint or "Find out what changed since the baseline was approved.",
     }.get(verdict.status, "")
+
+
+def _mend(verdict: Verdict) -> str:
+    if verdict.rule.startswith(SAME_MODEL):
+        return "Mend what makes the file: the weights are the same, and the answers have to be."
+    if verdict.rule.startswith("exact"):
+        return "Look at what was pruned: the counts follow from the run's sparsities."
+    return (
+        "A floor is a promise, which no approval changes. Mend what fell, or change the promise where it stands: "
+        "in prunebench.toml or the workload's source."
+    )
 
 
 def command_for(verdict: Verdict, *, cases: Sequence[str] = (), records: Mapping[str, Path] | None = None) -> str:
@@ -393,6 +400,9 @@ def _seeds(verdict: Verdict) -> str:
 
 def _time(verdict: Verdict) -> str:
     evidence = verdict.evidence
+    if "latency_ratio" in evidence:
+        figure = verdict.check.partition(",")[0]
+        return f"{_capital(figure)}: {verdict.measured} times as fast as dense, {verdict.expected} before."
     ratio, what = evidence.get("ratio"), verdict.check.removeprefix("seconds, ")
     old, new = float(evidence["baseline_median_seconds"] or 0), float(evidence["new_median_seconds"] or 0)
     if verdict.status is Status.PASS or not isinstance(ratio, int | float):

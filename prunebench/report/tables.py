@@ -73,6 +73,24 @@ def layer_table(record: RunRecord) -> Table:
     return Table(rows=rows, headers=["layer", "sparsity", "elements", "kept", "pruned", "dense MMACs"])
 
 
+def _deployed(record: RunRecord) -> list[list[str]]:
+    """Rows on the model that is kept as people deploy it, where that was measured."""
+    rows = []
+    if (small := record.shrunk) is not None:
+        macs = sum(layer.macs for layer in record.layers)
+        rows += [
+            _row("shrunk, % of parameters", None, 100 * small.elements / record.elements),
+            _row("shrunk, % of multiply-accumulates", None, 100 * small.macs / macs),
+            _row("accuracy shrunk, %", None, small.answers.percent, _count(small.answers)),
+        ]
+    if (other := record.exported) is not None:
+        rows.append(_row(f"accuracy in {other.runtime}, %", None, other.answers.percent, _count(other.answers)))
+    if (timed := record.latency) is not None:
+        note = f"{timed.lower:.2f} to {timed.upper:.2f}, {timed.threads} threads"
+        rows.append(_row(f"times as fast as dense, {timed.runtime}", None, timed.ratio, note))
+    return rows
+
+
 def accuracy_table(record: RunRecord, run: DocumentedRun | None = None) -> Table:
     """Size and accuracy, each beside the documented value and the difference, where anything is documented."""
     run = run or DocumentedRun(name=record.run, sparsity={})
@@ -85,6 +103,7 @@ def accuracy_table(record: RunRecord, run: DocumentedRun | None = None) -> Table
         _row("size, MiB", run.size_mib, record.pruned_size_bits / 8 / 2**20),
         _row("size, % of dense", run.size_percent, record.size_percent),
         *([_row("packed file, MiB", None, record.file_mib)] if record.file_mib is not None else []),
+        *_deployed(record),
         accuracy("accuracy dense, %", run.dense_accuracy, record.dense_accuracy.percent, _count(record.dense_accuracy)),
         accuracy(
             "accuracy pruned, %", run.accuracy_before, record.pruned_accuracy.percent, _count(record.pruned_accuracy)

@@ -1,6 +1,7 @@
 """Tasks: what a model's output means, its loss, and a score for each example."""
 
 from prunebench.tasks.classification import CLASSIFICATION, Classification
+from prunebench.tasks.comparison import Comparison, compare_answers
 from prunebench.tasks.evaluation import (
     BATCH_SIZE,
     BatchProgress,
@@ -22,12 +23,14 @@ __all__ = [
     "CLASSIFICATION",
     "BatchProgress",
     "Classification",
+    "Comparison",
     "Evaluation",
     "Task",
     "answering",
     "ask",
     "check_answers",
     "check_right_or_wrong",
+    "compare_answers",
     "evaluate",
     "find_task",
     "forward_digest",

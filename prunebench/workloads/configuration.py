@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from prunebench.data import Augmentation, Normalization
 from prunebench.documented.floors import Floor
-from prunebench.documented.runs import ELEMENT
+from prunebench.documented.runs import ELEMENT, MEASURES
 from prunebench.errors import UnknownNameError, WorkloadError, did_you_mean
 from prunebench.pruning import GRANULARITIES
 from prunebench.tasks import find_task
@@ -115,7 +115,7 @@ class WorkloadSection(_Section):
 
 
 class FloorSection(_Section):
-    """`floor`: what a run promises. Accuracies in percent, changes in points, sizes at most."""
+    """`floor`: what a run promises. Accuracies in percent, changes in points, sizes at most, times as fast as dense."""
 
     change: Number | None = None
     accuracy: Number | None = None
@@ -123,10 +123,12 @@ class FloorSection(_Section):
     size_percent: Annotated[float, Field(ge=0, le=100)] | None = None
     size_mib: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     file_mib: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    latency_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     def floors(self) -> tuple[Floor, ...]:
         """The floors."""
-        least = {"change": self.change, "accuracy_best": self.accuracy, "accuracy_before": self.accuracy_before}
+        least = {"change": self.change, "accuracy_best": self.accuracy, "accuracy_before": self.accuracy_before,
+                 "latency_ratio": self.latency_ratio}  # fmt: skip
         most = {"size_percent": self.size_percent, "size_mib": self.size_mib, "file_mib": self.file_mib}
         found = [Floor.model_validate({"figure": name, "least": value, "rule": f"floor of {FILE}"})
                  for name, value in least.items() if value is not None]  # fmt: skip
@@ -144,6 +146,7 @@ class RunSection(_Section):
     allocation: str | None = None
     total: Fraction | None = None
     granularity: str = ELEMENT
+    measure: Patterns = ()
     floor: FloorSection = FloorSection()
     seed: Annotated[StrictInt, Field(ge=0)] = 0
 
@@ -163,6 +166,7 @@ class RequestedRun:
         sparsity: by pattern of parameter names, as `fnmatch` reads them; the last that matches counts.
         allocation, total: in the place of `sparsity`: how `total`, the share of all prunable elements, is shared over
             the layers.
+        measures: what is measured beside size and accuracy, as `prunebench.documented.runs.MEASURES` names it.
         granularity: what is pruned as one, as `prunebench.documented.runs.Run` has it.
     """
 
@@ -173,6 +177,7 @@ class RequestedRun:
     allocation: str | None = None
     total: float | None = None
     granularity: str = ELEMENT
+    measures: tuple[str, ...] = ()
     floors: tuple[Floor, ...] = ()
     seed: int = 0
     source: str = ""
@@ -316,6 +321,8 @@ def _run(name: str, section: RunSection, workloads: Mapping[str, Workload], path
             raise WorkloadError(f"{where}: {UnknownNameError('recipe', section.recipe, recipes)}")
     if section.granularity not in GRANULARITIES:
         raise WorkloadError(f"{where}: {UnknownNameError('granularity', section.granularity, GRANULARITIES)}")
+    if unknown := [each for each in section.measure if each not in MEASURES]:
+        raise WorkloadError(f"{where}: {UnknownNameError('measure', unknown[0], MEASURES)}")
     if (section.sparsity is None) == (section.allocation is None and section.total is None):
         raise WorkloadError(f"{where} needs either sparsity, or total with an allocation")
     if section.sparsity is None and section.total is None:
@@ -328,6 +335,7 @@ def _run(name: str, section: RunSection, workloads: Mapping[str, Workload], path
         allocation=section.allocation or ("uniform" if section.total is not None else None),
         total=section.total,
         granularity=section.granularity,
+        measures=section.measure,
         floors=section.floor.floors(),
         seed=section.seed,
         source=f"{path.name}, [run.{name}]",

@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from prunebench.cli import main
 from prunebench.data import Dataset
 from prunebench.errors import ExportError
-from prunebench.export import Check, Exported, check_export, find_format, format_for, metadata_of
+from prunebench.export import Exported, find_format, format_for, metadata_of
 from prunebench.export.onnx import ONNX
 from prunebench.export.safetensors import SAFETENSORS
 from prunebench.gate import Status
+from prunebench.gate.exports import Check, check_export
 from prunebench.models import save_state, state_digest
 from prunebench.pruning import prune_
 from prunebench.tasks import CLASSIFICATION
@@ -102,7 +103,9 @@ def failed(check: Check) -> set[str]:
 def test_onnx_runtime_gives_the_same_answers_with_the_same_bits(exported_file: Path) -> None:
     check = checked(exported_file)
     assert (Status.PASS, 300) == (check.status, check.equal)
-    assert 4 == len(set(check.model.answers.tolist()))  # a model that says one thing only would pass with any fault
+    assert 4 == len(
+        set(check.compared.first.answers.tolist())
+    )  # a model that says one thing only would pass with any fault
     exported = ONNX.open(exported_file, DENSE.model)
     for name, tensor in DENSE.model.state_dict().items():
         if not name.endswith("num_batches_tracked"):
@@ -142,7 +145,7 @@ def test_safetensors_give_the_same_model(tmp_path: Path) -> None:
     path = tmp_path / "tiny.safetensors"
     SAFETENSORS.write(DENSE.model, EXAMPLE, path, metadata_of(Tiny(), DENSE))
     check = checked(path)
-    assert (Status.PASS, 300, 0.0) == (check.status, check.equal, check.difference)
+    assert (Status.PASS, 300, 0.0) == (check.status, check.equal, check.compared.difference)
 
 
 def test_a_weight_by_another_name_is_found_by_its_bits(exported_file: Path) -> None:

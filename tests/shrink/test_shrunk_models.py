@@ -23,9 +23,9 @@ from prunebench.measure import count_macs
 from prunebench.models import Kept, build_model, channels_metadata, keep_channels_, kept_channels, load_checkpoint_
 from prunebench.models.channels import METADATA, Channels
 from prunebench.pruning import prune_
-from prunebench.shrink import Shrunk, compare_answers, removal, shrunk
+from prunebench.shrink import Shrunk, removal, shrunk
 from prunebench.shrink.dependencies import Dependencies, Member
-from prunebench.tasks import CLASSIFICATION
+from prunebench.tasks import CLASSIFICATION, compare_answers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

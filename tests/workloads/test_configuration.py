@@ -32,7 +32,8 @@ augmentation = { crop_padding = 1, flip = false }
 workload = "signs"
 recipe = "ci"
 sparsity = { "*" = 0.5, "backbone.conv0.weight" = 0 }
-floor = { change = -0.5, size_percent = 55 }
+measure = ["shrunk", "latency:onnx"]
+floor = { change = -0.5, size_percent = 55, latency_ratio = 1.3 }
 
 [run.erk]
 workload = "signs"
@@ -60,9 +61,10 @@ def test_a_file_is_read_as_it_is_meant(file: Path) -> None:
     recipe = workload.recipes["ci"]
     assert ("adamw", (0.8, 0.99), 2, False) == (recipe.optimizer, recipe.betas, recipe.epochs, recipe.augmentation.flip)
     assert Normalization(mean=(0.5,) * 3, std=(0.2,) * 3) == workload.data().test.normalization
-    assert [("change", -0.5, None), ("size_percent", None, 55)] == [
+    assert [("change", -0.5, None), ("latency_ratio", 1.3, None), ("size_percent", None, 55)] == [
         (floor.figure, floor.least, floor.most) for floor in half.floors
     ]
+    assert ("shrunk", "latency:onnx") == half.measures
     assert ({"*": 0.5, "backbone.conv0.weight": 0}, ("erk", 0.8)) == (half.sparsity, (erk.allocation, erk.total))
 
 
@@ -110,6 +112,7 @@ def test_the_file_of_the_folder_is_found(file: Path) -> None:
         ("change = -0.5", "chang = -0.5", "unknown key 'run.half.floor.chang': expected one of accuracy, .*did you mean 'change'"),
         ("total = 0.8", "", "run 'erk': allocation 'erk' needs total"),
         ("total = 0.8", "total = 0.8\nsparsity = 0.5", "run 'erk' needs either sparsity, or total"),
+        ("total = 0.8", 'total = 0.8\nmeasure = "speed"', "run 'erk': unknown measure 'speed': expected one of latency, "),
         ('recipe = "ci"', 'recipe = "cj"', "run 'half': unknown recipe 'cj': expected one of ci"),
         ("[run.half]", "[runs.half]", "unknown key 'runs': expected one of run, workload; did you mean 'run'"),
         ("epochs = 2", "epochs = = 2", "is not TOML"),

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from prunebench.cli.shell import say
 from prunebench.errors import ExportError
-from prunebench.export import check_export, find_format, format_for, metadata_of, model_card
+from prunebench.export import find_format, format_for, metadata_of
 from prunebench.gate import Status
+from prunebench.gate.exports import check_export
 from prunebench.machine.memory import keep_freed_memory
 from prunebench.models import read_metadata
 from prunebench.records import RunRecord, read_record
+from prunebench.report.model_card import model_card
 from prunebench.report.progress import ProgressBar
 from prunebench.storage.files import check_targets, data_source, printable, write_text
 from prunebench.workloads import DenseModel, dense_model, find_workload
@@ -74,7 +76,7 @@ def export(
     write_text(card, made)
     if checked:
         say(*map(str, checked.verdicts))
-        say(f"{checked.equal:,} of {checked.model.count:,} predictions equal. Check: {found}")
+        say(f"{checked.equal:,} of {checked.compared.images:,} predictions equal. Check: {found}")
     say(f"Export: {output}", f"Model card: {card}")
     sys.exit(EXIT_CODES.get(checked.status, 0) if checked else 0)
 

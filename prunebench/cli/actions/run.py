@@ -28,6 +28,7 @@ def run(
     run: str,
     workload: str | None,
     granularity: str | None,
+    measures: tuple[str, ...],
     recipe: str | None,
     checkpoint: Path | None,
     data: Path | None,
@@ -45,7 +46,11 @@ def run(
     requested, chosen = find_requested_run(run, workload)
     if isinstance(requested, RequestedRun):
         recipe, seed = recipe or requested.recipe, seed or requested.seed
-    requested = replace(requested, granularity=find_granularity(granularity or requested.granularity).name)
+    requested = replace(
+        requested,
+        granularity=find_granularity(granularity or requested.granularity).name,
+        measures=measures or requested.measures,
+    )
     recipe, _ = find_recipe(chosen, recipe)
     check_targets({"--json": output, "--save": save}, inputs=(table_file(run), checkpoint, data_source(data)))
     if not output:

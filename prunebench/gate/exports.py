@@ -10,22 +10,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from prunebench.data import Examples, whole_batches
-from prunebench.errors import ExportError
+from prunebench.data import Examples
 from prunebench.export.format import Exported
-from prunebench.gate import Status, Thresholds, Verdict
 from prunebench.gate.accuracy import Pair, judge_pairs
 from prunebench.gate.paired import RightWrong
-from prunebench.gate.verdicts import Figure, Tier, stated, worst_first
+from prunebench.gate.thresholds import Thresholds
+from prunebench.gate.verdicts import Figure, Status, Tier, Verdict, stated, worst_first
 from prunebench.machine.environment import environment
 from prunebench.models.fitting import COUNTER
 from prunebench.storage.documents import render
 from prunebench.storage.files import file_digest, printable, write_text
-from prunebench.tasks import BATCH_SIZE, BatchProgress, Evaluation, Task, answering, ask, check_right_or_wrong
+from prunebench.tasks import BatchProgress, Comparison, Evaluation, Task, check_right_or_wrong, compare_answers
+from prunebench.tasks.comparison import LARGEST_DIFFERENCE
 from prunebench.workloads import DenseModel
-
-LARGEST_DIFFERENCE = 1e-4
-"""Of an output, as a share of the largest one: fp32 that is added in another order stays far below it."""
 
 HINT = "export it again"
 
@@ -36,18 +33,18 @@ class Check:
 
     Attributes:
         verdicts: worst first.
-        model, exported: the answers of the model in torch, and of the file in its own program.
-        equal: examples that both answered alike.
-        difference: the largest difference of two outputs, as a share of the largest output.
+        compared: the answers of the model in torch, and of the file in its own program.
         runtime: the file's own program, with its version.
     """
 
     verdicts: tuple[Verdict, ...]
-    model: Evaluation
-    exported: Evaluation
-    equal: int
-    difference: float
+    compared: Comparison
     runtime: str
+
+    @property
+    def equal(self) -> int:
+        """Number of examples that both answered alike."""
+        return self.compared.images - len(self.compared.different)
 
     @property
     def status(self) -> Status:
@@ -61,6 +58,7 @@ class Check:
              "rule": each.rule, "evidence": dict(each.evidence)}
             for each in self.verdicts
         ]  # fmt: skip
+        compared = self.compared
         content = {
             "schema_version": 1,
             "status": str(self.status),
@@ -69,11 +67,11 @@ class Check:
             "state": dense.digest,
             "weights": dense.origin,
             "runtime": self.runtime,
-            "images": self.model.count,
+            "images": compared.images,
             "equal_predictions": self.equal,
-            "correct_model": self.model.correct_count,
-            "correct_exported": self.exported.correct_count,
-            "largest_difference": self.difference if math.isfinite(self.difference) else None,
+            "correct_model": compared.first.correct_count,
+            "correct_exported": compared.second.correct_count,
+            "largest_difference": compared.difference if math.isfinite(compared.difference) else None,
             "environment": environment(torch.device("cpu")),
             "checks": checks,
         }
@@ -97,16 +95,16 @@ def check_export(
 
     Raises:
         DataError: a task without right and wrong answers.
-        ModelError: the model fails.
+        ModelError: the model fails, or the file answers in another shape.
     """
     check_right_or_wrong(task)
-    model, file, equal, difference = _answers(exported, dense, data, task, progress)
+    compared = compare_answers(dense.model, exported.outputs, data, task=task, progress=progress)
     pair = Pair(
         case=name,
         run=name,
         check=f"answers of {exported.runtime}",
-        baseline=_right_wrong(model),
-        new=_right_wrong(file),
+        baseline=_right_wrong(compared.first),
+        new=_right_wrong(compared.second),
         trained=False,
         hint=HINT,
     )
@@ -115,42 +113,11 @@ def check_export(
         [
             _state(exported, dense, name),
             _tensors(exported, dense.model.state_dict(), name),
-            _outputs(difference, equal, len(data), name),
+            _outputs(compared, name),
             answers,
         ]
     )
-    return Check(
-        verdicts=tuple(verdicts), model=model, exported=file, equal=equal, difference=difference,
-        runtime=exported.runtime,
-    )  # fmt: skip
-
-
-def _answers(
-    exported: Exported, dense: DenseModel, data: Examples, task: Task, progress: BatchProgress | None
-) -> tuple[Evaluation, Evaluation, int, float]:
-    """Both sides' answers, how many are equal, and the largest difference as a share of the largest output."""
-    sides: tuple[list[Tensor], list[Tensor]] = ([], [])
-    right: tuple[list[Tensor], list[Tensor]] = ([], [])
-    largest, apart, done = 0.0, 0.0, 0
-    for inputs, targets in whole_batches(data, batch_size=BATCH_SIZE):
-        with answering(dense.model, "fp32"):
-            expected, given = ask(dense.model, inputs), exported.outputs(inputs)
-        if given.shape != expected.shape:
-            raise ExportError(f"the file answers with {tuple(given.shape)}, the model with {tuple(expected.shape)}")
-        largest = max(largest, float(expected.abs().max()))
-        apart = max(apart, float(torch.where(given == expected, 0, given - expected).abs().nan_to_num(math.inf).max()))
-        for outputs, answers, scores in zip((expected, given), sides, right, strict=True):
-            answers.append(task.answers(outputs))
-            scores.append(task.scores(outputs, targets))
-        done += len(targets)
-        if progress:
-            progress(done, len(data))
-    model, file = (
-        Evaluation(answers=torch.cat(answers), correct=torch.cat(scores) > 0, seconds=0.0)
-        for answers, scores in zip(sides, right, strict=True)
-    )
-    equal = int((model.answers == file.answers).reshape(len(data), -1).all(dim=1).sum())
-    return model, file, equal, apart / largest if largest else apart
+    return Check(verdicts=tuple(verdicts), compared=compared, runtime=exported.runtime)
 
 
 def _right_wrong(answers: Evaluation) -> RightWrong:
@@ -212,7 +179,9 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
     return torch.equal(first, second)
 
 
-def _outputs(difference: float, equal: int, images: int, name: str) -> Verdict:
+def _outputs(compared: Comparison, name: str) -> Verdict:
+    images, difference = compared.images, compared.difference
+    equal = images - len(compared.different)
     evidence: dict[str, Figure] = {
         "equal_predictions": equal,
         "images": images,

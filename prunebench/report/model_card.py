@@ -12,8 +12,8 @@ from torch import Tensor
 
 from prunebench.data import Dataset
 from prunebench.escaping import markdown, terminal
-from prunebench.export.check import Check
-from prunebench.export.format import Format
+from prunebench.export import Format
+from prunebench.gate.exports import Check
 from prunebench.measure import MIB, count_macs, nominal_size_bits, nonzeros
 from prunebench.records import RunRecord, case_id
 from prunebench.storage.files import file_digest, printable
@@ -83,7 +83,7 @@ def _figures(dense: DenseModel, example: Tensor, path: Path) -> dict[str, str]:
 def _accuracy(check: Check | None) -> dict[str, str]:
     if check is None:
         return {"accuracy": "not measured"}
-    model, exported = check.model, check.exported
+    model, exported = check.compared.first, check.compared.second
     return {
         "accuracy in torch": f"{model.accuracy:.2f} %, {model.correct_count:,} of {model.count:,}",
         f"accuracy in {check.runtime}": f"{exported.accuracy:.2f} %, {exported.correct_count:,} of {exported.count:,}",
