@@ -109,6 +109,11 @@ SMOKE = [
     ("times", ["--pairs", "1"], "quiet, then bursts"),
     ("bisections", ["--histories", "1", "--commits", "8", "--images", "2000"], "evaluations"),
     ("latency", ["--comparisons", "1", "--launches", "8"], "the same model twice"),
+    (
+        "what_pruning_buys",
+        ["--prune", "channel=0.5", "--runtimes", "eager", "--batches", "1", "--launches", "8", "--json", "buys.jsonl"],
+        "channel=0.5",
+    ),
     ("adaptive_speed", ["--precision", "fp32"], "times as fast"),
 ]
 
