@@ -25,7 +25,7 @@ from prunebench.experiments.flow import Setting, execute, prepare
 from prunebench.machine.devices import Precision
 from prunebench.machine.layout import lay_out_
 from prunebench.models import build_model, load_state, load_state_, prunable_parameters
-from prunebench.pruning import keep_mask, magnitude, prune_, pruned_count
+from prunebench.pruning import keep_mask, prune_, pruned_count
 from prunebench.sensitivity import SPARSITIES, sensitivity_scan
 from prunebench.tasks.evaluation import evaluate
 from prunebench.training import train
@@ -121,7 +121,7 @@ def mask_by_kthvalue(round_: int) -> Reference:
 
 def mask_by_prunebench(round_: int) -> Callable[[], Masks]:
     weight, count = _weight(), pruned_count(_weight().numel(), SPARSITY)
-    return lambda: [keep_mask(magnitude(weight), count).numpy() for _ in range(REPEATS)][-1:]
+    return lambda: [keep_mask(weight.detach().abs(), count).numpy() for _ in range(REPEATS)][-1:]
 
 
 # Pruning the whole VGG by run5's table.

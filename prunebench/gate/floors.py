@@ -10,7 +10,7 @@ from prunebench.documented.floors import Figure, Floor
 from prunebench.documented.runs import ELEMENT, is_documented_run
 from prunebench.gate.deployment import check_deployed, check_latency_floor
 from prunebench.gate.verdicts import Status, Tier, Verdict, stated
-from prunebench.pruning import GRANULARITIES, find_granularity
+from prunebench.pruning import granularity_names, known_granularity
 from prunebench.records import RunRecord, case_id
 
 FIGURES: Mapping[Figure, str] = MappingProxyType(
@@ -45,13 +45,13 @@ def check_sizes(record: RunRecord) -> Iterator[Verdict]:
     a unit that is kept: then layers are checked that had no zeros.
     """
     hint = _hint(record, LOOK_AT_SIZES)
-    if record.granularity not in GRANULARITIES:
+    if (units := known_granularity(record.granularity)) is None:
         yield stated(
             case_id(record), record.run, "nonzeros", Status.INCOMPARABLE, "nonzeros by a known granularity",
-            record.granularity, rule=f"the granularities known here are {', '.join(GRANULARITIES)}",
+            record.granularity, rule=f"the granularities known here are {', '.join(granularity_names())}",
         )  # fmt: skip
         return
-    expected, units = dict(record.dense_nonzeros), find_granularity(record.granularity)
+    expected = dict(record.dense_nonzeros)
     by_element = record.granularity == ELEMENT
     for layer in record.layers:
         if not by_element and expected[layer.name] < layer.numel:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from prunebench.errors import PlanError
 from prunebench.planning.costs import BITS, Cost, Inventory, told_apart
-from prunebench.pruning import keep_mask, magnitude
+from prunebench.pruning import keep_mask
 
 Allocator = Callable[[Inventory, int], dict[str, int]]
 """Kept elements by layer from the base model and a number of nonzeros over all parameters."""
@@ -52,7 +52,7 @@ def global_magnitude(weights: Mapping[str, Tensor]) -> Allocator:
     Source: Han, Pool, Tran, Dally, Learning both Weights and Connections for Efficient Networks, NeurIPS 2015, with one
     threshold for the model, as compared in Blalock et al., What is the State of Neural Network Pruning?, MLSys 2020.
     """
-    return _by_global_threshold({name: magnitude(weight) for name, weight in weights.items()})
+    return _by_global_threshold({name: weight.detach().abs() for name, weight in weights.items()})
 
 
 def lamp(weights: Mapping[str, Tensor]) -> Allocator:

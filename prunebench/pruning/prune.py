@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from prunebench.errors import PlanError
 from prunebench.models import check_model, prunable_parameters
-from prunebench.pruning.criteria import Criterion, magnitude
-from prunebench.pruning.granularities import find_granularity
+from prunebench.pruning.criteria import Criterion, find_criterion, scores_of
+from prunebench.pruning.evidence import Evidence
+from prunebench.pruning.granularities import Granularity, find_granularity
 from prunebench.pruning.masks import Masks, zero_pruned_
 from prunebench.pruning.plans import SparsityPlan
 from prunebench.pruning.selection import keep_mask
@@ -20,47 +23,116 @@ def prune_(
     model: nn.Module,
     plan: Mapping[str, float],
     *,
-    criterion: Criterion = magnitude,
-    granularity: str = "element",
+    criterion: str | Criterion = "magnitude",
+    granularity: str | Granularity = "element",
     example: Tensor | None = None,
+    evidence: Evidence | None = None,
 ) -> Masks:
     """Set the least important units of each weight to zero, in place, and return the masks.
 
-    Each weight on its own loses exactly `round(sparsity * units)` of its units: elements or, by granularity `channel`,
-    output channels with the bias and the batch norm after them. Sparsity is absolute: pruning twice by one
-    plan changes nothing, and a higher sparsity keeps every zero there was.
+    Each weight on its own loses exactly `round(sparsity * units)` of its units: elements, blocks or, by granularity
+    `channel`, output channels with the bias and the batch norm after them. Sparsity is absolute: pruning twice by one
+    plan and magnitude changes nothing, and a higher sparsity keeps every zero there was.
 
     Args:
         example: a batch of inputs (n, ...); for granularity `channel`, which finds the batch norms with it.
+        evidence: of the model on training examples, for a criterion that needs it.
 
     Raises:
         ModelError: a weight cannot be pruned, as one that is computed from others (`prunebench.models.check_model`).
-        PlanError, UnknownNameError: the plan does not fit the model, or a weight holds NaN. The model is unchanged.
+        PlanError, UnknownNameError: the plan does not fit the model, a weight holds NaN, or the criterion lacks
+            evidence. The model is unchanged.
     """
-    plan, model, units = SparsityPlan(plan), check_model(model), find_granularity(granularity)
+    model = check_model(model)
+    with _threads() as pool:
+        masks = _chosen(
+            pool, model, plan, criterion=criterion, granularity=granularity, example=example, evidence=evidence
+        )
+        parameters = dict(model.named_parameters())
+        order = sorted(masks, key=lambda name: masks[name].numel(), reverse=True)
+        list(pool.map(lambda name: zero_pruned_(parameters[name], masks[name]), order))
+    return masks
+
+
+def plan_masks(
+    model: nn.Module,
+    plan: Mapping[str, float],
+    *,
+    criterion: str | Criterion = "magnitude",
+    granularity: str | Granularity = "element",
+    example: Tensor | None = None,
+    evidence: Evidence | None = None,
+) -> Masks:
+    """The masks by which `prune_` would prune `model`, which stays as it is; arguments and errors are the same."""
+    with _threads() as pool:
+        return _chosen(
+            pool,
+            check_model(model),
+            plan,
+            criterion=criterion,
+            granularity=granularity,
+            example=example,
+            evidence=evidence,
+        )
+
+
+def _chosen(
+    pool: ThreadPoolExecutor,
+    model: nn.Module,
+    plan: Mapping[str, float],
+    *,
+    criterion: str | Criterion,
+    granularity: str | Granularity,
+    example: Tensor | None,
+    evidence: Evidence | None,
+) -> Masks:
+    plan, criterion, units = SparsityPlan(plan), find_criterion(criterion), find_granularity(granularity)
+    check_units(criterion, units)
     plan.check_fits(model)
     weights = prunable_parameters(model)
-    companions = units.companions(model, [name for name in weights if plan[name] > 0], example)
+    pruned = [name for name in weights if plan[name] > 0]
+    companions = units.companions(model, pruned, example)
+    scores = scores_of(criterion, model, pruned, evidence)
 
     def keep(name: str) -> Tensor:
         weight = weights[name]
+        if plan[name] == 0:
+            return keep_mask(weight.detach().abs(), 0, name=name)  # all are kept; NaN is refused
         count = units.pruned_units(weight.shape, plan[name], name=name)
-        return units.expand(keep_mask(units.unit_scores(criterion(weight)), count, name=name), weight.shape)
+        order = units.order(units.unit_scores(scores[name], criterion.aggregation), name=name)
+        return units.expand(keep_mask(order, count, name=name), weight.shape).to(weight.device)
 
-    # Numpy selects in one thread and lets others run. Were torch's threads to join in each of them, they would spin for
-    # work on the very cores, and wait for one another at every weight where another program has a core. A thread's
-    # setting is its own, but also that of threads to come: hence the last line. Large weights first, so that no thread
-    # is left with the largest at the end.
-    order = sorted(weights, key=lambda name: weights[name].numel(), reverse=True)
+    # Large weights first, so that no thread is left with the largest at the end.
+    largest = sorted(weights, key=lambda name: weights[name].numel(), reverse=True)
+    kept = dict(zip(largest, pool.map(keep, largest), strict=True))
+    first = {each: kept[name].flatten(1)[:, 0] for name, those in companions.items() for each in those}
+    masks = Masks({name: kept[name] for name in weights} | first)
+    masks.check_fits(model)
+    return masks
+
+
+def check_units(criterion: Criterion, units: Granularity) -> None:
+    """Check that `criterion` scores what `units` prunes.
+
+    Raises:
+        PlanError: it scores output channels, and others are pruned.
+    """
+    if criterion.by_channel and units.name != "channel":
+        raise PlanError(
+            f"criterion '{criterion.name}' scores output channels: expected granularity 'channel', got '{units.name}'"
+        )
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads for one weight each.
+
+    Numpy selects in one thread and lets others run. Were torch's threads to join in each of them, they would spin for
+    work on the very cores, and wait for one another at every weight where another program has a core.
+    """
     threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            kept = dict(zip(order, pool.map(keep, order), strict=True))
-            first = {each: kept[name].flatten(1)[:, 0] for name, those in companions.items() for each in those}
-            masks = Masks({name: kept[name] for name in weights} | first)
-            masks.check_fits(model)  # before the first weight is changed
-            parameters = dict(model.named_parameters())
-            list(pool.map(lambda name: zero_pruned_(parameters[name], masks[name]), [*order, *first]))
+            yield pool
     finally:
-        torch.set_num_threads(threads)
-    return masks
+        torch.set_num_threads(threads)  # a thread's setting is its own, but also that of threads to come

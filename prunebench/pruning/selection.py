@@ -86,8 +86,7 @@ def keep_masks(scores: Tensor, counts: Sequence[int], *, name: str = "a weight")
     scores = scores.detach()
     if scores.device.type == "cpu":
         return _keep_by_selection(scores, counts, name=name)
-    if nan := int(torch.isnan(scores).sum()):
-        raise _not_numbers(name, nan)
+    refuse_nan(scores, name=name)
     return [mask.view(scores.shape) for mask in _keep_by_sort(scores.reshape(-1), counts)]
 
 
@@ -103,8 +102,7 @@ def _keep_by_selection(scores: Tensor, counts: Sequence[int], *, name: str) -> l
     infinity = _unsigned(torch.tensor([torch.inf], dtype=ordered.dtype))[0]
     thresholds, highest = _smallest(bits, counts)
     if highest > infinity:
-        if nan := int(torch.isnan(ordered).sum()):
-            raise _not_numbers(name, nan)
+        refuse_nan(ordered, name=name)
         bits = _in_order(bits)
         thresholds, _ = _smallest(bits, counts)
     masks = []
@@ -196,5 +194,11 @@ def _keep_by_sort(flat: Tensor, counts: Sequence[int]) -> list[Tensor]:
     return [torch.ones_like(flat, dtype=torch.bool).index_fill_(0, order[: max(count, 0)], False) for count in counts]
 
 
-def _not_numbers(name: str, count: int) -> PlanError:
-    return PlanError(f"'{name}' has {count} NaN values: expected numbers to prune by")
+def refuse_nan(scores: Tensor, *, name: str) -> None:
+    """Raise an error where a score is NaN.
+
+    Raises:
+        PlanError: one is.
+    """
+    if nan := int(torch.isnan(scores).sum()):
+        raise PlanError(f"'{name}' has {nan} NaN values: expected numbers to prune by")

@@ -1,11 +1,12 @@
 """Cases: records are compared with those of the same case.
 
 A case id is `WORKLOAD/RUN-RECIPE`, for example `digits/run3-quick`. What departs from the defaults is added to it:
-`-channel` (a granularity other than element), `-seed1`, `-bf16`, `-validation` (the best epoch chosen on a validation
-split), `-oneshot` (no fine-tuning), in this order. So a record in bf16 never takes the place of one in fp32. The id of
-a record follows from the record alone, and is the path of its baseline below `baselines/`: what a file's name should
-not hold is written as in a URL (`my%20run-quick`), and so is a hyphen of a recipe's, or `half-long-ci` could be of two
-runs and recipes.
+`-channel` or `-2%3A4` (a granularity other than element), `-seed1`, `-bf16`, `-validation` (the best epoch chosen on a
+validation split), `-oneshot` (no fine-tuning), in this order. So a record in bf16 never takes the place of one in fp32.
+The id of a record follows from the record alone, and is the path of its baseline below `baselines/`: what a file's name
+should not hold is written as in a URL (`my%20run-quick`), and so is a hyphen of a recipe's or a granularity's, or
+`half-long-ci` could be of two runs and recipes. So is the first letter of an installed package's granularity
+(`-%72ows`), or it could be a recipe.
 
 A scan's case id is `DATA/scan-MODEL-IMAGES`, for example `digits/scan-vgg-600`. What departs from the usual is added:
 `-kept29` (a base model of which 29 % of the elements are not zero), `-random` (a criterion other than magnitude),
@@ -24,8 +25,7 @@ from prunebench.pruning import GRANULARITIES
 from prunebench.records.record import Record
 from prunebench.sensitivity import Scan
 
-_GRANULARITIES = "|".join(quote(name, safe="") for name in GRANULARITIES)
-VARIANTS = rf"(-({_GRANULARITIES}))?(-seed\d+)?(-bf16)?(-validation)?(-oneshot)?"
+VARIANTS = r"(-(channel|block\d+x\d+|\d+%3A\d+|%[^-]+))?(-seed\d+)?(-bf16)?(-validation)?(-oneshot)?"
 """Additions of `name_case` to a run's case."""
 
 SCAN_VARIANTS = r"(-[^-]*[a-z][^-]*)*"
@@ -64,7 +64,7 @@ def name_case(
 ) -> str:
     """The id of a case that may have no record yet."""
     variants = (
-        f"-{in_path(granularity)}" if granularity != ELEMENT else "",
+        f"-{_granularity(granularity)}" if granularity != ELEMENT else "",
         f"-seed{seed}" if seed else "",
         f"-{precision}" if precision != "fp32" else "",
         f"-{select_on}" if finetuned and select_on != "test" else "",
@@ -110,6 +110,12 @@ def family(record: Record) -> str:
 def in_families(cases: Iterable[str], families: Collection[str]) -> list[str]:
     """Those of `cases` that one of `families` has."""
     return [case for case in cases if any(re.fullmatch(pattern, case) for pattern in families)]
+
+
+def _granularity(name: str) -> str:
+    if name in GRANULARITIES or re.fullmatch(r"block\d+x\d+|\d+:\d+", name, re.ASCII):
+        return in_path(name)
+    return "".join(f"%{byte:02X}" for byte in name[:1].encode()) + in_path(name[1:]).replace("-", "%2D")
 
 
 def _recipe(name: str) -> str:

@@ -17,7 +17,18 @@ from prunebench.machine.devices import Precision, model_device
 from prunebench.machine.environment import ARITHMETIC, environment, exact_fingerprint
 from prunebench.measure import count_macs, nonzeros
 from prunebench.models import check_model, in_float32, prunable_parameters, state_digest
-from prunebench.pruning import CRITERIA, as_sparsity, compounded, keep_masks, pruned_count
+from prunebench.pruning import (
+    Criterion,
+    Evidence,
+    as_sparsity,
+    check_units,
+    compounded,
+    find_criterion,
+    find_granularity,
+    keep_masks,
+    pruned_count,
+    scores_of,
+)
 from prunebench.sensitivity.adaptive.activations import ActivationCache, Remembering
 from prunebench.sensitivity.adaptive.asking import adaptive_points
 from prunebench.sensitivity.adaptive.bounds import HalfWidth
@@ -53,7 +64,8 @@ def sensitivity_scan(
     half_width: HalfWidth | None = None,
     within: float = 1.0,
     confidence: float = 0.95,
-    criterion: str = "magnitude",
+    criterion: str | Criterion = "magnitude",
+    evidence: Evidence | None = None,
     precision: Precision = "fp32",
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
@@ -74,6 +86,7 @@ def sensitivity_scan(
             interval of a point's accuracy, at `confidence`, is as narrow as `half_width` says. `decision` finds for
             each layer the highest sparsity that loses at most `within` points; it is wrong about a layer with
             probability 1 - `confidence` at most.
+        evidence: of the model on training examples, for a criterion that needs it.
         precision: of the arithmetic, of the base model's answers too.
         batch_size: images computed at once, 250 by default, which keeps the memory of this VGG under 1 GiB. With
             the size `evaluate` was given, the answers are those of `evaluate` bit for bit.
@@ -83,11 +96,14 @@ def sensitivity_scan(
 
     Raises:
         UnknownNameError: no such layer, criterion or mode.
-        PlanError: a sparsity outside [0, 1], twice the same, or none.
+        PlanError: a sparsity outside [0, 1], twice the same, or none; a criterion of channels, or one whose evidence is
+            missing.
         ScanError: `batch_size` out of range, or for a mode that uses it `within`, `confidence`, `half_width` or `seed`.
         DataError, ModelError: the model cannot be asked about these images.
     """
     started = time.perf_counter()
+    criterion = find_criterion(criterion)
+    check_units(criterion, find_granularity("element"))
     model, note = in_float32(check_model(model))
     check_right_or_wrong(task)
     check_answers(model, data, task=task)
@@ -107,7 +123,7 @@ def sensitivity_scan(
         key = {
             "model": model_digest,
             "data": data.digest,
-            "criterion": criterion,
+            "criterion": [criterion.name, evidence.digest, evidence.seed] if evidence else criterion.name,
             "precision": precision,
             "batch_size": batch_size,
             "order": settings and [MINIMUM_WEIGHTS[settings.mode], seed],
@@ -117,7 +133,7 @@ def sensitivity_scan(
             "arithmetic": ARITHMETIC,
         }
         answers = AnswerStore(len(data), store, key)
-    versions = _versions(model, sparsities, layers, criterion, compounding=compounding, store=answers)
+    versions = _versions(model, sparsities, layers, criterion, evidence, compounding=compounding, store=answers)
     found: dict[str, Any] = {}
     with answering(model, precision):
         resident = data.to(device)
@@ -141,7 +157,7 @@ def sensitivity_scan(
         data=data_name,
         data_digest=data.digest,
         origin="; ".join(filter(None, (origin, note))),
-        criterion=criterion,
+        criterion=criterion.name,
         precision=precision,
         mode=mode,
         seed=seed,
@@ -167,7 +183,8 @@ def _versions(
     model: nn.Module,
     sparsities: Sequence[float],
     layers: Sequence[str] | None,
-    criterion: str,
+    criterion: Criterion,
+    evidence: Evidence | None,
     *,
     compounding: bool,
     store: AnswerStore,
@@ -177,11 +194,10 @@ def _versions(
     for name in layers or ():
         if name not in weights:
             raise UnknownNameError("layer", name, weights)
-    if criterion not in CRITERIA:
-        raise UnknownNameError("criterion", criterion, CRITERIA)
     ordered = sorted(as_sparsity(beta) for beta in sparsities)
     if not ordered or len(set(ordered)) < len(ordered):
         raise PlanError(f"sparsities to scan must be at least one and all different, got {list(sparsities)}")
+    scores = scores_of(criterion, model, [name for name in weights if layers is None or name in layers], evidence)
     versions = {}
     for name, weight in weights.items():
         if layers is None or name in layers:
@@ -189,7 +205,7 @@ def _versions(
             absolute = [compounded(zeros / weight.numel(), beta) if compounding else beta for beta in ordered]
             absolute = list(dict.fromkeys(absolute))  # of an empty layer every fraction makes the same
             counts = [pruned_count(weight.numel(), sparsity, name=name) for sparsity in absolute]
-            kept = keep_masks(CRITERIA[criterion](weight), counts, name=name)
+            kept = keep_masks(scores[name], counts, name=name)
             versions[name] = [
                 Version(
                     layer=name,

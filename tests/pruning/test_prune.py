@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from prunebench.errors import MaskError, PlanError, PrunebenchError, UnknownNameError
 from prunebench.models import prunable_parameters, state_digest
-from prunebench.pruning import CRITERIA, Masks, SparsityPlan, magnitude, prune_, pruned_count
+from prunebench.pruning import Criterion, Evidence, Masks, SparsityPlan, plan_masks, prune_, pruned_count
 
 unhurried = settings(deadline=None)  # a busy machine is no failure
 
@@ -131,9 +132,16 @@ def test_masks_of_nothing_pruned_leave_the_output_as_it_was() -> None:
         assert torch.equal(before, model(images))
 
 
+class LargestFirst(Criterion):
+    name = "largest-first"
+
+    def score(self, name: str, weight: Tensor, evidence: Evidence) -> Tensor:
+        return -weight.abs()
+
+
 def test_the_criterion_decides_what_goes() -> None:
     model = linear_of([1.0, -4.0, 2.0, 3.0])
-    prune_(model, {"weight": 0.5}, criterion=lambda weight: 10 - weight.detach().abs())
+    prune_(model, {"weight": 0.5}, criterion=LargestFirst())
     assert [[1.0, 0.0, 2.0, 0.0]] == model.weight.detach().tolist()
 
 
@@ -141,11 +149,41 @@ def test_magnitude_is_the_criterion_unless_another_is_given() -> None:
     model = linear_of([1.0, -4.0, 2.0, -3.0])
     prune_(model, {"weight": 0.5})
     assert [[0.0, -4.0, 0.0, -3.0]] == model.weight.detach().tolist()
-    assert magnitude is CRITERIA["magnitude"]
 
 
-def wrong_shape_after_the_first(weight: Tensor) -> Tensor:
-    return magnitude(weight) if weight.shape[0] == 4 else magnitude(weight).flatten()
+def test_masks_are_chosen_without_a_change_of_the_model() -> None:
+    model = small_model()
+    before = state_digest(model.state_dict())
+    masks = plan_masks(model, PLAN)
+    assert before == state_digest(model.state_dict())
+    assert masks.digest == prune_(model, PLAN).digest
+
+
+class WrongShapeAfterTheFirst(Criterion):
+    name = "wrong"
+
+    def score(self, name: str, weight: Tensor, evidence: Evidence) -> Tensor:
+        return weight.abs() if weight.shape[0] == 4 else weight.abs().flatten()
+
+
+class OneLayer(Criterion):
+    name = "one-layer"
+
+    def scores(self, model: nn.Module, names: Sequence[str], evidence: Evidence) -> dict[str, Tensor]:
+        return {"2.weight": model.get_parameter("2.weight").detach().abs()}
+
+
+def test_a_criterion_that_leaves_a_layer_out_is_refused() -> None:
+    with pytest.raises(PlanError, match=r"criterion 'one-layer' gives no scores of '0\.weight'"):
+        prune_(small_model(), PLAN, criterion=OneLayer())
+
+
+def test_a_nan_in_a_layer_that_stays_dense_is_refused() -> None:
+    model = small_model()
+    with torch.no_grad():
+        model.get_parameter("5.weight")[1, 2] = math.nan
+    with pytest.raises(PlanError, match=r"'5\.weight' has 1 NaN values"):
+        prune_(model, {**PLAN, "5.weight": 0})
 
 
 @pytest.mark.parametrize(
@@ -213,7 +251,7 @@ def test_a_criterion_of_another_shape_is_refused_and_the_model_unchanged() -> No
     model = small_model()
     before = state_digest(model.state_dict())
     with pytest.raises(PrunebenchError, match=r"mask of '2\.weight'"):
-        prune_(model, PLAN, criterion=wrong_shape_after_the_first)
+        prune_(model, PLAN, criterion=WrongShapeAfterTheFirst())
     assert before == state_digest(model.state_dict())
 
 

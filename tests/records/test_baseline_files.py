@@ -98,6 +98,24 @@ def test_a_family_is_one_workload_and_recipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("granularity", "case"),
+    [
+        ("element", "digits/tiny-quick"),
+        ("channel", "digits/tiny-quick-channel"),
+        ("2:4", "digits/tiny-quick-2%3A4"),
+        ("block4x1", "digits/tiny-quick-block4x1"),
+        ("my-rows", "digits/tiny-quick-%6Dy%2Drows"),
+        ("mine:Rows", "digits/tiny-quick-%6Dine%3ARows"),
+    ],
+)
+def test_a_granularity_is_in_the_id_of_a_case_and_no_recipe(granularity: str, case: str) -> None:
+    assert case == name_case(workload="digits", run="tiny", recipe="quick", granularity=granularity)
+    assert [case] == in_families([case], [family(make_record())])
+    as_recipe = name_case(workload="digits", run="tiny-quick", recipe=granularity)
+    assert case != as_recipe or granularity in {"channel", "2:4", "block4x1"}
+
+
+@pytest.mark.parametrize(
     ("case", "record", "is_in"),
     [
         ("digits/quickly-full", make_record(), False),
@@ -108,6 +126,10 @@ def test_a_family_is_one_workload_and_recipe(tmp_path: Path) -> None:
         ("digits/scan-net-400", make_record(recipe="400"), False),
         ("digits/half-400", make_scan(images=400), False),
         ("signs/half-ci", make_record(workload="signs", recipe="ci"), True),
+        ("signs/half-ci-2%3A4-seed1", make_record(workload="signs", recipe="ci"), True),
+        ("signs/half-ci-block4x1", make_record(workload="signs", recipe="ci"), True),
+        ("signs/half-ci-%6Dy%2Drows", make_record(workload="signs", recipe="ci"), True),
+        ("signs/half-ci-my", make_record(workload="signs", recipe="ci"), False),
         ("signs/half-long%2Dci", make_record(workload="signs", recipe="long-ci"), True),
         ("signs/half-long%2Dci", make_record(workload="signs", recipe="ci"), False),
     ],

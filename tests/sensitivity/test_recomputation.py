@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from prunebench.data import to_float
 from prunebench.models import build_model, prunable_parameters, state_digest
-from prunebench.pruning import keep_masks, magnitude
+from prunebench.pruning import keep_masks
 from prunebench.sensitivity.recomputation import Suffixes, WholeModel, recomputation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -34,7 +34,7 @@ OTHERS = (Branching, Spoiling, Adding, Folded)
 
 def some_masks(model: nn.Module) -> dict[str, list[Tensor]]:
     return {
-        name: keep_masks(magnitude(weight), [weight.numel() // 3, weight.numel() // 2])
+        name: keep_masks(weight.detach().abs(), [weight.numel() // 3, weight.numel() // 2])
         for name, weight in model.named_parameters()
         if weight.dim() >= 2
     }

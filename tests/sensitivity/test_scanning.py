@@ -18,7 +18,7 @@ from prunebench.data import Examples
 from prunebench.errors import ModelError, PlanError, PrunebenchError, RecordError, ScanError, UnknownNameError
 from prunebench.machine.devices import Precision
 from prunebench.models import prunable_parameters, state_digest
-from prunebench.pruning import compounded, prune_
+from prunebench.pruning import Evidence, compounded, gather_evidence, prune_
 from prunebench.report import scan_heading
 from prunebench.sensitivity import (
     HalfWidth,
@@ -44,14 +44,15 @@ MEASURED = {"seconds", "created"}
 
 
 def naive(
-    model: nn.Module, data: Examples, *, batch_size: int, precision: Precision = "fp32"
+    model: nn.Module, data: Examples, *, batch_size: int, precision: Precision = "fp32", **method: Any
 ) -> dict[tuple[str, float], str]:
     """The plain loop: for every point a pruned copy of the model, evaluated from its start."""
     bits = {}
     for name in prunable_parameters(model):
         for sparsity in SPARSITIES:
             pruned = copy.deepcopy(model)
-            prune_(pruned, {layer: sparsity if layer == name else 0 for layer in prunable_parameters(model)})
+            plan = {layer: sparsity if layer == name else 0 for layer in prunable_parameters(model)}
+            prune_(pruned, plan, **method)
             bits[name, sparsity] = evaluate(pruned, data, batch_size=batch_size, precision=precision).correct_bits
     return bits
 
@@ -97,6 +98,18 @@ def test_bf16_gives_the_naive_loops_answers_in_bf16(kind: type[nn.Module]) -> No
     expected = naive(model, data, batch_size=40, precision="bf16")
     assert expected == {(point.layer, point.sparsity): point.correct_bits for point in scan.points}
     assert ("whole" if kind is Branching else "suffix") == scan.recomputed
+
+
+def test_a_criterion_that_needs_evidence_gives_the_naive_loops_answers() -> None:
+    model, data = opinionated(), images()
+    method = {"criterion": "taylor", "evidence": gather_evidence(model, data, needs={"batch_squares"}, examples=20)}
+    scan = sensitivity_scan(model, data, sparsities=SPARSITIES, batch_size=40, **method)
+    expected = naive(model, data, batch_size=40, **method)
+    assert expected == {(point.layer, point.sparsity): point.correct_bits for point in scan.points}
+    assert expected != naive(model, data, batch_size=40)
+    assert "taylor" == scan.criterion
+    with pytest.raises(PlanError, match="the evidence has no batch_squares"):
+        sensitivity_scan(model, data, criterion="taylor")
 
 
 class Answering(Residual):
@@ -381,6 +394,13 @@ def test_another_model_data_or_precision_shares_nothing(tmp_path: Path) -> None:
     assert 4 == len(list(tmp_path.iterdir()))
 
 
+def test_answers_by_one_evidence_are_not_those_by_another(tmp_path: Path) -> None:
+    model, data = built(Plain), images()
+    for seed in (0, 1):
+        sensitivity_scan(model, data, criterion="random", evidence=Evidence(seed=seed), store=tmp_path)
+    assert 2 == len(list(tmp_path.iterdir()))
+
+
 def test_another_forward_pass_of_the_same_weights_shares_nothing(tmp_path: Path) -> None:
     """What the weights' digest does not see: other modules between them, another place in memory."""
     model, data = built(Plain), images()
@@ -408,6 +428,7 @@ def test_answers_of_other_arithmetic_are_found_again(tmp_path: Path, monkeypatch
         ({"sparsities": (0.5, 0.5)}, PlanError, "different"),
         ({"layers": ["backbone.9.weight"]}, UnknownNameError, "backbone.9.weight"),
         ({"criterion": "luck"}, UnknownNameError, "luck"),
+        ({"criterion": "bn_scale"}, PlanError, "scores output channels: expected granularity 'channel', got 'element'"),
         ({"confidence": 1.0, "mode": "adaptive"}, ScanError, "confidence"),
         ({"within": -1, "mode": "adaptive"}, ScanError, "-1"),
         ({"half_width": HalfWidth(points=0), "mode": "adaptive"}, ScanError, "half width"),

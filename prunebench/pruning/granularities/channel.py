@@ -15,15 +15,14 @@ from torch.utils._pytree import tree_leaves
 
 from prunebench.errors import ModelError, PlanError, first_line
 from prunebench.machine.devices import evaluation_mode, model_device
-from prunebench.pruning.selection import pruned_count
+from prunebench.pruning.granularities.granularity import Aggregation, Granularity, aggregated
 
 
-class Channel:
+class Channel(Granularity):
     """Whole output channels: the first dimension of a convolution's or a linear layer's weight.
 
-    The score of a channel is the L2 norm of its elements' scores: of its weights, by magnitude. Source: He et al. 2018,
-    Soft Filter Pruning; Li et al. 2017, Pruning Filters for Efficient ConvNets, take the L1 norm. Equal scores go by
-    index, lowest first.
+    By magnitude the score of a channel is the L2 norm of its weights. Source: He et al. 2018, Soft Filter Pruning; Li
+    et al. 2017, Pruning Filters for Efficient ConvNets, take the L1 norm. Equal scores go by index, lowest first.
 
     A batch norm turns a channel of zeros into a constant, and so does a bias. Both lose the channel too, so that what
     follows gets zeros: bias, and scale and shift of the batch norm that gets the layer's output as it is.
@@ -31,18 +30,13 @@ class Channel:
 
     name = "channel"
 
-    def pruned_units(self, shape: Sequence[int], sparsity: float, *, name: str = "a weight") -> int:
-        """`round(sparsity * channels)`."""
-        return pruned_count(shape[0], sparsity, name=name)
-
-    def unit_size(self, shape: Sequence[int]) -> int:
+    def unit_size(self, shape: Sequence[int], *, name: str = "a weight") -> int:  # noqa: ARG002 - as the base says
         """The weights of one channel."""
         return torch.Size(shape[1:]).numel()
 
-    def unit_scores(self, scores: Tensor) -> Tensor:
-        """L2 norms (channels,), summed in double precision on the CPU, so that every device prunes the same."""
-        norms: Tensor = torch.linalg.vector_norm(scores.detach().cpu().double().flatten(1), dim=1)
-        return norms.float().to(scores.device)
+    def unit_scores(self, scores: Tensor, aggregation: Aggregation = "l2") -> Tensor:
+        """One a channel, (channels,); those that are so already stay as they are."""
+        return scores if scores.dim() == 1 else aggregated(scores.flatten(1), (1,), aggregation)
 
     def expand(self, kept: Tensor, shape: Sequence[int]) -> Tensor:
         """The mask: each channel all True or all False."""
@@ -68,7 +62,7 @@ class Channel:
             found[name] = [bias] if same else []
         if example is None:
             return found
-        norms, answers = _connections(model, example)
+        norms, answers = connections(model, example)
         for name in pruned:
             owner = name.rpartition(".")[0]
             if owner in answers:
@@ -82,7 +76,7 @@ class Channel:
         return found
 
 
-def _connections(model: nn.Module, example: Tensor) -> tuple[Mapping[str, list[str]], set[str]]:
+def connections(model: nn.Module, example: Tensor) -> tuple[Mapping[str, list[str]], set[str]]:
     """Batch norms by the layer whose output alone they get, and the layers whose output is the model's.
 
     The output of a layer is known by the tensor: the same one, unchanged since.

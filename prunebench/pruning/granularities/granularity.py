@@ -1,15 +1,24 @@
-"""The protocol of a granularity."""
+"""The base of a granularity."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from math import prod
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
+from prunebench.pruning.selection import pruned_count
 
-class Granularity(Protocol):
+Aggregation = Literal["l2", "sum"]
+"""The one score of several elements that are pruned together: the L2 norm of theirs, or their sum."""
+
+
+class Granularity:
     """Units of a weight that are pruned as one, each of them as many elements.
+
+    A granularity of one's own is a subclass with `name`, `unit_size`, `unit_scores` and `expand`.
 
     Attributes:
         name: as records, tables and the command line call it.
@@ -17,23 +26,37 @@ class Granularity(Protocol):
 
     name: str
 
-    def pruned_units(self, shape: Sequence[int], sparsity: float, *, name: str = "a weight") -> int:
-        """The number of units of a weight of `shape` that a sparsity prunes, by the one rule (`pruned_count`)."""
-        ...
+    def unit_size(self, shape: Sequence[int], *, name: str = "a weight") -> int:
+        """The number of elements in a unit of a weight of `shape`.
 
-    def unit_size(self, shape: Sequence[int]) -> int:
-        """The number of elements in a unit of a weight of `shape`."""
-        ...
+        Raises:
+            PlanError: a weight called `name` of this shape has no such units.
+        """
+        raise NotImplementedError(f"granularity '{self.name}' has no unit_size")
 
-    def unit_scores(self, scores: Tensor) -> Tensor:
+    def unit_scores(self, scores: Tensor, aggregation: Aggregation = "l2") -> Tensor:
         """The score of each unit, floating point, from those of the elements; the smallest are pruned first."""
-        ...
+        raise NotImplementedError(f"granularity '{self.name}' has no unit_scores")
 
     def expand(self, kept: Tensor, shape: Sequence[int]) -> Tensor:
         """The bool mask of a weight of `shape` from the bool of each unit."""
-        ...
+        raise NotImplementedError(f"granularity '{self.name}' has no expand")
 
-    def companions(self, model: nn.Module, pruned: Sequence[str], example: Tensor | None) -> Mapping[str, list[str]]:
+    def order(self, unit_scores: Tensor, *, name: str = "a weight") -> Tensor:  # noqa: ARG002
+        """Floats that units of a layer are pruned in the order of: their scores, where nothing else forbids it."""
+        return unit_scores
+
+    def counts(self, shape: Sequence[int], *, name: str = "a weight") -> range:
+        """The numbers of elements that a weight of `shape` can lose."""
+        return range(0, prod(shape) + 1, self.unit_size(shape, name=name))
+
+    def pruned_units(self, shape: Sequence[int], sparsity: float, *, name: str = "a weight") -> int:
+        """The number of units of a weight of `shape` that a sparsity prunes, by the one rule (`pruned_count`)."""
+        return pruned_count(prod(shape) // self.unit_size(shape, name=name), sparsity, name=name)
+
+    def companions(
+        self, model: nn.Module, pruned: Sequence[str], example: Tensor | None  # noqa: ARG002
+    ) -> Mapping[str, list[str]]:  # fmt: skip
         """The parameters of one dimension that lose what the weights called `pruned` lose, by the weight's name.
 
         Args:
@@ -42,4 +65,13 @@ class Granularity(Protocol):
         Raises:
             PlanError: a weight has no such units.
         """
-        ...
+        return {}
+
+
+def aggregated(scores: Tensor, dimensions: tuple[int, ...], aggregation: Aggregation) -> Tensor:
+    """The L2 norm or sum over `dimensions`, in double precision on the CPU, so that every device prunes the same."""
+    values = scores.detach().cpu().double()
+    found: Tensor = (
+        torch.linalg.vector_norm(values, dim=dimensions) if aggregation == "l2" else values.sum(dim=dimensions)
+    )
+    return found.float().to(scores.device)
