@@ -1,12 +1,17 @@
-"""Training and fine-tuning under masks, resumable after every epoch."""
+"""Training, fine-tuning under masks, and pruning while training, resumable after every epoch."""
 
+from prunebench.training.pruner import ByMagnitude, Chooser, MaskChange, Pruner
 from prunebench.training.recipe import LearningRateSchedule, Optimizer, Recipe, check_recipe
 from prunebench.training.train import Epoch, Training, TrainingProgress, train
 
 __all__ = [
+    "ByMagnitude",
+    "Chooser",
     "Epoch",
     "LearningRateSchedule",
+    "MaskChange",
     "Optimizer",
+    "Pruner",
     "Recipe",
     "Training",
     "TrainingProgress",
