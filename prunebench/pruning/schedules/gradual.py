@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prunebench.pruning.plans import SparsityPlan
-from prunebench.pruning.schedules.schedule import CHANGES, PruningSchedule, check_range, check_whole
+from prunebench.pruning.schedules.schedule import CHANGES, PruningSchedule, check_fraction, check_whole
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Gradual(PruningSchedule):
     name = "gradual"
 
     def __post_init__(self) -> None:
-        check_range(self.name, "start", self.start, 0, 1)
-        check_range(self.name, "end", self.end, self.start, 1)
+        check_fraction(self.name, "start", self.start)
+        check_fraction(self.name, "end", self.end, self.start)
         if self.frequency is not None:
             check_whole(self.name, "frequency", self.frequency, 1)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prunebench.pruning.plans import SparsityPlan
-from prunebench.pruning.schedules.schedule import CHANGES, PruningSchedule, check_range, check_whole
+from prunebench.pruning.schedules.schedule import CHANGES, PruningSchedule, check_fraction, check_whole
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class SparseEvolution(PruningSchedule):
     name = "set"
 
     def __post_init__(self) -> None:
-        check_range(self.name, "fraction", self.fraction, 0, 1)
-        check_range(self.name, "end", self.end, 0, 1)
+        check_fraction(self.name, "fraction", self.fraction)
+        check_fraction(self.name, "end", self.end)
         if self.frequency is not None:
             check_whole(self.name, "frequency", self.frequency, 1)
 

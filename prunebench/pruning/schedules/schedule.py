@@ -63,15 +63,16 @@ def settings_of(schedule: PruningSchedule) -> dict[str, Any]:
     return dict(vars(schedule))
 
 
-def check_range(schedule: str, name: str, value: float, least: float, most: float) -> None:
-    """Check a setting.
+def check_fraction(schedule: str, name: str, value: float, least: float = 0.0) -> None:
+    """Check a setting that is a fraction.
 
     Raises:
-        PlanError: it is outside [least, most].
+        PlanError: it is no number in [least, 1].
     """
-    if not least <= value <= most:
-        limits = f"in [{least:g}, {most:g}]" if most < float("inf") else f"at least {least:g}"
-        raise PlanError(f"{name} of pruning schedule '{schedule}' must be {limits}, got {value}")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise PlanError(f"{name} of pruning schedule '{schedule}' must be a number, got {value!r}")
+    if not least <= value <= 1:
+        raise PlanError(f"{name} of pruning schedule '{schedule}' must be in [{least:g}, 1], got {value}")
 
 
 def check_whole(schedule: str, name: str, value: int, least: int) -> None:
