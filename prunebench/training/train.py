@@ -13,6 +13,7 @@ import time
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler,
 
 from prunebench.data import Examples, training_batches
 from prunebench.errors import CheckpointError, TrainingError
-from prunebench.machine.devices import Precision, arithmetic, model_device, seeded
+from prunebench.machine.devices import Precision, arithmetic, evaluation_mode, model_device, seeded
 from prunebench.machine.environment import ARITHMETIC, exact_fingerprint
 from prunebench.models import prunable_parameters, state_digest
 from prunebench.pruning import Masks
@@ -119,6 +120,7 @@ def train(
     precision: Precision = "fp32",
     masks: Masks | None = None,
     pruner: Pruner | None = None,
+    teacher: nn.Module | None = None,
     state_folder: Path | None = None,
     progress: TrainingProgress | None = None,
 ) -> Training:
@@ -132,13 +134,15 @@ def train(
         masks: fine-tune under these: re-applied after every optimizer step, checked after every epoch.
         pruner: prune while training, by a pruning schedule, in the place of `masks`. A schedule of several rounds goes
             through the recipe as many times.
+        teacher: the model, on the same device, that a recipe with `distillation` learns from.
         state_folder: keep the state after each epoch in a file there, named by everything that determines the result;
             an earlier, stopped training of the same thing is taken up from it. It stays until `Training.discard`, so
             that results which could not be written are not lost.
 
     Raises:
         ModelError: the model fails on its images, or answers without scores.
-        TrainingError: fewer than one epoch or image, nothing that can be trained, or a loss that is not finite.
+        TrainingError: fewer than one epoch or image, nothing that can be trained, a recipe with distillation and no
+            teacher, or a loss that is not finite.
         UnknownNameError: a schedule that does not exist.
         CheckpointError: the state file is damaged.
         MaskError: masks that do not fit, or not obey the schedule, or a pruned weight that is not zero after an epoch.
@@ -150,6 +154,10 @@ def train(
         raise TrainingError("no parameter of the model requires a gradient: expected one at least, see requires_grad_")
     if masks is not None and pruner is not None:
         raise TrainingError("masks and a pruner: expected one of them")
+    if recipe.distillation is None:
+        teacher = None
+    elif teacher is None or teacher is model:
+        raise TrainingError("the recipe distils: expected a teacher other than the model, such as the dense one")
     device, steps = model_device(model), _steps(recipe, len(data))
     pruning = Pruning(pruner, model, epochs=epochs, steps=steps, seed=seed) if pruner is not None else None
     settings = _Settings(
@@ -160,6 +168,7 @@ def train(
         skipped=pruning.rewind_to if pruning else 0,
         seed=seed,
         precision=precision,
+        teacher=teacher,
         progress=progress or TrainingProgress(),
     )
     masks = masks.to(device) if masks is not None else None
@@ -168,7 +177,7 @@ def train(
     if state_folder is not None:
         check_writable(state_folder)
         sweep(state_folder)
-        path = state_folder / f"{_key(model, data, selection, task, recipe, seed, precision, masks, pruner)}.pt"
+        path = state_folder / f"{_key(model, data, selection, settings, masks, pruner)}.pt"
         state.load_(path)
     resumed_after = len(state.epochs)
     if resumed_after:
@@ -217,7 +226,21 @@ class _Settings:
     skipped: int
     seed: int
     precision: Precision
+    teacher: nn.Module | None
     progress: TrainingProgress
+
+    def loss(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a batch, a scalar."""
+        distillation = self.recipe.distillation
+        if distillation is None or self.teacher is None:
+            return self.task.loss(outputs, targets, label_smoothing=self.recipe.label_smoothing)
+        with torch.no_grad():
+            answers = ask(self.teacher, inputs)
+        taught = distillation.weight * distillation.loss(outputs, answers)
+        if distillation.weight == 1:
+            return taught
+        own = self.task.loss(outputs, targets, label_smoothing=self.recipe.label_smoothing)
+        return taught + (1 - distillation.weight) * own
 
 
 def _train_epoch(state: _State, settings: _Settings, number: int) -> tuple[float, Tally]:
@@ -235,11 +258,12 @@ def _train_epoch(state: _State, settings: _Settings, number: int) -> tuple[float
     summed, done, tallying = torch.zeros((), device=device), 0, Tallying()
     model.train()
     # The seed is for models that draw numbers themselves, as dropout does.
-    with seeded(device, seed), arithmetic(device, settings.precision):
+    teaching = evaluation_mode(settings.teacher) if settings.teacher is not None else nullcontext()
+    with seeded(device, seed), arithmetic(device, settings.precision), teaching:
         for step, (inputs, targets) in enumerate(batches, start=(number - 1) * _steps(recipe, len(data))):
             state.change_masks_(step, has_gradients=False)
             outputs = ask(model, inputs)
-            loss = settings.task.loss(outputs, targets, label_smoothing=recipe.label_smoothing)
+            loss = settings.loss(inputs, outputs, targets)
             loss.backward()  # type: ignore[no-untyped-call]
             state.change_masks_(step, has_gradients=True)
             tallying.step(inputs, targets, outputs, state.optimizer)
@@ -466,27 +490,26 @@ def _key(
     model: nn.Module,
     data: Examples,
     selection: Examples,
-    task: Task,
-    recipe: Recipe,
-    seed: int,
-    precision: Precision,
+    settings: _Settings,
     masks: Masks | None,
     pruner: Pruner | None,
 ) -> str:
     """Digest of all that determines the result, bytes included; another machine, build or code starts afresh."""
+    teacher = settings.teacher
     parts = {
         "forward": forward_digest(model, data, training=True),
         "arithmetic": ARITHMETIC,
-        "task": task_key(task),
+        "task": task_key(settings.task),
         "weights": state_digest(model.state_dict()),
         "trained": [name for name, parameter in model.named_parameters() if parameter.requires_grad],
         "masks": masks.digest if masks is not None else None,
         "pruner": pruner.key if pruner is not None else None,
+        "teacher": [forward_digest(teacher, data), state_digest(teacher.state_dict())] if teacher is not None else None,
         "data": data.digest,
         "selection": selection.digest,
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "precision": precision,
+        "recipe": asdict(settings.recipe),
+        "seed": settings.seed,
+        "precision": settings.precision,
         "environment": exact_fingerprint(model_device(model)),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

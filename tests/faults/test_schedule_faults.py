@@ -132,7 +132,7 @@ def denser_best(patch):
 
 
 def patch_rewinding(patch, load):
-    """`load` takes the place of loading the early weights into the trained model, and not into the copy of the check."""
+    """`load` takes the place of loading the early weights into the model, and not into the copy of the check."""
     change_ = PRUNER.Pruning.change_
 
     def changed(self, *asked):
