@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from prunebench.packing import pack, unpack
     from prunebench.planning import Allocation, Curves, Goal, Inventory, find_allocation, optimal_plan
     from prunebench.pruning import Masks, SparsityPlan, prune_
+    from prunebench.pruning.schedules import PruningSchedule, find_pruning_schedule
     from prunebench.records import RunRecord, keep_record, read_record, write_record
     from prunebench.report.plots import (
         plot_epochs,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from prunebench.sensitivity import Scan, read_scan, sensitivity_scan, write_scan
     from prunebench.shrink import shrunk
     from prunebench.tasks import CLASSIFICATION, Evaluation, Task, evaluate
-    from prunebench.training import Recipe, Training, train
+    from prunebench.training import Distillation, Pruner, Recipe, Training, recalibrate_, train
     from prunebench.workloads import (
         ComposedWorkload,
         Configuration,
@@ -64,6 +65,7 @@ _WHERE = {
     "Configuration": "prunebench.workloads",
     "Curves": "prunebench.planning",
     "Dataset": "prunebench.data",
+    "Distillation": "prunebench.training",
     "DocumentedRun": "prunebench.documented.runs",
     "Evaluation": "prunebench.tasks",
     "Examples": "prunebench.data",
@@ -75,6 +77,8 @@ _WHERE = {
     "Normalization": "prunebench.data",
     "Progress": "prunebench.experiments.flow",
     "PrunebenchError": "prunebench.errors",
+    "Pruner": "prunebench.training",
+    "PruningSchedule": "prunebench.pruning.schedules",
     "RUNS": "prunebench.documented.runs",
     "Recipe": "prunebench.training",
     "RequestedRun": "prunebench.workloads",
@@ -101,6 +105,7 @@ _WHERE = {
     "file_size_bytes": "prunebench.measure",
     "find_allocation": "prunebench.planning",
     "find_curves": "prunebench.history",
+    "find_pruning_schedule": "prunebench.pruning.schedules",
     "find_run": "prunebench.documented.tables",
     "find_workload": "prunebench.workloads",
     "inspect": "prunebench.experiments.inspection",
@@ -126,6 +131,7 @@ _WHERE = {
     "read_configuration": "prunebench.workloads",
     "read_record": "prunebench.records",
     "read_scan": "prunebench.sensitivity",
+    "recalibrate_": "prunebench.training",
     "resolve": "prunebench.experiments.requests",
     "save_state": "prunebench.models",
     "sensitivity_scan": "prunebench.sensitivity",
@@ -148,6 +154,7 @@ __all__ = [
     "Configuration",
     "Curves",
     "Dataset",
+    "Distillation",
     "DocumentedRun",
     "Evaluation",
     "Examples",
@@ -159,6 +166,8 @@ __all__ = [
     "Normalization",
     "Progress",
     "PrunebenchError",
+    "Pruner",
+    "PruningSchedule",
     "Recipe",
     "RequestedRun",
     "Run",
@@ -184,6 +193,7 @@ __all__ = [
     "file_size_bytes",
     "find_allocation",
     "find_curves",
+    "find_pruning_schedule",
     "find_run",
     "find_workload",
     "inspect",
@@ -209,6 +219,7 @@ __all__ = [
     "read_configuration",
     "read_record",
     "read_scan",
+    "recalibrate_",
     "resolve",
     "save_state",
     "sensitivity_scan",

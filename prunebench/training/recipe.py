@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from prunebench.data import Augmentation
 from prunebench.errors import TrainingError, UnknownNameError
+from prunebench.training.distillation import Distillation
 
 LearningRateSchedule = Literal["cosine_per_iteration", "cosine", "one_cycle", "constant"]
 Optimizer = Literal["sgd", "adamw"]
@@ -36,6 +37,7 @@ class Recipe:
         images_per_epoch: use only this many examples, drawn afresh each epoch; None for all.
         averaging: decay, per step, of an exponential moving average of the weights that is evaluated and kept in place
             of the weights themselves; 0 for none.
+        distillation: from a teacher's answers; None for none.
     """
 
     epochs: int | None
@@ -54,6 +56,7 @@ class Recipe:
     augmentation: Augmentation | None = None
     images_per_epoch: int | None = None
     averaging: float = 0.0
+    distillation: Distillation | None = None
 
     def for_epochs(self, epochs: int) -> Recipe:
         """The same, with `epochs` where it names none."""
@@ -87,6 +90,12 @@ def check_recipe(recipe: Recipe) -> None:
     values = {name: getattr(recipe, name) for name in ranges}
     for index, beta in enumerate(recipe.betas):
         ranges[f"betas[{index}]"], values[f"betas[{index}]"] = (0.0, math.nextafter(1.0, 0.0)), beta
+    if recipe.distillation is not None:
+        ranges["distillation.weight"], values["distillation.weight"] = (0.0, 1.0), recipe.distillation.weight
+        if not 0 < recipe.distillation.temperature < math.inf:
+            raise TrainingError(
+                f"distillation.temperature must be finite and above 0, got {recipe.distillation.temperature}"
+            )
     for name, (least, most) in ranges.items():
         value = values[name]
         if not (least <= value <= most and value < math.inf):

@@ -1,4 +1,4 @@
-"""The one training loop: dense training, and fine-tuning under masks. Resumable after every epoch.
+"""The one training loop: dense training, fine-tuning under masks, and pruning. Resumable after every epoch.
 
 A stopped training goes on from its last whole epoch and, on the CPU, ends in the same bytes as one that was never
 stopped: order and augmentation are drawn anew for each epoch from (seed, epoch), and everything else is in the state.
@@ -10,8 +10,10 @@ import hashlib
 import io
 import json
 import time
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,13 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler,
 
 from prunebench.data import Examples, training_batches
 from prunebench.errors import CheckpointError, TrainingError
-from prunebench.machine.devices import Precision, arithmetic, model_device, seeded
+from prunebench.machine.devices import Precision, arithmetic, evaluation_mode, model_device, seeded
 from prunebench.machine.environment import ARITHMETIC, exact_fingerprint
 from prunebench.models import prunable_parameters, state_digest
 from prunebench.pruning import Masks
 from prunebench.storage.files import check_writable, replacing, sweep
 from prunebench.tasks import CLASSIFICATION, Evaluation, Task, ask, evaluate, forward_digest, task_key
+from prunebench.training.pruner import MaskChange, Pruner, Pruning, revivals
 from prunebench.training.recipe import Recipe, check_recipe
 from prunebench.training.signature import Tally, Tallying
 
@@ -60,6 +63,9 @@ class Training:
         best_state, last_state: parameters and buffers after the best and the last epoch, on the CPU.
         resumed_after: the epoch an earlier, stopped process had reached; 0 where none had.
         state_file: what the training could be taken up from, as long as its results are kept nowhere else.
+        masks: at the end, on the CPU; None where there are none.
+        trace: every change of the masks, where a pruner changed them.
+        first_final: the first epoch that ended with the masks of the end.
     """
 
     epochs: tuple[Epoch, ...]
@@ -67,6 +73,9 @@ class Training:
     last_state: Mapping[str, Tensor]
     resumed_after: int
     state_file: Path | None = None
+    masks: Masks | None = None
+    trace: tuple[MaskChange, ...] = ()
+    first_final: int = 1
 
     def discard(self) -> None:
         """Remove the state file: the results are kept."""
@@ -75,8 +84,11 @@ class Training:
 
     @property
     def best(self) -> Epoch:
-        """The epoch with the most images right, the earliest of equals."""
-        return max(self.epochs, key=lambda epoch: epoch.evaluation.correct_count)
+        """The epoch with the most images right, the earliest of equals.
+
+        Only epochs count that ended with the masks of the end: before, a denser model was judged.
+        """
+        return max(self.epochs[self.first_final - 1 :], key=lambda epoch: epoch.evaluation.correct_count)
 
     @property
     def last(self) -> Epoch:
@@ -107,56 +119,82 @@ def train(
     seed: int,
     precision: Precision = "fp32",
     masks: Masks | None = None,
+    pruner: Pruner | None = None,
+    teacher: nn.Module | None = None,
     state_folder: Path | None = None,
     progress: TrainingProgress | None = None,
 ) -> Training:
     """Train `model` in place on the device it is on; leaves it with the weights of the best epoch.
 
+    With a pruner, the best of those epochs that ended with the final masks (`Training.best`).
+
     Args:
         selection: examples the best epoch is chosen on.
         task: gives the loss, and each example's score.
         masks: fine-tune under these: re-applied after every optimizer step, checked after every epoch.
+        pruner: prune while training, by a pruning schedule, in the place of `masks`. A schedule of several rounds goes
+            through the recipe as many times.
+        teacher: the model, on the same device, that a recipe with `distillation` learns from.
         state_folder: keep the state after each epoch in a file there, named by everything that determines the result;
             an earlier, stopped training of the same thing is taken up from it. It stays until `Training.discard`, so
             that results which could not be written are not lost.
 
     Raises:
         ModelError: the model fails on its images, or answers without scores.
-        TrainingError: fewer than one epoch or image, nothing that can be trained, or a loss that is not finite.
+        TrainingError: fewer than one epoch or image, nothing that can be trained, a recipe with distillation and no
+            teacher, or a loss that is not finite.
         UnknownNameError: a schedule that does not exist.
         CheckpointError: the state file is damaged.
-        MaskError: masks that do not fit, or a pruned weight that is not zero after an epoch.
+        MaskError: masks that do not fit, or not obey the schedule, or a pruned weight that is not zero after an epoch.
+        PlanError: a schedule that does not end in the pruner's plan.
         StorageError: the state cannot be written.
     """
     epochs = _check(recipe, data, selection)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise TrainingError("no parameter of the model requires a gradient: expected one at least, see requires_grad_")
-    device, progress = model_device(model), progress or TrainingProgress()
+    if masks is not None and pruner is not None:
+        raise TrainingError("masks and a pruner: expected one of them")
+    if recipe.distillation is None:
+        teacher = None
+    elif teacher is None or teacher is model:
+        raise TrainingError("the recipe distils: expected a teacher other than the model, such as the dense one")
+    device, steps = model_device(model), _steps(recipe, len(data))
+    pruning = Pruning(pruner, model, epochs=epochs, steps=steps, seed=seed) if pruner is not None else None
+    settings = _Settings(
+        data=data.to(device),
+        task=task,
+        recipe=recipe,
+        epochs=pruning.epochs if pruning else epochs,
+        skipped=pruning.rewind_to if pruning else 0,
+        seed=seed,
+        precision=precision,
+        teacher=teacher,
+        progress=progress or TrainingProgress(),
+    )
     masks = masks.to(device) if masks is not None else None
-    resident = data.to(device)
-    optimizer, scheduler = _optimizer(model, recipe, len(data))
-    state = _State(model, optimizer, scheduler, averaging=recipe.averaging)
+    state = _State(model, *_begun(model, settings), averaging=recipe.averaging, masks=masks, pruning=pruning)
     path = None
     if state_folder is not None:
         check_writable(state_folder)
         sweep(state_folder)
-        path = state_folder / f"{_key(model, data, selection, task, recipe, seed, precision, masks)}.pt"
+        path = state_folder / f"{_key(model, data, selection, settings, masks, pruner)}.pt"
         state.load_(path)
     resumed_after = len(state.epochs)
     if resumed_after:
-        progress.resumed(resumed_after, epochs)
-    for number in range(resumed_after + 1, epochs + 1):
+        settings.progress.resumed(resumed_after, settings.epochs)
+    for number in range(resumed_after + 1, settings.epochs + 1):
+        if pruning is not None and pruning.begins_round(number):
+            state.begin_round_(*_begun(model, settings))
         start = time.perf_counter()
-        loss, tally = _train_epoch(state, resident, task, recipe, number, seed, precision, masks, progress)
+        loss, tally = _train_epoch(state, settings, number)
         seconds = time.perf_counter() - start
-        if masks is not None:
-            masks.check(state.evaluated)
+        state.check_masks(number)
         evaluation = evaluate(state.evaluated, selection, task=task)
         epoch = Epoch(number=number, loss=loss, evaluation=evaluation, seconds=seconds, tally=tally)
         state.finish(epoch)
         if path is not None:
             state.save(path)
-        progress.epoch_done(epoch, epochs)
+        settings.progress.epoch_done(epoch, settings.epochs)
     last_state = _copy(state.evaluated)
     model.load_state_dict(state.best_state)
     return Training(
@@ -165,49 +203,79 @@ def train(
         last_state=last_state,
         resumed_after=resumed_after,
         state_file=path,
+        masks=state.masks.to(torch.device("cpu")) if state.masks is not None else None,
+        trace=tuple(pruning.trace) if pruning else (),
+        first_final=state.first_final,
     )
 
 
-def _train_epoch(
-    state: _State,
-    data: Examples,
-    task: Task,
-    recipe: Recipe,
-    number: int,
-    seed: int,
-    precision: Precision,
-    masks: Masks | None,
-    progress: TrainingProgress,
-) -> tuple[float, Tally]:
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """The settings of a training that no epoch changes.
+
+    Attributes:
+        data: on the model's device.
+        epochs: of all rounds.
+        skipped: epochs of the recipe that each round begins after.
+    """
+
+    data: Examples
+    task: Task
+    recipe: Recipe
+    epochs: int
+    skipped: int
+    seed: int
+    precision: Precision
+    teacher: nn.Module | None
+    progress: TrainingProgress
+
+    def loss(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a batch, a scalar."""
+        distillation = self.recipe.distillation
+        if distillation is None or self.teacher is None:
+            return self.task.loss(outputs, targets, label_smoothing=self.recipe.label_smoothing)
+        with torch.no_grad():
+            answers = ask(self.teacher, inputs)
+        taught = distillation.weight * distillation.loss(outputs, answers)
+        if distillation.weight == 1:
+            return taught
+        own = self.task.loss(outputs, targets, label_smoothing=self.recipe.label_smoothing)
+        return taught + (1 - distillation.weight) * own
+
+
+def _train_epoch(state: _State, settings: _Settings, number: int) -> tuple[float, Tally]:
     """One epoch; returns the mean loss an example, and what was done."""
-    model, device = state.model, data.inputs.device
+    model, recipe, data = state.model, settings.recipe, settings.data
+    device, seed = data.inputs.device, _epoch_seed(settings.seed, number)
     total = min(len(data), recipe.images_per_epoch or len(data))
-    generator = torch.Generator().manual_seed(_epoch_seed(seed, number))
     batches = training_batches(
         data,
         batch_size=recipe.batch_size,
         augmentation=recipe.augmentation,
-        generator=generator,
+        generator=torch.Generator().manual_seed(seed),
         limit=recipe.images_per_epoch,
     )
     summed, done, tallying = torch.zeros((), device=device), 0, Tallying()
     model.train()
     # The seed is for models that draw numbers themselves, as dropout does.
-    with seeded(device, _epoch_seed(seed, number)), arithmetic(device, precision):
-        for inputs, targets in batches:
+    teaching = evaluation_mode(settings.teacher) if settings.teacher is not None else nullcontext()
+    with seeded(device, seed), arithmetic(device, settings.precision), teaching:
+        for step, (inputs, targets) in enumerate(batches, start=(number - 1) * _steps(recipe, len(data))):
+            state.change_masks_(step, has_gradients=False)
             outputs = ask(model, inputs)
-            loss = task.loss(outputs, targets, label_smoothing=recipe.label_smoothing)
+            loss = settings.loss(inputs, outputs, targets)
             loss.backward()  # type: ignore[no-untyped-call]
+            state.change_masks_(step, has_gradients=True)
             tallying.step(inputs, targets, outputs, state.optimizer)
             state.optimizer.step()
             state.optimizer.zero_grad()
             state.scheduler.step()
-            if masks is not None:
-                masks.apply_(model)  # momentum and weight decay move pruned weights away from zero
+            if state.masks is not None:
+                state.masks.apply_(model)  # momentum and weight decay move pruned weights away from zero
             state.average()
             summed += loss.detach() * len(targets)
             done += len(targets)
-            progress.step(number, recipe.epochs or 0, done, total)
+            settings.progress.step(number, settings.epochs, done, total)
     mean = float(summed) / done
     if not torch.isfinite(torch.tensor(mean)):
         raise TrainingError(
@@ -225,6 +293,21 @@ def _check(recipe: Recipe, data: Examples, selection: Examples) -> int:
         if len(images) == 0:
             raise TrainingError(f"no {kind} images: expected at least one")
     return recipe.epochs
+
+
+def _steps(recipe: Recipe, examples: int) -> int:
+    """Steps of the optimizer in an epoch."""
+    return -(-min(examples, recipe.images_per_epoch or examples) // recipe.batch_size)
+
+
+def _begun(model: nn.Module, settings: _Settings) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    """A new optimizer, its learning rates gone through as far as the settings skip epochs."""
+    optimizer, scheduler = _optimizer(model, settings.recipe, len(settings.data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of a scheduler that is stepped before its optimizer
+        for _ in range(settings.skipped * _steps(settings.recipe, len(settings.data))):
+            scheduler.step()
+    return optimizer, scheduler
 
 
 def _optimizer(model: nn.Module, recipe: Recipe, examples: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
@@ -246,7 +329,7 @@ def _optimizer(model: nn.Module, recipe: Recipe, examples: int) -> tuple[torch.o
             groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused
         )
     assert recipe.epochs is not None, "a training knows its epochs"
-    steps = recipe.epochs * -(-min(examples, recipe.images_per_epoch or examples) // recipe.batch_size)
+    steps = recipe.epochs * _steps(recipe, examples)
     if recipe.learning_rate_schedule == "constant":
         return optimizer, ConstantLR(optimizer, factor=1.0)
     if recipe.learning_rate_schedule == "one_cycle":
@@ -270,11 +353,20 @@ class _State:
     """A training between two epochs: all that the next one depends on."""
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler, *, averaging: float
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scheduler: LRScheduler,
+        *,
+        averaging: float,
+        masks: Masks | None,
+        pruning: Pruning | None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.masks = masks
+        self.pruning = pruning
         self.epochs: list[Epoch] = []
         self.best_state: dict[str, Tensor] = {}
         self._averaged = None
@@ -291,10 +383,43 @@ class _State:
         if self._averaged is not None:
             self._averaged.update_parameters(self.model)
 
+    def begin_round_(self, optimizer: torch.optim.Optimizer, scheduler: LRScheduler) -> None:
+        """Go on with a new optimizer, and an average that begins anew."""
+        self.optimizer, self.scheduler = optimizer, scheduler
+        if self._averaged is not None:
+            self._averaged.n_averaged.zero_()
+
+    def change_masks_(self, step: int, *, has_gradients: bool) -> None:
+        """Change the masks where the schedule says so; what grows has no momentum."""
+        if self.pruning is None or not self.pruning.is_due(step, has_gradients=has_gradients):
+            return
+        before, self.masks = self.masks, self.pruning.change_(step, self.model, self.masks)
+        self.masks.apply_(self.model)
+        if self._averaged is not None:
+            self.masks.apply_(self._averaged.module)
+        parameters = dict(self.model.named_parameters())
+        for name, grown in revivals(self.masks, before).items():
+            for kept in self.optimizer.state[parameters[name]].values():
+                if isinstance(kept, Tensor) and kept.shape == grown.shape:
+                    kept.masked_fill_(grown, 0.0)
+
+    def check_masks(self, epoch: int) -> None:
+        """Check that pruned weights are zero, and that the masks are those of the schedule."""
+        if self.masks is not None:
+            self.masks.check(self.evaluated)
+        if self.pruning is not None:
+            self.pruning.check(epoch, self.masks)
+
+    @property
+    def first_final(self) -> int:
+        """The first epoch that ends with the masks of the end."""
+        return self.pruning.first_final if self.pruning is not None else 1
+
     def finish(self, epoch: Epoch) -> None:
-        best = max((earlier.evaluation.correct_count for earlier in self.epochs), default=-1)
+        judged = self.epochs[self.first_final - 1 :]
+        best = max((earlier.evaluation.correct_count for earlier in judged), default=-1)
         self.epochs.append(epoch)
-        if epoch.evaluation.correct_count > best:
+        if epoch.number >= self.first_final and epoch.evaluation.correct_count > best:
             self.best_state = _copy(self.evaluated)
 
     def save(self, path: Path) -> None:
@@ -306,6 +431,9 @@ class _State:
             "best": self.best_state,
             "epochs": [asdict(epoch) for epoch in self.epochs],
         }
+        if self.pruning is not None:
+            content["masks"] = dict(self.masks) if self.masks is not None else None
+            content["trace"] = self.pruning.saved()
         buffer = io.BytesIO()  # torch.save reports a full disk as a RuntimeError, a plain write as what it is
         torch.save(content, buffer)
         with replacing(path) as temporary:
@@ -336,6 +464,10 @@ class _State:
             Epoch(**epoch | {"evaluation": Evaluation(**epoch["evaluation"]), "tally": Tally(**epoch["tally"])})
             for epoch in content["epochs"]
         ]
+        if self.pruning is not None:
+            masks = content["masks"]
+            self.masks = Masks(masks).to(model_device(self.model)) if masks is not None else None
+            self.pruning.take_up_(content["trace"])
 
     def _match_memory_format(self) -> None:
         """Lay what is kept of each weight out in memory like it, as in a training never stopped: bytes depend on it."""
@@ -358,25 +490,26 @@ def _key(
     model: nn.Module,
     data: Examples,
     selection: Examples,
-    task: Task,
-    recipe: Recipe,
-    seed: int,
-    precision: Precision,
+    settings: _Settings,
     masks: Masks | None,
+    pruner: Pruner | None,
 ) -> str:
     """Digest of all that determines the result, bytes included; another machine, build or code starts afresh."""
+    teacher = settings.teacher
     parts = {
         "forward": forward_digest(model, data, training=True),
         "arithmetic": ARITHMETIC,
-        "task": task_key(task),
+        "task": task_key(settings.task),
         "weights": state_digest(model.state_dict()),
         "trained": [name for name, parameter in model.named_parameters() if parameter.requires_grad],
         "masks": masks.digest if masks is not None else None,
+        "pruner": pruner.key if pruner is not None else None,
+        "teacher": [forward_digest(teacher, data), state_digest(teacher.state_dict())] if teacher is not None else None,
         "data": data.digest,
         "selection": selection.digest,
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "precision": precision,
+        "recipe": asdict(settings.recipe),
+        "seed": settings.seed,
+        "precision": settings.precision,
         "environment": exact_fingerprint(model_device(model)),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -197,9 +197,11 @@ def one_mask_not_reapplied(patch):
 def mask_before_the_step(patch):
     apply_, train_epoch = Masks.apply_, training._train_epoch
 
-    def epoch(state, data, task, recipe, number, seed, precision, masks, progress):
+    def epoch(state, settings, number):
+        masks, state.masks = state.masks, None
         state.optimizer.register_step_pre_hook(lambda *_: apply_(masks, state.model))
-        return train_epoch(state, data, task, recipe, number, seed, precision, None, progress)
+        done, state.masks = train_epoch(state, settings, number), masks
+        return done
 
     patch.setattr(training, "_train_epoch", epoch)
 

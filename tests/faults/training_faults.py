@@ -239,8 +239,9 @@ def masks_recomputed(patch):
     """By undisturbed ones the VGG has the same masks again: in six steps no pruned weight outgrows a kept one."""
     train_epoch = training._train_epoch
 
-    def epoch(state, data, task, recipe, number, seed, precision, masks, progress):
-        done = train_epoch(state, data, task, recipe, number, seed, precision, None, progress)
+    def epoch(state, settings, number):
+        masks, state.masks = state.masks, None
+        done, state.masks = train_epoch(state, settings, number), masks
         weights = dict(state.model.named_parameters())
         for name, mask in masks.items():
             scores = weights[name].detach().abs() * torch.rand(
