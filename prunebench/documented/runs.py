@@ -15,6 +15,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from prunebench.documented.method import Method
 from prunebench.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 MEASURES = ("shrunk", "onnx", "latency", "latency:compile", "latency:onnx", "latency:openvino")
 """What a run may measure beside size and accuracy, of the model that is kept."""
-
-ELEMENT = "element"
-"""The granularity of everything that names none."""
 
 REPORT = "pruning report on MIT 6.5940 (EfficientML.ai) Lab 1"
 
@@ -57,7 +55,7 @@ class Run:
         sparsity: fraction pruned, 0..1, by parameter name; every prunable parameter is listed.
         model: what the sparsities are for, as `prunebench.models.build_model` takes it.
         epochs: of fine-tuning, where the recipe leaves them to the run.
-        granularity: what is pruned as one, by its name in `prunebench.pruning.GRANULARITIES`.
+        method: by which its units are pruned; where that allocates a total, `sparsity` is what it came to.
         measures: names of `MEASURES`.
         floors: what it promises, beside what its workload does.
         source: where the sparsities and epochs stand.
@@ -67,7 +65,7 @@ class Run:
     sparsity: Mapping[str, float]
     model: str = "vgg"
     epochs: int | None = None
-    granularity: str = ELEMENT
+    method: Method = Method()
     measures: tuple[str, ...] = ()
     floors: tuple[Floor, ...] = ()
     source: str = ""
@@ -222,9 +220,14 @@ def documented_run(name: str) -> DocumentedRun:
 
 
 def run_digest(run: Run) -> str:
-    """SHA-256 over what a run does: model, sparsities, epochs, granularity. What it claims or promises is not in it."""
+    """SHA-256 over what a run does: model, sparsities, epochs, method. What it claims or promises is not in it.
+
+    Of a run that allocates a total, the total: which sparsities it comes to depends on the weights.
+    """
     sparsity = {name: float(value) + 0.0 for name, value in run.sparsity.items()}  # 0, 0.0 and -0.0 are one sparsity
-    parts = [run.model, sparsity, run.epochs, *([] if run.granularity == ELEMENT else [run.granularity])]
+    departures = run.method.departures
+    table = None if run.method.allocation is not None else sparsity
+    parts = [run.model, table, run.epochs, *([departures] if departures else [])]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

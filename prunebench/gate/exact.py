@@ -33,7 +33,8 @@ def compare_exact(case: str, baseline: RunRecord, record: RunRecord) -> Iterator
     other_dense = dense_differences(baseline, record)
     for check, unit, before, after in _quantities(baseline, record):
         verdict = exact_verdict(case, record.run, check, unit, before, after)
-        if verdict.status is Status.FAIL and other_dense and baseline.dense_nonzeros != record.dense_nonzeros:
+        by_weights = baseline.dense_nonzeros != record.dense_nonzeros or record.method.allocation is not None
+        if verdict.status is Status.FAIL and other_dense and by_weights:
             verdict = _on_other_weights(verdict, other_dense)
         yield verdict
     if not other_dense:

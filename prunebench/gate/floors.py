@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
 from prunebench.documented.floors import Figure, Floor
-from prunebench.documented.runs import ELEMENT, is_documented_run
+from prunebench.documented.method import ELEMENT
+from prunebench.documented.runs import is_documented_run
 from prunebench.gate.deployment import check_deployed, check_latency_floor
 from prunebench.gate.verdicts import Status, Tier, Verdict, stated
 from prunebench.pruning import granularity_names, known_granularity
@@ -45,14 +46,14 @@ def check_sizes(record: RunRecord) -> Iterator[Verdict]:
     a unit that is kept: then layers are checked that had no zeros.
     """
     hint = _hint(record, LOOK_AT_SIZES)
-    if (units := known_granularity(record.granularity)) is None:
+    if (units := known_granularity(record.method.granularity)) is None:
         yield stated(
             case_id(record), record.run, "nonzeros", Status.INCOMPARABLE, "nonzeros by a known granularity",
-            record.granularity, rule=f"the granularities known here are {', '.join(granularity_names())}",
+            record.method.granularity, rule=f"the granularities known here are {', '.join(granularity_names())}",
         )  # fmt: skip
         return
     expected = dict(record.dense_nonzeros)
-    by_element = record.granularity == ELEMENT
+    by_element = record.method.granularity == ELEMENT
     for layer in record.layers:
         if not by_element and expected[layer.name] < layer.numel:
             continue

@@ -1,12 +1,11 @@
 """Cases: records are compared with those of the same case.
 
 A case id is `WORKLOAD/RUN-RECIPE`, for example `digits/run3-quick`. What departs from the defaults is added to it:
-`-channel` or `-2%3A4` (a granularity other than element), `-seed1`, `-bf16`, `-validation` (the best epoch chosen on a
-validation split), `-oneshot` (no fine-tuning), in this order. So a record in bf16 never takes the place of one in fp32.
-The id of a record follows from the record alone, and is the path of its baseline below `baselines/`: what a file's name
-should not hold is written as in a URL (`my%20run-quick`), and so is a hyphen of a recipe's or a granularity's, or
-`half-long-ci` could be of two runs and recipes. So is the first letter of an installed package's granularity
-(`-%72ows`), or it could be a recipe.
+`~taylor`, `~2%3A4`, `~gradual` (criterion, granularity and pruning schedule, each where it is not the documented one),
+`-seed1`, `-bf16`, `-validation` (the best epoch chosen on a validation split), `-oneshot` (no fine-tuning), in this
+order. So a record in bf16 never takes the place of one in fp32. The id of a record follows from the record alone, and
+is the path of its baseline below `baselines/`: what a file's name should not hold is written as in a URL
+(`my%20run-quick`), and so is a hyphen of a recipe's, or `half-long-ci` could be of two runs and recipes.
 
 A scan's case id is `DATA/scan-MODEL-IMAGES`, for example `digits/scan-vgg-600`. What departs from the usual is added:
 `-kept29` (a base model of which 29 % of the elements are not zero), `-random` (a criterion other than magnitude),
@@ -16,16 +15,16 @@ A scan's case id is `DATA/scan-MODEL-IMAGES`, for example `digits/scan-vgg-600`.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import quote
 
-from prunebench.documented.runs import ELEMENT
+from prunebench.documented.method import ELEMENT, ONE_SHOT, Method
 from prunebench.errors import RecordError, UnknownNameError
 from prunebench.pruning import GRANULARITIES
 from prunebench.records.record import Record
 from prunebench.sensitivity import Scan
 
-VARIANTS = r"(-(channel|block\d+x\d+|\d+%3A\d+|%[^-]+))?(-seed\d+)?(-bf16)?(-validation)?(-oneshot)?"
+VARIANTS = r"(~[^~]+?)*(-seed\d+)?(-bf16)?(-validation)?(-oneshot)?"
 """Additions of `name_case` to a run's case."""
 
 SCAN_VARIANTS = r"(-[^-]*[a-z][^-]*)*"
@@ -43,7 +42,7 @@ def case_id(record: Record) -> str:
         workload=record.workload,
         run=record.run,
         recipe=record.recipe,
-        granularity=record.granularity,
+        method=record.method,
         seed=record.seed,
         precision=record.precision,
         select_on=tuned.selected_on if tuned else "test",
@@ -56,7 +55,7 @@ def name_case(
     workload: str,
     run: str,
     recipe: str,
-    granularity: str = ELEMENT,
+    method: Method | None = None,
     seed: int = 0,
     precision: str = "fp32",
     select_on: str = "test",
@@ -64,7 +63,7 @@ def name_case(
 ) -> str:
     """The id of a case that may have no record yet."""
     variants = (
-        f"-{_granularity(granularity)}" if granularity != ELEMENT else "",
+        *(f"~{in_path(part)}" for part in _departures(method or Method())),
         f"-seed{seed}" if seed else "",
         f"-{precision}" if precision != "fp32" else "",
         f"-{select_on}" if finetuned and select_on != "test" else "",
@@ -72,6 +71,18 @@ def name_case(
     )
     name = in_path(run).replace("-", "%2D", 1) if run.startswith("scan-") else in_path(run)
     return f"{in_path(workload)}/{name}-{_recipe(recipe)}{''.join(variants)}"
+
+
+def _departures(method: Method) -> Iterator[str]:
+    """Names of what departs from the documented method. Allocation, total and settings are the run's, as a table is."""
+    if method.criterion != "magnitude":
+        yield method.criterion
+    if method.granularity != ELEMENT:
+        yield method.granularity
+    if method.pruning_schedule != ONE_SHOT:
+        yield method.pruning_schedule
+    if method.recalibrated:
+        yield "recalibrated"
 
 
 def _scan_case(scan: Scan) -> str:
@@ -147,5 +158,5 @@ def chosen_cases(wanted: Iterable[str], known: Collection[str], *, first: Collec
 
 def in_path(name: str) -> str:
     """A name as it is written in a file's name."""
-    quoted = quote(name, safe="")
+    quoted = quote(name, safe="").replace("~", "%7E")  # which begins a part of the method
     return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted or "%00"

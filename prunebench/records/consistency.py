@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from prunebench.documented.method import ONE_SHOT
 from prunebench.measure.sizes import BITS
 
 if TYPE_CHECKING:
@@ -88,7 +89,11 @@ def _fine_tuning(record: RunRecord) -> Iterator[str]:
     if epochs == 0 or len(tuned.losses) != epochs or tuned.best_epoch > epochs:
         yield f"{len(tuned.losses)} losses, {epochs} accuracies, best epoch {tuned.best_epoch}"
         return
-    highest = 1 + tuned.selection_accuracies.index(max(tuned.selection_accuracies))
+    if tuned.first_final > epochs:
+        yield f"the masks are final after epoch {tuned.first_final} of {epochs}"
+        return
+    counted = tuned.selection_accuracies[tuned.first_final - 1 :]
+    highest = tuned.first_final + counted.index(max(counted))
     if tuned.best_epoch != highest:
         yield f"epoch {tuned.best_epoch} is called best, epoch {highest} has the highest accuracy"
     if best is None or last is None:
@@ -116,6 +121,8 @@ def _signature(record: RunRecord, tuned: FineTuning) -> Iterator[str]:
         if name in asked and asked[name] != value:
             yield f"{name} of the recipe is {asked[name]}, the optimizer's was {value:g}"
     epochs, size, limit = (recipe.get(name) for name in ("epochs", "batch_size", "images_per_epoch"))
+    if record.method.pruning_schedule != ONE_SHOT:  # which may go through the recipe again and again
+        epochs = len(tuned.losses)
     if tuned.selected_on == "test" and isinstance(epochs, int) and isinstance(size, int):
         images = min(record.data.train_images, limit if isinstance(limit, int) else record.data.train_images)
         for what, count, per_epoch in (("images", done.images, images), ("steps", done.steps, -(-images // size))):

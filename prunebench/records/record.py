@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from prunebench.documented.floors import Figure, Floor
-from prunebench.documented.runs import ELEMENT
+from prunebench.documented.method import Method
 from prunebench.errors import RecordError
 from prunebench.measure import BINS
 from prunebench.records.consistency import contradictions
@@ -158,12 +158,24 @@ class Signature(Part):
     statistics: dict[str, float]
 
 
+class MaskChange(Part):
+    """One change of the masks while fine-tuning, as `prunebench.training.MaskChange` has it."""
+
+    step: Count
+    sparsity: dict[str, Fraction]
+    kept: dict[str, Count]
+    grown: Count
+    masks_digest: Digest
+    rewound_to: Digest | None = None
+
+
 class FineTuning(Part):
     """Fine-tuning under masks.
 
     `settings` are the recipe's, in JSON's types (a list for a tuple), as they are once read from a file.
     `selection_accuracies` are percent on the images that choose the epoch, one an epoch; `selected_on` says which. With
-    "test" the choice is optimistic, as documented; `last` is free of it.
+    "test" the choice is optimistic, as documented; `last` is free of it. Where a pruning schedule changes the masks,
+    `trace` tells of each change, and only epochs from `first_final` on, which end with the last masks, can be best.
     """
 
     settings: Annotated[dict[str, object], AfterValidator(lambda settings: json.loads(json.dumps(settings)))]
@@ -175,6 +187,8 @@ class FineTuning(Part):
     last: Accuracy
     resumed_after: Count
     signature: Signature
+    first_final: Annotated[int, Field(ge=1)] = 1
+    trace: list[MaskChange] = []
 
 
 class Timings(Part):
@@ -246,8 +260,9 @@ class RunRecord(Shown, Part):
 
     Sizes are in bits (nominal) and bytes (file), MACs of one image, accuracy as counts of images. `elements` and the
     nonzeros are over all parameters, batch norm and bias included. `packed` is None where the extra `pack` was not
-    installed, and `shrunk`, `exported`, `latency` where the run did not ask for them. `revision` and `dirty` are of the
-    user's project.
+    installed, and `shrunk`, `exported`, `latency` where the run did not ask for them. `masks_digest` is of the masks that
+    the method chooses on the dense model, all at once; `evidence` that of what its criterion read of training examples.
+    `revision` and `dirty` are of the user's project.
     One that contradicts itself cannot be built: RecordError.
     """
 
@@ -261,7 +276,8 @@ class RunRecord(Shown, Part):
     task: str
     recipe: str
     as_documented: bool
-    granularity: str = ELEMENT
+    method: Method = Method()
+    evidence: Digest | None = None
     seed: int
     precision: Literal["fp32", "bf16"]
     data: Data

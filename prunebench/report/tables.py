@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
-from prunebench.documented.runs import ELEMENT, Cited, DocumentedRun, is_documented_run
+from prunebench.documented.runs import Cited, DocumentedRun, is_documented_run
 from prunebench.escaping import terminal
 from prunebench.report.table import Table, facts_table
 
@@ -44,7 +44,7 @@ def heading(title: str, record: RunRecord, runs: Iterable[DocumentedRun]) -> str
     how = f"{record.workload} {record.recipe}{recipe}, seed {record.seed}, training in {record.precision}"
     if record.finetuning is None:
         how = f"{record.workload}, without fine-tuning"
-    by = "" if record.granularity == ELEMENT else f" by {record.granularity}"
+    by = f" {record.method.words}" if record.method.words else ""
     lines = [
         f"{title}{by} on {how}, checkpoint {record.checkpoints.origin}",
         machine_line(record.environment),

@@ -12,9 +12,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from prunebench.data import Augmentation, Normalization
 from prunebench.documented.floors import Floor
-from prunebench.documented.runs import ELEMENT, MEASURES
-from prunebench.errors import UnknownNameError, WorkloadError, did_you_mean
-from prunebench.pruning import GRANULARITIES
+from prunebench.documented.method import ELEMENT, ONE_SHOT, Method
+from prunebench.documented.runs import MEASURES
+from prunebench.errors import PrunebenchError, UnknownNameError, WorkloadError, did_you_mean
+from prunebench.pruning import find_criterion, find_granularity
+from prunebench.pruning.schedules import find_pruning_schedule
 from prunebench.tasks import find_task
 from prunebench.training import LearningRateSchedule, Optimizer, Recipe, check_recipe
 from prunebench.workloads.sources import load_data
@@ -35,6 +37,10 @@ def _one_or_more(value: object) -> object:
 
 def _for_all(value: object) -> object:
     return {"*": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _with_name(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
 
 
 def _with_path(value: object) -> object:
@@ -114,6 +120,19 @@ class WorkloadSection(_Section):
     recipe: dict[str, RecipeSection] = Field(default_factory=dict)
 
 
+class ScheduleSection(BaseModel):
+    """`pruning_schedule`, where more than its name is said of it: its settings."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All keys but the name."""
+        return dict(self.__pydantic_extra__ or {})
+
+
 class FloorSection(_Section):
     """`floor`: what a run promises. Accuracies in percent, changes in points, sizes at most, times as fast as dense."""
 
@@ -145,10 +164,27 @@ class RunSection(_Section):
     sparsity: Sparsities | None = None
     allocation: str | None = None
     total: Fraction | None = None
+    criterion: str = "magnitude"
     granularity: str = ELEMENT
+    pruning_schedule: Annotated[ScheduleSection, BeforeValidator(_with_name)] = ScheduleSection(name=ONE_SHOT)
+    evidence_examples: Positive | None = None
+    recalibrate: StrictBool = False
     measure: Patterns = ()
     floor: FloorSection = FloorSection()
     seed: Annotated[StrictInt, Field(ge=0)] = 0
+
+    def method(self) -> Method:
+        """The method."""
+        return Method(
+            criterion=self.criterion,
+            granularity=self.granularity,
+            allocation=self.allocation or ("uniform" if self.total is not None else None),
+            total=self.total,
+            pruning_schedule=self.pruning_schedule.name,
+            schedule_settings=self.pruning_schedule.settings,
+            evidence_examples=self.evidence_examples,
+            recalibrated=self.recalibrate,
+        )
 
 
 class Sections(_Section):
@@ -164,19 +200,15 @@ class RequestedRun:
 
     Attributes:
         sparsity: by pattern of parameter names, as `fnmatch` reads them; the last that matches counts.
-        allocation, total: in the place of `sparsity`: how `total`, the share of all prunable elements, is shared over
-            the layers.
+        method: by which it prunes; with an allocation and a total in the place of `sparsity`.
         measures: what is measured beside size and accuracy, as `prunebench.documented.runs.MEASURES` names it.
-        granularity: what is pruned as one, as `prunebench.documented.runs.Run` has it.
     """
 
     name: str
     workload: str
     recipe: str | None = None
     sparsity: Mapping[str, float] | None = None
-    allocation: str | None = None
-    total: float | None = None
-    granularity: str = ELEMENT
+    method: Method = Method()
     measures: tuple[str, ...] = ()
     floors: tuple[Floor, ...] = ()
     seed: int = 0
@@ -313,14 +345,28 @@ def _workload(name: str, section: WorkloadSection, folder: Path, path: Path) -> 
     )
 
 
+def check_method(method: Method, *, folder: Path | None) -> None:
+    """Check that everything a method names can be found.
+
+    Raises:
+        PrunebenchError: it cannot; says which part, and what it would take.
+    """
+    find_criterion(method.criterion, folder=folder)
+    find_granularity(method.granularity, folder=folder)
+    find_pruning_schedule(method.pruning_schedule, method.schedule_settings, folder=folder)
+
+
 def _run(name: str, section: RunSection, workloads: Mapping[str, Workload], path: Path) -> RequestedRun:
     where = f"'{path}': run '{name}'"
     if (described := workloads.get(section.workload)) is not None and section.recipe is not None:
         recipes = [each for each in described.recipes if each != DENSE]
         if section.recipe not in recipes:
             raise WorkloadError(f"{where}: {UnknownNameError('recipe', section.recipe, recipes)}")
-    if section.granularity not in GRANULARITIES:
-        raise WorkloadError(f"{where}: {UnknownNameError('granularity', section.granularity, GRANULARITIES)}")
+    method = section.method()
+    try:
+        check_method(method, folder=path.resolve().parent)
+    except PrunebenchError as error:
+        raise WorkloadError(f"{where}: {error}") from error
     if unknown := [each for each in section.measure if each not in MEASURES]:
         raise WorkloadError(f"{where}: {UnknownNameError('measure', unknown[0], MEASURES)}")
     if (section.sparsity is None) == (section.allocation is None and section.total is None):
@@ -332,9 +378,7 @@ def _run(name: str, section: RunSection, workloads: Mapping[str, Workload], path
         workload=section.workload,
         recipe=section.recipe,
         sparsity=section.sparsity,
-        allocation=section.allocation or ("uniform" if section.total is not None else None),
-        total=section.total,
-        granularity=section.granularity,
+        method=method,
         measures=section.measure,
         floors=section.floor.floors(),
         seed=section.seed,
