@@ -478,7 +478,7 @@ def test_allocation_by_weights_needs_the_weights_and_no_images(
     monkeypatch.setattr(cifar10, "load_cifar10", refuse)
     macs = sum(count_macs(build_model("vgg"), (3, 32, 32)).values()) / 1e6
     asked = ("--workload", "cifar10", "--checkpoint", untrained_checkpoint, "--size", 29.37)
-    for rule in ("lamp", "magnitude", "erk", "uniform"):
+    for rule in ("lamp", "global", "global_normalized", "erk", "uniform"):
         result = call("plan", "--rule", rule, *asked)
         assert 0 == result.exit_code, result.output
         assert "29.37" in result.output

@@ -156,12 +156,12 @@ def by_rule(request: Request, inventory: Inventory, curves: Curves | None, base:
 
 
 def _prunable(inventory: Inventory, base: Base | None) -> tuple[Inventory, dict[str, Tensor]]:
-    """The inventory without the layers that the workload keeps dense, and the weights of the others."""
+    """The inventory without the layers that the workload keeps dense, and the magnitudes of the others."""
     if base is None:
         return inventory, {}
     weights = prunable_parameters(base.model)
     open_ = inventory.without(kept_dense(base.workload, weights))
-    return open_, {layer.name: weights[layer.name] for layer in open_.layers}
+    return open_, {layer.name: weights[layer.name].detach().abs() for layer in open_.layers}
 
 
 def _allocated(

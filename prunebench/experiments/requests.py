@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from prunebench.documented.runs import Run
 from prunebench.errors import PlanError, UnknownNameError
 from prunebench.models import prunable_parameters
-from prunebench.planning.allocations import Allocation, allocate, find_allocation
-from prunebench.planning.costs import Inventory
+from prunebench.planning.methods import method_plan
 from prunebench.workloads import RequestedRun, Workload
 from prunebench.workloads.workload import ComposedWorkload
 
@@ -33,8 +32,16 @@ def resolve(requested: Run | RequestedRun, workload: Workload, model: nn.Module,
         assert requested.allocation is not None, "the file was checked"
         assert requested.total is not None, "the file was checked"
         folder = workload.folder if isinstance(workload, ComposedWorkload) else None
-        allocation = find_allocation(requested.allocation, folder=folder)
-        sparsity = by_total(allocation, requested.total, Inventory.of_model(model, example), weights, dense)
+        plan, _ = method_plan(
+            model,
+            example,
+            granularity=requested.granularity,
+            allocation=requested.allocation,
+            total=requested.total,
+            keep_dense=dense,
+            folder=folder,
+        )
+        sparsity = dict(plan)
     return Run(
         name=requested.name,
         model=workload.model or type(model).__name__,
@@ -80,25 +87,3 @@ def by_pattern(sparsity: Mapping[str, float], weights: Mapping[str, object], den
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
         raise PlanError(f"no sparsity for '{missing[0]}'{more}: \"*\" = 0 as the first pattern keeps the rest dense")
     return {name: found[name] for name in weights}
-
-
-def by_total(
-    allocation: Allocation, total: float, inventory: Inventory, weights: Mapping[str, Tensor], dense: set[str]
-) -> dict[str, float]:
-    """A sparsity for every parameter, so that `total` of the elements of all of them is pruned.
-
-    Raises:
-        PlanError: so much cannot be pruned.
-    """
-    elements = sum(layer.numel for layer in inventory.layers)
-    others = inventory.other_nonzeros
-    open_ = inventory.without(dense)
-    most = elements - sum(layer.numel for layer in inventory.layers if layer.name in dense)
-    if (pruned := round(total * elements)) > most:
-        raise PlanError(
-            f"total {total:g} of {elements:,} prunable elements cannot be pruned: {elements - most:,} of them are kept "
-            f"dense, so {most / elements:.4g} is the most"
-        )
-    nonzeros = min(others + elements - pruned, inventory.nonzeros)
-    kept = allocate(allocation, open_, nonzeros, {layer.name: weights[layer.name] for layer in open_.layers})
-    return {**dict.fromkeys(weights, 0.0), **open_.sparsity(kept)}

@@ -5,13 +5,15 @@ from prunebench.planning.allocators import (
     Allocator,
     allocate_to_limit,
     erk,
-    global_magnitude,
+    global_normalized,
+    global_threshold,
     lamp,
     lamp_scores,
     uniform,
 )
 from prunebench.planning.costs import Cost, Inventory, layer_cost, shortest_sparsity
 from prunebench.planning.curves import Curve, Curves, standard_error
+from prunebench.planning.methods import MethodMasks, method_masks, method_plan
 from prunebench.planning.optimise import Goal, optimal_plan
 from prunebench.planning.plan import Plan, PlannedLayer, PlanRecord, Reported, make_plan, read_plan, write_plan
 from prunebench.planning.rules import compounding, documented_reading
@@ -29,6 +31,7 @@ __all__ = [
     "Inventory",
     "Measure",
     "Measured",
+    "MethodMasks",
     "Plan",
     "PlanRecord",
     "PlannedLayer",
@@ -42,13 +45,16 @@ __all__ = [
     "documented_reading",
     "erk",
     "find_allocation",
-    "global_magnitude",
+    "global_normalized",
+    "global_threshold",
     "lamp",
     "lamp_scores",
     "layer_cost",
     "local_search",
     "make_plan",
     "measure_on",
+    "method_masks",
+    "method_plan",
     "optimal_plan",
     "read_plan",
     "search_plans",

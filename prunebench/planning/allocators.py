@@ -1,13 +1,14 @@
 """Published allocators: from a number of nonzeros over the model to how many each layer keeps. No scan needed.
 
-All of them hit the number exactly. `nonzeros` counts over all parameters, batch norm and bias included, which are never
-pruned; what is returned is by layer.
+By single elements all of them hit the number exactly. `nonzeros` counts over all parameters, batch norm and bias
+included, which are never pruned; what is returned is by layer.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -46,31 +47,55 @@ def erk(inventory: Inventory, nonzeros: int) -> dict[str, int]:
     return _in_proportion(inventory, {layer.name: float(sum(layer.shape)) for layer in inventory.layers}, nonzeros)
 
 
-def global_magnitude(weights: Mapping[str, Tensor]) -> Allocator:
-    """The smallest |w| over all layers at once; of equals, the earlier layer and the lower index is pruned first.
+def global_threshold(scores: Mapping[str, Tensor]) -> Allocator:
+    """The lowest scores over all layers at once; of equals, the earlier layer and the lower index is pruned first.
 
-    Source: Han, Pool, Tran, Dally, Learning both Weights and Connections for Efficient Networks, NeurIPS 2015, with one
-    threshold for the model, as compared in Blalock et al., What is the State of Neural Network Pruning?, MLSys 2020.
+    Source, with |w| as the score: Han, Pool, Tran, Dally, Learning both Weights and Connections for Efficient Networks,
+    NeurIPS 2015, with one threshold for the model, as compared in Blalock et al., What is the State of Neural Network
+    Pruning?, MLSys 2020.
+
+    Args:
+        scores: of units, each of as many elements of its layer; one that goes takes all of them.
     """
-    return _by_global_threshold({name: weight.detach().abs() for name, weight in weights.items()})
+    return partial(_by_threshold, {name: score.detach().flatten().cpu() for name, score in scores.items()})
 
 
-def lamp(weights: Mapping[str, Tensor]) -> Allocator:
-    """Layer-adaptive magnitude: one threshold for the model on w_u^2 / sum of w_v^2 over |w_v| >= |w_u| in the layer.
+def global_normalized(scores: Mapping[str, Tensor]) -> Allocator:
+    """As `global_threshold`, each layer's scores divided by their L2 norm, so that no layer's scale decides.
 
-    The largest weight of a layer scores 1, so no layer is emptied before the others.
+    Source: Molchanov, Tyree, Karras, Aila, Kautz, Pruning Convolutional Neural Networks for Resource Efficient
+    Inference, ICLR 2017.
+    """
+    return global_threshold({name: _normalized(score.detach().cpu().double()) for name, score in scores.items()})
+
+
+def _normalized(score: Tensor) -> Tensor:
+    return score / (torch.linalg.vector_norm(score) or 1.0)
+
+
+def lamp(scores: Mapping[str, Tensor]) -> Allocator:
+    """Layer-adaptive magnitude: one threshold for the model on s_u^2 / sum of s_v^2 over s_v >= s_u in the layer.
+
+    s is |w|, or another score that is never negative. The largest of a layer scores 1, so no layer is emptied before
+    the others.
     Source: Lee, Park, Mo, Ahn, Shin, Layer-adaptive Sparsity for the Magnitude-based Pruning, ICLR 2021, equation 2.
+
+    Raises:
+        PlanError: a score is negative.
     """
-    return _by_global_threshold({name: lamp_scores(weight) for name, weight in weights.items()})
+    for name, score in scores.items():
+        if bool((score < 0).any()):
+            raise PlanError(f"scores of '{name}' are of either sign, and lamp squares them: expected allocation global")
+    return global_threshold({name: lamp_scores(score) for name, score in scores.items()})
 
 
-def lamp_scores(weight: Tensor) -> Tensor:
-    """LAMP scores, float64, on the CPU, of the shape of `weight`; of equal weights the first has the lowest score."""
-    squares = weight.detach().cpu().double().square().flatten()
+def lamp_scores(scores: Tensor) -> Tensor:
+    """LAMP scores, float64, on the CPU, of the shape of `scores`; of equal ones the first has the lowest."""
+    squares = scores.detach().cpu().double().square().flatten()
     ascending = torch.sort(squares, stable=True)
     remaining = ascending.values.flip(0).cumsum(0).flip(0)
-    scores = torch.where(remaining > 0, ascending.values / remaining, 0.0)
-    return torch.empty_like(squares).scatter_(0, ascending.indices, scores).view(weight.shape)
+    found = torch.where(remaining > 0, ascending.values / remaining, 0.0)
+    return torch.empty_like(squares).scatter_(0, ascending.indices, found).view(scores.shape)
 
 
 def allocate_to_limit(allocator: Allocator, inventory: Inventory, *, cost: Cost, limit: float) -> dict[str, int]:
@@ -80,10 +105,14 @@ def allocate_to_limit(allocator: Allocator, inventory: Inventory, *, cost: Cost,
         PlanError: not even an empty model is that cheap.
     """
     counts = range(inventory.other_nonzeros, inventory.nonzeros + 1)
-    if cost == "size":  # the same for every allocation of so many nonzeros
-        found = bisect_right(counts, limit / BITS)
-    else:
-        found = bisect_right(counts, limit, key=lambda nonzeros: inventory.total(cost, allocator(inventory, nonzeros)))
+
+    def spent(nonzeros: int) -> float:
+        return inventory.total(cost, allocator(inventory, nonzeros))
+
+    found = bisect_right(counts, limit / BITS)
+    # So many nonzeros have the same size however they are shared, but in whole units there may be more of them.
+    if cost != "size" or (found and spent(counts[found - 1]) > limit):
+        found = bisect_right(counts, limit, key=spent)
     if found == 0:
         empty = inventory.percent(cost, allocator(inventory, inventory.other_nonzeros))
         wanted, least = told_apart(100 * limit / inventory.dense_total(cost), empty)
@@ -118,16 +147,24 @@ def _whole(exact: NDArray[np.float64], most: NDArray[np.float64], total: int) ->
     return [int(count) for count in whole]
 
 
-def _by_global_threshold(scores: Mapping[str, Tensor]) -> Allocator:
-    together = torch.cat([score.flatten().cpu() for score in scores.values()])
+def _by_threshold(scores: Mapping[str, Tensor], inventory: Inventory, nonzeros: int) -> dict[str, int]:
+    layers = [(layer, scores[layer.name]) for layer in inventory.layers]
+    together, sizes = torch.cat([score for _, score in layers]), [layer.numel // len(score) for layer, score in layers]
+    pruned = sum(layer.numel for layer, _ in layers) - _layers_nonzeros(inventory, nonzeros)
+    if set(sizes) != {1}:
+        each = torch.tensor(sizes).repeat_interleave(torch.tensor([len(score) for _, score in layers]))
+        pruned = _nearest_count(together, each, pruned)
+    parts = torch.split(keep_mask(together, pruned, name="all layers"), [len(score) for _, score in layers])
+    return {
+        layer.name: min(layer.nonzeros, int(part.sum()) * size)
+        for (layer, _), part, size in zip(layers, parts, sizes, strict=True)
+    }
 
-    def allocate(inventory: Inventory, nonzeros: int) -> dict[str, int]:
-        kept = keep_mask(together, len(together) - _layers_nonzeros(inventory, nonzeros), name="all layers")
-        parts = torch.split(kept, [score.numel() for score in scores.values()])
-        counts = {name: int(part.sum()) for name, part in zip(scores, parts, strict=True)}
-        return {layer.name: counts[layer.name] for layer in inventory.layers}
 
-    return allocate
+def _nearest_count(scores: Tensor, sizes: Tensor, pruned: int) -> int:
+    """How many units, the lowest scores first, have together nearest to `pruned` elements."""
+    elements = sizes[torch.sort(scores + 0.0, stable=True).indices].cumsum(0)  # + 0.0: -0.0 is 0.0
+    return int((torch.cat([torch.zeros(1), elements]) - pruned).abs().argmin())
 
 
 def _layers_nonzeros(inventory: Inventory, nonzeros: int) -> int:

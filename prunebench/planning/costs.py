@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor, nn
@@ -59,6 +59,12 @@ class Inventory:
         layers = tuple(layer for layer in self.layers if layer.name not in names)
         fixed = (*self.fixed, *(layer for layer in self.layers if layer.name in names))
         return Inventory(layers=layers, elements=self.elements, nonzeros=self.nonzeros, fixed=fixed)
+
+    def as_dense(self) -> Inventory:
+        """The same layers without zeros."""
+        layers = tuple(layer.model_copy(update={"nonzeros": layer.numel}) for layer in self.layers)
+        zeros = sum(layer.numel - layer.nonzeros for layer in self.layers)
+        return replace(self, layers=layers, nonzeros=self.nonzeros + zeros)
 
     @property
     def base_kept(self) -> dict[str, int]:

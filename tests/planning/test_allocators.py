@@ -18,7 +18,8 @@ from prunebench.planning import (
     Inventory,
     allocate_to_limit,
     erk,
-    global_magnitude,
+    global_normalized,
+    global_threshold,
     lamp,
     lamp_scores,
     uniform,
@@ -27,9 +28,9 @@ from prunebench.planning import (
 SHAPES = st.lists(st.lists(st.integers(1, 6), min_size=2, max_size=5).map(tuple), min_size=1, max_size=5)
 
 
-def random_weights(inventory: Inventory, seed: int = 0, *, ties: bool = False) -> dict[str, Tensor]:
+def random_magnitudes(inventory: Inventory, seed: int = 0, *, ties: bool = False) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    weights = {layer.name: torch.randn(*layer.shape, generator=generator) for layer in inventory.layers}
+    weights = {layer.name: torch.randn(*layer.shape, generator=generator).abs() for layer in inventory.layers}
     return {name: (2 * weight).round() / 2 for name, weight in weights.items()} if ties else weights
 
 
@@ -57,9 +58,9 @@ def test_every_allocator_hits_the_number_exactly(
     shapes: list[tuple[int, ...]], f: float, ties: bool, others: int
 ) -> None:
     inventory = make_inventory(*shapes, others=others)
-    weights = random_weights(inventory, ties=ties)
+    weights = random_magnitudes(inventory, ties=ties)
     nonzeros = others + round(f * (inventory.elements - others))
-    for allocator in (uniform, erk, global_magnitude(weights), lamp(weights)):
+    for allocator in (uniform, erk, global_threshold(weights), global_normalized(weights), lamp(weights)):
         kept = allocator(inventory, nonzeros)
         assert nonzeros == sum(kept.values()) + others
         assert all(0 <= kept[layer.name] <= layer.numel for layer in inventory.layers)
@@ -88,13 +89,13 @@ def test_erk_on_the_vgg_at_the_size_of_run5() -> None:
 
 
 @given(SHAPES, st.floats(0, 1), st.integers(0, 99))
-def test_global_magnitude_keeps_the_largest_of_all(shapes: list[tuple[int, ...]], f: float, seed: int) -> None:
+def test_one_threshold_keeps_the_largest_of_all(shapes: list[tuple[int, ...]], f: float, seed: int) -> None:
     inventory = make_inventory(*shapes)
-    weights = random_weights(inventory, seed)
+    weights = random_magnitudes(inventory, seed)
     count = round(f * inventory.elements)
     ranked = sorted(((abs(float(w)), name) for name in weights for w in weights[name].flatten()), reverse=True)[:count]
     expected = {name: sum(owner == name for _, owner in ranked) for name in weights}
-    assert expected == global_magnitude(weights)(inventory, count)
+    assert expected == global_threshold(weights)(inventory, count)
 
 
 @given(st.lists(st.integers(1, 5), min_size=2, max_size=4), st.integers(0, 99))
@@ -106,7 +107,7 @@ def test_lamp_scores_are_the_papers(shape: list[int], seed: int) -> None:
 
 def test_lamp_keeps_the_highest_scores_and_empties_no_layer() -> None:
     inventory = make_inventory((4, 5), (3, 3), (6, 2, 2))
-    weights = random_weights(inventory)
+    weights = random_magnitudes(inventory)
     weights["b"] *= 1e-6
     for count in (3, 10, 30):
         scored = sorted(((s, name) for name in weights for s in plain_lamp(weights[name])), reverse=True)[:count]

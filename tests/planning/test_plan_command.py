@@ -218,7 +218,7 @@ assert "torch" not in sys.modules
 # Plans that are measured
 
 
-@pytest.mark.parametrize("rule", ["uniform", "magnitude", "erk", "lamp"])
+@pytest.mark.parametrize("rule", ["uniform", "global", "global_normalized", "erk", "lamp"])
 def test_allocators_need_no_scan(tiny: Callable[..., Result], tmp_path: Path, rule: str) -> None:
     arguments = ("--workload", "tiny", "--checkpoint", tmp_path / "tiny.safetensors", "--json", tmp_path / "p.json")
     result = call("--rule", rule, "--nonzeros", 300, "--measure", *arguments)
@@ -229,7 +229,7 @@ def test_allocators_need_no_scan(tiny: Callable[..., Result], tmp_path: Path, ru
     assert record.reported is not None
 
 
-@pytest.mark.parametrize("options", [("--rule", "magnitude"), ("--rule", "lamp"), ("--rule", "erk"), ("--search", 4)])
+@pytest.mark.parametrize("options", [("--rule", "global"), ("--rule", "lamp"), ("--rule", "erk"), ("--search", 4)])
 def test_layers_that_the_workload_keeps_dense_stay_dense(
     tiny: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[object, ...]
 ) -> None:

@@ -8,11 +8,11 @@ class SpareFirst:
 
     name = "spare-first"
 
-    def kept(self, inventory, nonzeros, weights):
+    def kept(self, inventory, nonzeros, scores):
         """Elements to keep of each layer."""
         first, *others = inventory.layers
         left = nonzeros - inventory.other_nonzeros - first.nonzeros
         if left < 0 or not others:
-            return pb.find_allocation("uniform").kept(inventory, nonzeros, weights)
+            return pb.find_allocation("uniform").kept(inventory, nonzeros, scores)
         rest = inventory.without({first.name})
-        return {first.name: first.nonzeros, **pb.find_allocation("uniform").kept(rest, nonzeros, weights)}
+        return {first.name: first.nonzeros, **pb.find_allocation("uniform").kept(rest, nonzeros, scores)}
