@@ -16,7 +16,7 @@ import pytest
 from prunebench.documented.floors import Figure
 from prunebench.documented.runs import Run
 from prunebench.errors import PrunebenchError
-from prunebench.experiments.flow import Progress, Pruned, Setting, example_of, prepare, prune, record
+from prunebench.experiments.flow import Progress, Pruned, Setting, prepare, prune, record
 from prunebench.experiments.requests import resolve
 from prunebench.gate import check_floors, check_sizes
 from prunebench.gate.floors import FIGURES, SIZES
@@ -99,7 +99,7 @@ class RunTests:
         setting, key = self._setting(config, progress), (self.path, self.requested.name)
         made = _shared(config).pruned
         if key not in made:
-            run = _or_fail(resolve, self.requested, self.workload, setting.dense.model, example_of(setting))
+            run = _or_fail(resolve, self.requested, self.workload, setting.dense.model, setting.data, seed=setting.seed)
             made[key] = run, _or_fail(prune, run, setting)
         run, pruned = made[key]
         return run, setting, pruned

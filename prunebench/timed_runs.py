@@ -11,11 +11,11 @@ from torch import nn
 
 from prunebench.documented.runs import Run
 from prunebench.experiments.deployment import check_measures
-from prunebench.experiments.flow import Progress, Pruned, Setting, fine_tune, prune_by, record, time_pruning
+from prunebench.experiments.flow import Progress, Pruned, Setting, fine_tune, record, time_pruning
 from prunebench.gate import Status, Verdict, worst_first
 from prunebench.machine.devices import wait_for
 from prunebench.measure import nominal_size_bits
-from prunebench.pruning import Masks
+from prunebench.pruning import Masks, SparsityPlan
 from prunebench.records import RunRecord
 from prunebench.report.verdicts import failure_lines
 from prunebench.tasks import Evaluation, evaluate
@@ -35,7 +35,7 @@ def check_pruning(run: Run, setting: Setting, pruned: Pruned, benchmark: Any) ->
         return (copies[0],), {}
 
     def prune_and_wait(model: nn.Module) -> Masks:
-        masks = prune_by(run, model, setting)
+        masks = pruned.method.prune_(model, SparsityPlan(run.sparsity), pruned.evidence)
         wait_for(setting.device)
         return masks
 

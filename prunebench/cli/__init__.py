@@ -18,6 +18,7 @@ from prunebench.cli.history import history
 from prunebench.cli.init import init
 from prunebench.cli.latency import latency
 from prunebench.cli.lint import lint
+from prunebench.cli.methods import methods
 from prunebench.cli.pack import pack
 from prunebench.cli.plan import plan
 from prunebench.cli.plot import plot
@@ -45,7 +46,7 @@ PROJECT = (init, check, run, train, scan, plan, shrink)
 GAINS = (export, latency)
 JUDGEMENT = (compare, report, baseline, history, bisect)
 FILES = (pack, unpack, sizes)
-VIEWS = (plot, lint, runs, data)
+VIEWS = (plot, lint, methods, runs, data)
 
 for command in (*PROJECT, *GAINS, *JUDGEMENT, *FILES, *VIEWS):
     main.add_command(command)

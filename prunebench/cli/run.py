@@ -6,15 +6,28 @@ from typing import Any
 
 import click
 
-from prunebench.cli.options import shared
+from prunebench.cli.options import FiniteRange, shared
 from prunebench.cli.shell import FILE, perform
 from prunebench.storage.files import RUN_FOLDER
 
+METHOD = ("criterion", "granularity", "allocation", "total", "pruning_schedule", "schedule_settings",
+          "evidence_examples", "recalibrated")  # fmt: skip
+"""Options that a method has as attributes."""
+
 
 @click.command()
-@click.argument("run")
+@click.argument("run", required=False)
 @shared("workload")
-@click.option("--granularity", help="What is pruned as one: element or channel. Default: as the run says, or element.")
+@click.option("--criterion", "--method", help="What is pruned first, such as taylor. Default: magnitude.")
+@click.option("--granularity", help="What is pruned as one: element, 2:4, block4x1, channel. Default: element.")
+@click.option("--allocation", help="How --total is shared over the layers, such as global. Default: uniform.")
+@click.option("--total", type=FiniteRange(0, 1), help="Share of all prunable elements to prune, in the place of RUN.")
+@click.option("--pruning-schedule", help="When it is pruned, such as gradual. Default: one-shot.")
+@click.option("--schedule-setting", "schedule_settings", multiple=True, metavar="NAME=VALUE",
+              help="A setting of the pruning schedule, such as end=0.7.")  # fmt: skip
+@click.option("--early", type=FILE, help="The checkpoint that weight-rewinding goes back to.")
+@click.option("--evidence-examples", type=click.IntRange(1), help="Training examples that a criterion reads.")
+@click.option("--recalibrate", "recalibrated", is_flag=True, help="Estimate batch norm's statistics anew.")
 @click.option("--measure", "measures", multiple=True, metavar="NAME",
               help="Beside size and accuracy: shrunk, onnx, latency or latency:RUNTIME.")  # fmt: skip
 @click.option("--recipe", help="How to fine-tune; of prunebench's own workloads quick (default) or full.")
@@ -38,7 +51,10 @@ from prunebench.storage.files import RUN_FOLDER
 def run(**options: Any) -> None:
     """Prune, evaluate, fine-tune, measure and check a run or table.
 
-    RUN is a run of prunebench.toml, run1 ... run5, or the path of a TOML table of your own. Interrupt it any time: the
-    same command goes on from the last whole epoch. Exits with 1 where a size or a floor is missed.
+    RUN is a run of prunebench.toml, run1 ... run5, or the path of a TOML table of your own. Without one --total says
+    how much to prune. 'prunebench methods' lists criteria, granularities, allocations and pruning schedules.
+
+    Interrupt it any time: the same command goes on from the last whole epoch. Exits with 1 where a size or a floor is
+    missed.
     """
-    perform("run.run", **options)
+    perform("run.run", asked={name: options.pop(name) for name in METHOD}, **options)

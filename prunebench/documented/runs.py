@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ class Run:
         model: what the sparsities are for, as `prunebench.models.build_model` takes it.
         epochs: of fine-tuning, where the recipe leaves them to the run.
         method: by which its units are pruned; where that allocates a total, `sparsity` is what it came to.
+        early: a checkpoint that pruning schedule `weight-rewinding` goes back to.
         measures: names of `MEASURES`.
         floors: what it promises, beside what its workload does.
         source: where the sparsities and epochs stand.
@@ -66,6 +68,7 @@ class Run:
     model: str = "vgg"
     epochs: int | None = None
     method: Method = Method()
+    early: Path | None = None
     measures: tuple[str, ...] = ()
     floors: tuple[Floor, ...] = ()
     source: str = ""

@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from prunebench.data import Dataset, Examples, split_validation
 from prunebench.documented.floors import Figure, Floor
-from prunebench.documented.runs import ELEMENT, Cited, DocumentedRun, Run, run_digest
+from prunebench.documented.method import ELEMENT, ONE_SHOT, Method
+from prunebench.documented.runs import Cited, DocumentedRun, Run, run_digest
 from prunebench.errors import CheckpointError, DataError, MaskError, MissingExtraError, UnknownNameError, WorkloadError
 from prunebench.experiments.deployment import Deployed, check_measures, deployed
+from prunebench.experiments.methods import MethodAtWork, at_work, folder_of
 from prunebench.machine.devices import PRECISIONS, Precision, model_device, wait_for
 from prunebench.machine.environment import environment
 from prunebench.measure import count_macs, file_size_bytes, nominal_size_bits, nonzeros, weight_counts
@@ -29,12 +31,14 @@ from prunebench.models import (
     architecture_digest,
     as_array,
     channels_metadata,
+    load_state,
     prunable_parameters,
     save_state,
     state_digest,
 )
 from prunebench.packing import packed_bytes
-from prunebench.pruning import Masks, prune_
+from prunebench.pruning import Evidence, Masks, SparsityPlan
+from prunebench.pruning.schedules import find_pruning_schedule
 from prunebench.records import (
     Accuracy,
     Checkpoints,
@@ -42,6 +46,7 @@ from prunebench.records import (
     FineTuning,
     Histogram,
     Layer,
+    MaskChange,
     Packed,
     RunRecord,
     Signature,
@@ -51,7 +56,7 @@ from prunebench.sensitivity import ScanProgress
 from prunebench.storage.files import cache_folder
 from prunebench.storage.revisions import provenance
 from prunebench.tasks import CLASSIFICATION, Evaluation, Task, check_answers, check_right_or_wrong, evaluate
-from prunebench.training import Recipe, Training, TrainingProgress, check_recipe, train
+from prunebench.training import Pruner, Recipe, Training, TrainingProgress, check_recipe, recalibrate_, train
 from prunebench.training.signature import joined, movement
 from prunebench.workloads import (
     BUILT_IN,
@@ -122,8 +127,7 @@ class Setting:
     def is_documented(self, run: Run) -> bool:
         """True where `run` is fine-tuned as documented, to the last setting; anything else is not to be called so."""
         documented = DOCUMENTED_RECIPE.for_epochs(run.epochs) if run.epochs is not None else None
-        by_element = run.granularity == ELEMENT
-        return documented == self.recipe_for(run) and self.select_on == "test" and by_element
+        return documented == self.recipe_for(run) and self.select_on == "test" and run.method == Method()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +135,14 @@ class Pruned:
     """A pruned copy of the dense model and the masks it obeys.
 
     Attributes:
+        method: that chose them, by `evidence` of the dense model.
         seconds: samples of the time that pruning takes, in the order they were taken.
     """
 
     model: nn.Module
     masks: Masks
+    method: MethodAtWork
+    evidence: Evidence
     seconds: list[float]
 
 
@@ -282,16 +289,22 @@ def execute(
 def prune(run: Run, setting: Setting) -> Pruned:
     """Prune a copy of the dense model by the run's table, and then some more for the time it takes."""
     model = copy.deepcopy(setting.dense.model)
-    chosen = prune_by(run, model, setting)  # the first time touches new memory: not timed
+    method = method_of(run, setting)
+    evidence = method.dense_evidence(setting.dense.model)
+    plan = SparsityPlan(run.sparsity)
+    chosen = method.prune_(model, plan, evidence)  # the first time touches new memory: not timed
     # All zeros, not only those chosen: of a model that was pruned before, those that the table would give back would
     # come to life in fine-tuning, and the sizes of the record are those of the pruned model.
     masks = Masks.of_zeros(model, chosen)
-    return time_pruning(run, setting, Pruned(model=model, masks=masks, seconds=[]))
+    if run.method.recalibrated:
+        recalibrate_(model, setting.data.train, seed=setting.seed)
+    pruned = Pruned(model=model, masks=masks, method=method, evidence=evidence, seconds=[])
+    return time_pruning(run, setting, pruned)
 
 
-def prune_by(run: Run, model: nn.Module, setting: Setting) -> Masks:
-    """Prune `model`, a copy of the dense one, in place, by the run's table and granularity."""
-    return prune_(model, run.sparsity, granularity=run.granularity, example=example_of(setting))
+def method_of(run: Run, setting: Setting) -> MethodAtWork:
+    """The run's method at work on the setting."""
+    return at_work(run.method, setting.workload, setting.data.train, example_of(setting), seed=setting.seed)
 
 
 def time_pruning(run: Run, setting: Setting, pruned: Pruned) -> Pruned:
@@ -301,7 +314,7 @@ def time_pruning(run: Run, setting: Setting, pruned: Pruned) -> Pruned:
         model = copy.deepcopy(setting.dense.model)
         wait_for(setting.device)
         start = time.perf_counter()
-        prune_by(run, model, setting)
+        pruned.method.prune_(model, SparsityPlan(run.sparsity), pruned.evidence)
         wait_for(setting.device)
         seconds.append(time.perf_counter() - start)
     return replace(pruned, seconds=seconds)
@@ -310,21 +323,46 @@ def time_pruning(run: Run, setting: Setting, pruned: Pruned) -> Pruned:
 def fine_tune(run: Run, setting: Setting, pruned: Pruned, *, progress: TrainingProgress | None = None) -> Training:
     """Fine-tune a copy of the pruned model by the setting's recipe; a stopped one goes on where it was.
 
-    Call `Training.discard` once the results are kept.
+    By another pruning schedule than one-shot the dense model is trained, and pruned meanwhile. Call `Training.discard`
+    once the results are kept.
     """
     examples, selection = _training_examples(setting)
+    pruner, recipe = pruner_of(run, setting, pruned), setting.recipe_for(run)
     return train(
-        copy.deepcopy(pruned.model),
+        copy.deepcopy(begun_with(run, setting, pruned)),
         examples,
-        setting.recipe_for(run),
+        recipe,
         selection=selection,
         task=setting.workload.task,
         seed=setting.seed,
         precision=setting.precision,
-        masks=pruned.masks,
+        masks=None if pruner else pruned.masks,
+        pruner=pruner,
+        teacher=setting.dense.model if recipe.distillation else None,
         state_folder=cache_folder() / "training",
         progress=progress,
     )
+
+
+def pruner_of(run: Run, setting: Setting, pruned: Pruned) -> Pruner | None:
+    """What prunes while the model is trained; None where all is pruned before.
+
+    Raises:
+        UnknownNameError, ImportedNameError, PlanError: the pruning schedule cannot be found, or has other settings.
+        CheckpointError: the early weights cannot be read.
+    """
+    if run.method.pruning_schedule == ONE_SHOT:
+        return None
+    schedule = find_pruning_schedule(
+        run.method.pruning_schedule, run.method.schedule_settings, folder=folder_of(setting.workload)
+    )
+    early = load_state(run.early) if run.early else None
+    return Pruner(schedule=schedule, final=SparsityPlan(run.sparsity), chooser=pruned.method, early=early)
+
+
+def begun_with(run: Run, setting: Setting, pruned: Pruned) -> nn.Module:
+    """The model that fine-tuning begins with."""
+    return pruned.model if run.method.pruning_schedule == ONE_SHOT else setting.dense.model
 
 
 def _training_examples(setting: Setting) -> tuple[Examples, Examples]:
@@ -369,7 +407,8 @@ def record(
         task=setting.workload.task.name,
         recipe=setting.recipe_name,
         as_documented=setting.is_documented(run),
-        granularity=run.granularity,
+        method=run.method,
+        evidence=pruned.evidence.digest or None,
         seed=setting.seed,
         precision=setting.precision,
         data=Data(name=data.name, digest=data.digest, train_images=len(data.train), test_images=len(data.test)),
@@ -455,7 +494,7 @@ def model_name(setting: Setting) -> str:
 
 def _documented_sizes(run: Run) -> Iterator[Floor]:
     """Documented sizes hold within half of their last printed digit."""
-    if not isinstance(run, DocumentedRun) or run.granularity != ELEMENT:
+    if not isinstance(run, DocumentedRun) or run.method.granularity != ELEMENT:
         return
     documented: tuple[tuple[Figure, Cited | None], ...] = (
         ("size_mib", run.size_mib),
@@ -471,8 +510,10 @@ def _documented_sizes(run: Run) -> Iterator[Floor]:
 def _fine_tuning(run: Run, setting: Setting, pruned: Pruned, training: Training) -> FineTuning:
     task = setting.workload.task
     _, selection = _training_examples(setting)
-    check_kept(training.best_state, training.best.evaluation, pruned=pruned, selection=selection, task=task)
-    check_kept(training.last_state, training.last.evaluation, pruned=pruned, selection=selection, task=task)
+    masks = pruned.masks if run.method.pruning_schedule == ONE_SHOT or training.masks is None else training.masks
+    kept = replace(pruned, masks=masks)
+    check_kept(training.best_state, training.best.evaluation, pruned=kept, selection=selection, task=task)
+    check_kept(training.last_state, training.last.evaluation, pruned=kept, selection=selection, task=task)
     best, last = training.best.evaluation, training.last.evaluation
     if setting.select_on == "validation":  # the epochs were evaluated on the validation split alone
         best, last = (
@@ -488,14 +529,16 @@ def _fine_tuning(run: Run, setting: Setting, pruned: Pruned, training: Training)
         best=Accuracy.of(best),
         last=Accuracy.of(last),
         resumed_after=training.resumed_after,
-        signature=_signature(pruned, training),
+        signature=_signature(begun_with(run, setting, pruned), training),
+        first_final=training.first_final,
+        trace=[MaskChange(**asdict(change)) for change in training.trace],
     )
 
 
-def _signature(pruned: Pruned, training: Training) -> Signature:
+def _signature(begun: nn.Module, training: Training) -> Signature:
     tallies = [epoch.tally for epoch in training.epochs]
-    parameters = [name for name, _ in pruned.model.named_parameters()]
-    moved = movement(pruned.model.state_dict(), training.last_state, parameters=parameters)
+    parameters = [name for name, _ in begun.named_parameters()]
+    moved = movement(begun.state_dict(), training.last_state, parameters=parameters)
     return Signature(
         steps=sum(tally.steps for tally in tallies),
         images=sum(tally.images for tally in tallies),

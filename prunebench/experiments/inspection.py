@@ -93,7 +93,7 @@ def inspect(
         example = data.test.fed(data.test.inputs[:1])
         _add_layers(found, workload, model, example)
         if None not in answered:
-            _add_score(found, workload, data, checkpoint, device, progress, runs, example)
+            _add_score(found, workload, data, checkpoint, device, progress, runs)
     recipes = recipe_names(workload)
     found.facts.append(("recipes", ", ".join(recipes) or "none"))
     if not recipes:
@@ -145,14 +145,13 @@ def _add_score(
     device: torch.device,
     progress: Progress,
     runs: Sequence[RequestedRun],
-    example: Tensor,
 ) -> None:
     path = checkpoint or found.tried(lambda: find_checkpoint(workload, data, device))
     if path is None and not workload.pretrained:
         if workload.trains_itself:
             found.facts.append(("dense model", f"none yet: the first run trains it by recipe '{DENSE}'"))
             model = found.tried(lambda: check_model(built(workload)))
-            _add_runs(found, workload, runs, model, example)
+            _add_runs(found, workload, runs, model, data)
         else:
             found.tried(lambda: dense_model(workload, data, device=device))  # which says what it would take
         return
@@ -174,18 +173,18 @@ def _add_score(
             f"the dense model is no better than guessing ({all_.accuracy:.2f} %): look at its weights, at normalize, "
             "and at the order of the classes"
         )
-    _add_runs(found, workload, runs, dense.model, example)
+    _add_runs(found, workload, runs, dense.model, data)
 
 
 def _add_runs(
-    found: Inspection, workload: Workload, runs: Sequence[RequestedRun], model: nn.Module | None, example: Tensor
+    found: Inspection, workload: Workload, runs: Sequence[RequestedRun], model: nn.Module | None, data: Dataset
 ) -> None:
     for requested in runs if model is not None else ():
         assert model is not None
-        run = found.tried(lambda requested=requested: resolve(requested, workload, model, example))  # type: ignore[misc]
+        run = found.tried(lambda requested=requested: resolve(requested, workload, model, data, seed=0))  # type: ignore[misc]
         if run is not None:
             shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-            units = find_granularity(run.granularity)
+            units = find_granularity(run.method.granularity)
             pruned = sum(
                 units.pruned_units(shapes[name], sparsity) * units.unit_size(shapes[name])
                 for name, sparsity in run.sparsity.items()

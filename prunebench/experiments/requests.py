@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-from torch import Tensor, nn
+from torch import nn
 
+from prunebench.data import Dataset
 from prunebench.documented.runs import Run
 from prunebench.errors import PlanError, UnknownNameError
+from prunebench.experiments.methods import at_work, folder_of
 from prunebench.models import prunable_parameters
 from prunebench.planning.methods import method_plan
 from prunebench.workloads import RequestedRun, Workload
-from prunebench.workloads.workload import ComposedWorkload
 
 
-def resolve(requested: Run | RequestedRun, workload: Workload, model: nn.Module, example: Tensor) -> Run:
-    """The run that a request comes to on the dense `model`; `example` is a batch of inputs (n, ...).
+def resolve(requested: Run | RequestedRun, workload: Workload, model: nn.Module, data: Dataset, *, seed: int) -> Run:
+    """The run that a request comes to on the dense `model`; evidence is of training examples drawn by `seed`.
 
     Raises:
         PlanError, UnknownNameError: a pattern that matches nothing, a layer that is kept dense and pruned, a total that
@@ -29,24 +30,28 @@ def resolve(requested: Run | RequestedRun, workload: Workload, model: nn.Module,
     if requested.sparsity is not None:
         sparsity = by_pattern(requested.sparsity, weights, dense)
     else:
-        assert requested.allocation is not None, "the file was checked"
-        assert requested.total is not None, "the file was checked"
-        folder = workload.folder if isinstance(workload, ComposedWorkload) else None
+        asked, example = requested.method, data.test.fed(data.test.inputs[:1])
+        assert asked.allocation is not None, "the request was checked"
+        assert asked.total is not None, "the request was checked"
+        method = at_work(asked, workload, data.train, example, seed=seed)
         plan, _ = method_plan(
             model,
             example,
-            granularity=requested.granularity,
-            allocation=requested.allocation,
-            total=requested.total,
+            criterion=method.criterion,
+            granularity=method.units,
+            allocation=asked.allocation,
+            total=asked.total,
             keep_dense=dense,
-            folder=folder,
+            evidence=method.dense_evidence(model),
+            folder=folder_of(workload),
         )
         sparsity = dict(plan)
     return Run(
         name=requested.name,
         model=workload.model or type(model).__name__,
         sparsity=sparsity,
-        granularity=requested.granularity,
+        method=requested.method,
+        early=requested.early,
         measures=requested.measures,
         floors=requested.floors,
         source=requested.source,

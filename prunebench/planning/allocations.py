@@ -45,19 +45,25 @@ class Allocation(Protocol):
 
 @dataclass
 class _Own:
+    """One of `planning.allocators`, `about`, which tells of it."""
+
     name: str
+    about: Callable[..., object]
     kept: Callable[[Inventory, int, Mapping[str, Tensor]], dict[str, int]]
 
 
 OWN: dict[str, Allocation] = {
-    "uniform": _Own("uniform", lambda inventory, nonzeros, _: uniform(inventory, nonzeros)),
-    "global": _Own("global", lambda inventory, nonzeros, scores: global_threshold(scores)(inventory, nonzeros)),
-    "global_normalized": _Own(
-        "global_normalized", lambda inventory, nonzeros, scores: global_normalized(scores)(inventory, nonzeros)
-    ),
-    "erk": _Own("erk", lambda inventory, nonzeros, _: erk(inventory, nonzeros)),
-    "lamp": _Own("lamp", lambda inventory, nonzeros, scores: lamp(scores)(inventory, nonzeros)),
-}
+    each.name: each
+    for each in (
+        _Own("uniform", uniform, lambda inventory, nonzeros, _: uniform(inventory, nonzeros)),
+        _Own("global", global_threshold,
+             lambda inventory, nonzeros, scores: global_threshold(scores)(inventory, nonzeros)),
+        _Own("global_normalized", global_normalized,
+             lambda inventory, nonzeros, scores: global_normalized(scores)(inventory, nonzeros)),
+        _Own("erk", erk, lambda inventory, nonzeros, _: erk(inventory, nonzeros)),
+        _Own("lamp", lamp, lambda inventory, nonzeros, scores: lamp(scores)(inventory, nonzeros)),
+    )
+}  # fmt: skip
 
 
 def allocation_names() -> list[str]:

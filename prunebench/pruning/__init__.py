@@ -3,12 +3,11 @@
 from prunebench.pruning.criteria import (
     CRITERIA,
     Criterion,
-    add_movement_,
     criterion_names,
     find_criterion,
     scores_of,
 )
-from prunebench.pruning.evidence import Evidence, Need, gather_evidence
+from prunebench.pruning.evidence import Evidence, Need, add_movement_, gather_evidence
 from prunebench.pruning.granularities import (
     GRANULARITIES,
     Aggregation,

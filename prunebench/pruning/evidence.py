@@ -17,10 +17,11 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from prunebench.data import Examples
 from prunebench.errors import DataError, PlanError
 from prunebench.machine.devices import arithmetic, evaluation_mode, model_device, seeded
-from prunebench.models import check_model, in_float32, prunable_parameters
+from prunebench.models import check_model, copied, in_float32, prunable_parameters
 from prunebench.tasks import CLASSIFICATION, BatchProgress, Task, ask, check_answers, task_key
 
 EXAMPLES = 1_000
+LEARNING_RATE = 0.01
 BATCH_SIZE = 50
 """Divides the usual numbers of examples, and keeps the activations of the CIFAR VGG far below 1 GiB."""
 
@@ -62,7 +63,6 @@ class Evidence:
         found: Gathered = getattr(self, need) or {}
         if name not in found:
             source = {
-                "movement": "add_movement_ gives it, in fine-tuning",
                 "input_norms": "gather_evidence gives them of linear layers and convolutions",
             }.get(need, "gather_evidence gives them")
             raise PlanError(f"the evidence has no {need} of '{name}', which the criterion needs: {source}")
@@ -77,13 +77,15 @@ def gather_evidence(
     task: Task = CLASSIFICATION,
     examples: int | None = None,
     batch_size: int = BATCH_SIZE,
+    learning_rate: float = LEARNING_RATE,
     seed: int = 0,
     progress: BatchProgress | None = None,
 ) -> Evidence:
     """Gather what `needs` names from examples drawn from the training set, in evaluation mode, one pass for each need.
 
     A pass holds one batch and one number a weight. The pass of `example_squares` has batches of one example, which is
-    slower; that of `input_norms` goes forward only. The model ends as it was.
+    slower; that of `input_norms` goes forward only; that of `movement` trains a copy, by plain SGD at `learning_rate`.
+    The model ends as it was.
 
     Args:
         training: never the test set: a method that has seen the examples it is judged on is not judged.
@@ -121,7 +123,9 @@ def gather_evidence(
             found["example_squares"] = _mean_gradients(model, batches(1), task, power=2)
         if "input_norms" in needs:
             found["input_norms"] = _input_norms(model, batches(batch_size))
-    settings = [training.digest, indices.tolist(), sorted(needs), task_key(task), batch_size, seed]
+        if "movement" in needs:
+            found["movement"] = _movement(copied(model), batches(batch_size), task, learning_rate)
+    settings = [training.digest, indices.tolist(), sorted(needs), task_key(task), batch_size, learning_rate, seed]
     digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     return Evidence(seed=seed, example=next(batches(2))[0] if "example" in needs else None, digest=digest, **found)
 
@@ -155,6 +159,34 @@ def _trainable(weights: Mapping[str, nn.Parameter]) -> Iterator[None]:
     finally:
         for weight in frozen:
             weight.requires_grad_(False)
+
+
+def _movement(
+    model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], task: Task, learning_rate: float
+) -> dict[str, Tensor]:
+    """The movement of a pass of plain SGD over `model`, in training mode."""
+    sums: dict[str, Tensor] = {}
+    weights = prunable_parameters(model)
+    model.train()
+    with _trainable(weights), torch.enable_grad():
+        optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
+        for inputs, targets in batches:
+            optimizer.zero_grad()
+            task.loss(ask(model, inputs), targets).backward()  # type: ignore[no-untyped-call]
+            add_movement_(sums, model)
+            optimizer.step()
+    return {name: sums[name].cpu() for name in weights if name in sums}
+
+
+def add_movement_(sums: dict[str, Tensor], model: nn.Module) -> None:
+    """Add -g w of one training step to `sums`, by parameter name: after `backward`, before the optimizer's step.
+
+    Parameters without a gradient are left out. `Evidence(movement=sums)` then scores by it.
+    """
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None:
+                sums.setdefault(name, torch.zeros_like(parameter)).sub_(parameter * parameter.grad)
 
 
 def _input_norms(model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:

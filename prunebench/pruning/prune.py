@@ -62,8 +62,13 @@ def plan_masks(
     granularity: str | Granularity = "element",
     example: Tensor | None = None,
     evidence: Evidence | None = None,
+    alive: Masks | None = None,
 ) -> Masks:
-    """The masks by which `prune_` would prune `model`, which stays as it is; arguments and errors are the same."""
+    """The masks by which `prune_` would prune `model`, which stays as it is; arguments and errors are the same.
+
+    Args:
+        alive: masks so far: units that they prune go first, whatever their scores.
+    """
     with _threads() as pool:
         return _chosen(
             pool,
@@ -73,6 +78,7 @@ def plan_masks(
             granularity=granularity,
             example=example,
             evidence=evidence,
+            alive=alive,
         )
 
 
@@ -85,6 +91,7 @@ def _chosen(
     granularity: str | Granularity,
     example: Tensor | None,
     evidence: Evidence | None,
+    alive: Masks | None = None,
 ) -> Masks:
     plan, criterion, units = SparsityPlan(plan), find_criterion(criterion), find_granularity(granularity)
     check_units(criterion, units)
@@ -99,7 +106,11 @@ def _chosen(
         if plan[name] == 0:
             return keep_mask(weight.detach().abs(), 0, name=name)  # all are kept; NaN is refused
         count = units.pruned_units(weight.shape, plan[name], name=name)
-        order = units.order(units.unit_scores(scores[name], criterion.aggregation), name=name)
+        unit_scores = units.unit_scores(scores[name], criterion.aggregation)
+        if alive is not None:
+            dead = units.unit_scores(alive[name].float(), "sum") == 0
+            unit_scores = unit_scores.masked_fill(dead.to(unit_scores.device), -torch.inf)
+        order = units.order(unit_scores, name=name)
         return units.expand(keep_mask(order, count, name=name), weight.shape).to(weight.device)
 
     # Large weights first, so that no thread is left with the largest at the end.

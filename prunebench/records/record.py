@@ -188,7 +188,7 @@ class FineTuning(Part):
     resumed_after: Count
     signature: Signature
     first_final: Annotated[int, Field(ge=1)] = 1
-    trace: list[MaskChange] = []
+    trace: list[MaskChange] = Field(default_factory=list)
 
 
 class Timings(Part):
@@ -260,8 +260,8 @@ class RunRecord(Shown, Part):
 
     Sizes are in bits (nominal) and bytes (file), MACs of one image, accuracy as counts of images. `elements` and the
     nonzeros are over all parameters, batch norm and bias included. `packed` is None where the extra `pack` was not
-    installed, and `shrunk`, `exported`, `latency` where the run did not ask for them. `masks_digest` is of the masks that
-    the method chooses on the dense model, all at once; `evidence` that of what its criterion read of training examples.
+    installed, and `shrunk`, `exported`, `latency` where the run did not ask for them. `masks_digest` is of the masks
+    that the method chooses on the dense model, all at once; `evidence` of what its criterion read of training examples.
     `revision` and `dirty` are of the user's project.
     One that contradicts itself cannot be built: RecordError.
     """

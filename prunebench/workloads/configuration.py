@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from prunebench.errors import PrunebenchError, UnknownNameError, WorkloadError, 
 from prunebench.pruning import find_criterion, find_granularity
 from prunebench.pruning.schedules import find_pruning_schedule
 from prunebench.tasks import find_task
-from prunebench.training import LearningRateSchedule, Optimizer, Recipe, check_recipe
+from prunebench.training import Distillation, LearningRateSchedule, Optimizer, Recipe, check_recipe
 from prunebench.workloads.sources import load_data
 from prunebench.workloads.weights import Weights
 from prunebench.workloads.workload import DENSE, ComposedWorkload, LoadingProgress, Workload
@@ -62,6 +62,13 @@ class AugmentationSection(_Section):
     flip: StrictBool = True
 
 
+class DistillationSection(_Section):
+    """`distillation`: learning from the dense model's answers."""
+
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0
+    weight: Fraction = 0.9
+
+
 class RecipeSection(_Section):
     """`[workload.NAME.recipe.NAME]`: how to train; every key is a setting of `prunebench.Recipe`."""
 
@@ -81,12 +88,14 @@ class RecipeSection(_Section):
     augmentation: AugmentationSection | None = None
     images_per_epoch: Positive | None = None
     averaging: Fraction = 0.0
+    distillation: DistillationSection | None = None
 
     def recipe(self) -> Recipe:
         """The recipe."""
-        settings = {name: getattr(self, name) for name in type(self).model_fields if name != "augmentation"}
-        augmentation = Augmentation(**self.augmentation.model_dump()) if self.augmentation else None
-        made = Recipe(**settings, augmentation=augmentation)
+        parts: dict[str, Callable[..., object]] = {"augmentation": Augmentation, "distillation": Distillation}
+        settings: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        settings |= {name: part(**settings[name].model_dump()) for name, part in parts.items() if settings[name]}
+        made = Recipe(**settings)
         check_recipe(made)
         return made
 
@@ -169,6 +178,7 @@ class RunSection(_Section):
     pruning_schedule: Annotated[ScheduleSection, BeforeValidator(_with_name)] = ScheduleSection(name=ONE_SHOT)
     evidence_examples: Positive | None = None
     recalibrate: StrictBool = False
+    early: str | None = None
     measure: Patterns = ()
     floor: FloorSection = FloorSection()
     seed: Annotated[StrictInt, Field(ge=0)] = 0
@@ -201,6 +211,7 @@ class RequestedRun:
     Attributes:
         sparsity: by pattern of parameter names, as `fnmatch` reads them; the last that matches counts.
         method: by which it prunes; with an allocation and a total in the place of `sparsity`.
+        early: a checkpoint that pruning schedule `weight-rewinding` goes back to.
         measures: what is measured beside size and accuracy, as `prunebench.documented.runs.MEASURES` names it.
     """
 
@@ -209,6 +220,7 @@ class RequestedRun:
     recipe: str | None = None
     sparsity: Mapping[str, float] | None = None
     method: Method = Method()
+    early: Path | None = None
     measures: tuple[str, ...] = ()
     floors: tuple[Floor, ...] = ()
     seed: int = 0
@@ -300,7 +312,7 @@ def _keys(where: list[str]) -> set[str]:
     section: Any = Sections
     named = {"workload": WorkloadSection, "run": RunSection, "recipe": RecipeSection}
     plain = {"floor": FloorSection, "normalize": NormalizeSection, "augmentation": AugmentationSection,
-             "checkpoint": CheckpointSection}  # fmt: skip
+             "distillation": DistillationSection, "checkpoint": CheckpointSection}  # fmt: skip
     steps = iter(where)
     for step in steps:
         if step in named:
@@ -379,6 +391,7 @@ def _run(name: str, section: RunSection, workloads: Mapping[str, Workload], path
         recipe=section.recipe,
         sparsity=section.sparsity,
         method=method,
+        early=path.resolve().parent / Path(section.early).expanduser() if section.early else None,
         measures=section.measure,
         floors=section.floor.floors(),
         seed=section.seed,

@@ -282,7 +282,7 @@ def test_channels_of_least_norm_as_torch_prunes_them(sparsity: float) -> None:
     ("criterion", "said"),
     [
         ("taylor", r"the evidence has no batch_squares of '\w+\.weight', .*: gather_evidence gives them"),
-        ("movement", r"the evidence has no movement of '\w+\.weight', .*: add_movement_ gives it"),
+        ("movement", r"the evidence has no movement of '\w+\.weight', .*: gather_evidence gives them"),
         ("bn_scale", r"criterion 'bn_scale' scores output channels: expected granularity 'channel', got 'element'"),
     ],
 )

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import sys
+import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prunebench.cli.shell import say, show
-from prunebench.documented.runs import ELEMENT, DocumentedRun
+from prunebench.documented.method import Method
+from prunebench.documented.runs import DocumentedRun, Run
 from prunebench.documented.tables import table_file
-from prunebench.experiments.flow import example_of, execute, prepare
+from prunebench.errors import PlanError
+from prunebench.experiments.flow import execute, prepare
+from prunebench.experiments.methods import folder_of
 from prunebench.experiments.requests import resolve
 from prunebench.gate import Status, check_record, worst_first
 from prunebench.machine.devices import resolve_device
 from prunebench.machine.memory import keep_freed_memory
-from prunebench.pruning import find_granularity
 from prunebench.records import RunRecord, failures_kept, keep_record, name_case, write_record
 from prunebench.report import accuracy_table, heading, layer_table
 from prunebench.report.progress import ProgressBar
 from prunebench.report.verdicts import failure_lines
 from prunebench.storage.files import RUN_FOLDER, check_targets, check_writable, data_source
-from prunebench.workloads import RequestedRun, find_recipe, find_requested_run
+from prunebench.workloads import RequestedRun, Workload, find_recipe, find_requested_run, find_workload
+from prunebench.workloads.configuration import check_method
 
 
 def run(
-    run: str,
+    run: str | None,
     workload: str | None,
-    granularity: str | None,
+    asked: Mapping[str, Any],
+    early: Path | None,
     measures: tuple[str, ...],
     recipe: str | None,
     checkpoint: Path | None,
@@ -43,16 +49,14 @@ def run(
 ) -> None:
     """Prune, evaluate, fine-tune, measure and check a run or table."""
 
-    requested, chosen = find_requested_run(run, workload)
+    requested, chosen = _requested(run, workload, asked)
     if isinstance(requested, RequestedRun):
         recipe, seed = recipe or requested.recipe, seed or requested.seed
-    requested = replace(
-        requested,
-        granularity=find_granularity(granularity or requested.granularity).name,
-        measures=measures or requested.measures,
-    )
+    requested = replace(requested, early=early or requested.early, measures=measures or requested.measures)
     recipe, _ = find_recipe(chosen, recipe)
-    check_targets({"--json": output, "--save": save}, inputs=(table_file(run), checkpoint, data_source(data)))
+    check_targets(
+        {"--json": output, "--save": save}, inputs=(table_file(run or ""), checkpoint, early, data_source(data))
+    )
     if not output:
         check_writable(RUN_FOLDER)
 
@@ -60,7 +64,7 @@ def run(
         workload=chosen.name,
         run=requested.name,
         recipe=recipe,
-        granularity=requested.granularity,
+        method=requested.method,
         seed=seed,
         precision=precision,
         select_on=select_on,
@@ -89,9 +93,9 @@ def run(
             progress=progress,
         )
         with failures_kept(case):
-            resolved = resolve(requested, chosen, setting.dense.model, example_of(setting))
+            resolved = resolve(requested, chosen, setting.dense.model, setting.data, seed=seed)
             record = execute(resolved, setting, finetune=not no_finetune, save=save, keep=keep, progress=progress)
-    documented = resolved if isinstance(resolved, DocumentedRun) and resolved.granularity == ELEMENT else None
+    documented = resolved if isinstance(resolved, DocumentedRun) and resolved.method == Method() else None
     about = heading(record.run, record, [documented] if documented else [])
     show(f"{about}\n\n{layer_table(record)}\n\n{accuracy_table(record, documented)}\n")
     verdicts = worst_first(check_record(record))
@@ -99,3 +103,36 @@ def run(
     say(*failure_lines(failed, {}))
     say(f"{len(verdicts) - len(failed)} of {len(verdicts)} checks passed. Record: {output}")
     sys.exit(1 if failed else 0)
+
+
+def _requested(run: str | None, workload: str | None, asked: Mapping[str, Any]) -> tuple[Run | RequestedRun, Workload]:
+    """The run that is asked for, with what its method is asked to be."""
+    given = {name: value for name, value in asked.items() if value not in (None, (), False)}
+    if settings := given.pop("schedule_settings", ()):
+        given["schedule_settings"] = dict(map(_setting, settings))
+    found: Run | RequestedRun
+    if run is not None:
+        if table := [name for name in ("allocation", "total") if name in given]:
+            raise PlanError(f"run '{run}' says how much to prune: expected no --{table[0]}, or no run")
+        found, chosen = find_requested_run(run, workload)
+    elif "total" not in given:
+        raise PlanError("nothing to prune: expected a run, such as run3, or --total, the share to prune in [0, 1]")
+    else:
+        chosen = find_workload(workload)
+        given.setdefault("allocation", "uniform")
+        name = f"{given['allocation']}-{given['total']:g}"
+        found = RequestedRun(name=name, workload=chosen.name, source="the command line")
+    method = replace(found.method, **given)
+    check_method(method, folder=folder_of(chosen))
+    return replace(found, method=method), chosen
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Name and value of a setting, which is written as in TOML, or is a plain word."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise PlanError(f"--schedule-setting takes NAME=VALUE, such as end=0.7, got '{text}'")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
