@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from prunebench.errors import MaskError, PlanError, TrainingError
+from prunebench.errors import MaskError, PlanError, TrainingError, first_line
 from prunebench.models import copied, load_state_, prunable_parameters, state_digest
 from prunebench.pruning import Masks, SparsityPlan, compounded, keep_mask, pruned_count
 from prunebench.pruning.schedules import PruningSchedule, settings_of
@@ -158,7 +158,10 @@ class Pruning:
         plans: dict[int, SparsityPlan] = {}
         last = SparsityPlan(dict.fromkeys(final, 0.0))
         for step in range(self._steps):
-            plan = self.schedule.plan_at(step, self._steps, final)
+            try:
+                plan = self.schedule.plan_at(step, self._steps, final)
+            except Exception as error:  # somebody else's code may raise anything
+                raise PlanError(f"pruning schedule '{name}' fails at step {step}: {first_line(error)}") from error
             if plan is None:
                 continue
             plans[step] = plan = SparsityPlan(plan)

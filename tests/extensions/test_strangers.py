@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from record_factory import make_record
+from schedule_checks import FINAL, kept, pruner, trained
 
+import prunebench as pb
 from prunebench.cli import main
+from prunebench.pruning.schedules import pruning_schedule_names
 from prunebench.records import keep_record
 
 HERE = Path(__file__).parent
@@ -110,7 +113,7 @@ def command() -> Callable[..., Result]:
     return run
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "format"])
+@pytest.mark.parametrize("kind", [*KINDS, "format", "schedule"])
 def test_a_stranger_writes_one_short_file(kind: str) -> None:
     (file,) = (HERE / f"stranger_{kind}").glob("*.py")
     assert len(file.read_text().splitlines()) <= MOST_LINES
@@ -168,3 +171,14 @@ def test_a_report_format_of_a_stranger(tmp_path: Path, monkeypatch: pytest.Monke
         assert 0 == CliRunner().invoke(main, arguments).exit_code
         header, *rows = target.read_text().splitlines()
         assert ("case,status,size percent,change", 2) == (header, len(rows))
+
+
+def test_a_pruning_schedule_of_a_stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(HERE / "stranger_schedule", tmp_path / "site-packages")
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    assert "one-cycle" in pruning_schedule_names()
+    schedule = pb.find_pruning_schedule("one-cycle", {"frequency": 4})
+    assert schedule == pb.find_pruning_schedule("stranger_schedule:OneCycle", {"frequency": 4})
+    training = trained(pruner(schedule))
+    assert [0, 4, 8, 12, 16, 17] == [change.step for change in training.trace]
+    assert {name: kept(name, sparsity) for name, sparsity in FINAL.items()} == training.trace[-1].kept

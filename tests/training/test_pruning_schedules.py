@@ -139,6 +139,13 @@ class Falling(Never):
         return final if step != 1 else SparsityPlan(dict.fromkeys(final, 0.0))
 
 
+class Failing(Never):
+    name = "failing"
+
+    def plan_at(self, step: int, steps: int, final: SparsityPlan) -> SparsityPlan | None:
+        return SparsityPlan({"a": 1 / step})
+
+
 @dataclass(frozen=True)
 class Afresh(ByMagnitude):
     """Chooses by weights that it draws each time, whatever was pruned."""
@@ -163,6 +170,7 @@ class Rounding(ByMagnitude):
 REFUSED: dict[str, tuple[Callable[[], Pruner], type[PrunebenchError], str]] = {
     "never": (lambda: pruner(Never()), PlanError, r"'never' ends with sparsity 0 of .* after 18 steps: expected 0.5$"),
     "halfway": (lambda: pruner(Halfway()), PlanError, "ends with sparsity 0.25 of 'backbone.0.weight'"),
+    "failing": (lambda: pruner(Failing()), PlanError, "'failing' fails at step 0: ZeroDivisionError: division by zero"),
     "falling": (lambda: pruner(Falling()), PlanError, "lowers the sparsity of 'backbone.0.weight' to 0 at step 1"),
     "no early weights": (
         lambda: replace(pruner("weight-rewinding"), early=None),
