@@ -50,6 +50,9 @@ class Fractions(click.ParamType):  # type: ignore[type-arg]  # subscriptable fro
     is_flag=True,
     help="Sparsities are fractions of what each layer of a pruned model has left.",
 )
+@click.option("--criterion", default="magnitude", show_default=True, help="What is pruned first, such as taylor.")
+@click.option("--granularity", default="element", show_default=True, help="What is pruned as one, such as channel.")
+@click.option("--evidence-examples", type=click.IntRange(1), help="Training examples that a criterion reads.")
 @click.option("--layers", help="Only these parameters, with commas. Default: every prunable one.")
 @click.option(
     "--mode",

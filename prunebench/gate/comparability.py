@@ -96,6 +96,7 @@ def scan_differences(baseline: Scan, scan: Scan) -> list[str]:
         _digests("data", baseline.data_digest, scan.data_digest),
         _difference("images", baseline.images, scan.images),
         _difference("criterion", baseline.criterion, scan.criterion),
+        _difference("granularity", baseline.granularity, scan.granularity),
         _difference("precision", baseline.precision, scan.precision),
         _difference("elements", baseline.elements, scan.elements),
     ]

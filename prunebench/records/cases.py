@@ -9,7 +9,8 @@ is the path of its baseline below `baselines/`: what a file's name should not ho
 
 A scan's case id is `DATA/scan-MODEL-IMAGES`, for example `digits/scan-vgg-600`. What departs from the usual is added:
 `-kept29` (a base model of which 29 % of the elements are not zero), `-random` (a criterion other than magnitude),
-`-bf16`, `-adaptive`, in this order. No run's begins with `scan-`: its hyphen is written as in a URL.
+`~channel` (a granularity other than element), `-bf16`, `-adaptive`, in this order. No run's begins with `scan-`: its
+hyphen is written as in a URL.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from prunebench.sensitivity import Scan
 VARIANTS = r"(~[^~]+?)*(-seed\d+)?(-bf16)?(-validation)?(-oneshot)?"
 """Additions of `name_case` to a run's case."""
 
-SCAN_VARIANTS = r"(-[^-]*[a-z][^-]*)*"
+SCAN_VARIANTS = r"([-~][^-]*[a-z][^-]*|~[^-~]+)*"
 """Additions to the number of a scan's images: nothing that could be a number of images itself."""
 
 NAME = re.compile(r"[\w%~-][\w.%~-]*", re.ASCII)
@@ -90,6 +91,7 @@ def _scan_case(scan: Scan) -> str:
     variants = (
         "" if kept == 100 else f"-kept{kept}",
         "" if scan.criterion == "magnitude" else f"-{in_path(scan.criterion)}",
+        "" if scan.granularity == ELEMENT else f"~{in_path(scan.granularity)}",
         "" if scan.precision == "fp32" else f"-{scan.precision}",
         "" if scan.mode == "exact" else f"-{scan.mode}",
     )

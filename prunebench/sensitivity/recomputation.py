@@ -45,16 +45,23 @@ class Recomputation(Protocol):
         ...
 
 
-def recomputation(model: nn.Module, probe: Tensor, layers: Collection[str] | None = None) -> Recomputation:
+Companions = Mapping[str, Sequence[str]]
+"""Parameters of one dimension by the weight whose first dimension they share: they lose what it loses."""
+
+
+def recomputation(
+    model: nn.Module, probe: Tensor, layers: Collection[str] | None = None, *, companions: Companions | None = None
+) -> Recomputation:
     """The best way there is for `model`, in evaluation mode, to change the weights `layers`, or any prunable one.
 
     `probe` is a small batch of images, to which as many of noise are added, since a few real ones may be black. A graph
     that does not give the model's own logits on them, bit for bit, with half of each weight pruned and with none, is
     not used: of a model that changes in place what it needs again, or that computes with weights while it is traced.
     """
-    whole, layers = WholeModel(model), prunable_parameters(model) if layers is None else layers
+    layers = prunable_parameters(model) if layers is None else layers
+    whole = WholeModel(model, companions)
     try:
-        suffixes = Suffixes(model, layers)
+        suffixes = Suffixes(model, layers, companions)
         images, halves = with_noise(probe), every_other(model, layers)
         if agree(whole.batch(images, halves), suffixes.batch(images, halves)):
             return suffixes
@@ -90,14 +97,14 @@ class WholeModel:
 
     kind: Recomputed = "whole"
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
+    def __init__(self, model: nn.Module, companions: Companions | None = None) -> None:
+        self._model, self._companions = model, companions or {}
 
     def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]], *, base: bool = True) -> Iterator[Answered]:
         """Logits as `Recomputation.batch` gives them, each version run from the start."""
         for name, versions in masks.items():
             for version, mask in enumerate(versions):
-                with _pruned(self._model.get_parameter(name), mask):
+                with _pruned(self._model, [name, *self._companions.get(name, ())], mask):
                     logits = self._logits(images)
                 yield Answered(name, version, logits)
         if base:
@@ -121,7 +128,10 @@ class Suffixes(fx.Interpreter):
 
     kind: Recomputed = "suffix"
 
-    def __init__(self, model: nn.Module, layers: Collection[str] | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, layers: Collection[str] | None = None, companions: Companions | None = None
+    ) -> None:
+        self._model, self._companions = model, companions or {}
         # A copy with the same tensors: tracing leaves what it computes with in a model that keeps what it computes.
         shared: dict[int, Any] = {id(one): one for one in (*model.parameters(), *model.buffers())}
         layers = prunable_parameters(model) if layers is None else layers
@@ -131,8 +141,7 @@ class Suffixes(fx.Interpreter):
         super().__init__(self.traced)
         self.nodes = list(self.graph.nodes)
         first = {id(read): at for at, node in reversed([*enumerate(self.nodes)]) for read in self._read(node)}
-        self._weights = {name: model.get_parameter(name) for name in layers}
-        self.starts = {name: first.get(id(weight), len(self.nodes) - 1) for name, weight in self._weights.items()}
+        self.starts = {name: first.get(id(model.get_parameter(name)), len(self.nodes) - 1) for name in layers}
 
     def batch(
         self,
@@ -151,7 +160,7 @@ class Suffixes(fx.Interpreter):
             before = self.nodes[: self.starts[name]]
             self._run(before, images, values)
             for version, mask in enumerate(masks[name]):
-                with _pruned(self._weights[name], mask):
+                with _pruned(self._model, [name, *self._companions.get(name, ())], mask):
                     outputs = self.run(images.clone(), initial_env={node: values[node] for node in before})
                 yield Answered(name, version, output_of(outputs))
         if base:
@@ -185,11 +194,17 @@ class _Tracer(fx.Tracer):
 
 
 @contextlib.contextmanager
-def _pruned(weight: nn.Parameter, mask: Tensor) -> Iterator[None]:
-    """The weight with zeros where the mask is False; put back afterwards. Swaps the storage: no copy back."""
-    kept = weight.data
-    weight.data = with_zeros(kept, mask)
+def _pruned(model: nn.Module, names: Sequence[str], mask: Tensor) -> Iterator[None]:
+    """The weight, and its companions, with zeros where the mask is False; put back afterwards.
+
+    Swaps the storage: no copy back. Of a companion a channel is zero where the weight's mask keeps nothing of it.
+    """
+    parameters = [model.get_parameter(name) for name in names]
+    kept = [parameter.data for parameter in parameters]
+    for parameter, before in zip(parameters, kept, strict=True):
+        parameter.data = with_zeros(before, mask if before.dim() == mask.dim() else mask.flatten(1).any(dim=1))
     try:
         yield
     finally:
-        weight.data = kept
+        for parameter, before in zip(parameters, kept, strict=True):
+            parameter.data = before

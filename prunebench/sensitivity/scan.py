@@ -123,6 +123,7 @@ class Scan(Shown, Part):
     data_digest: Digest
     origin: str
     criterion: str
+    granularity: str = "element"
     precision: Literal["fp32", "bf16"]
     mode: Mode
     recomputed: Literal["suffix", "whole"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -20,13 +20,13 @@ from prunebench.models import check_model, in_float32, prunable_parameters, stat
 from prunebench.pruning import (
     Criterion,
     Evidence,
+    Granularity,
     as_sparsity,
     check_units,
     compounded,
     find_criterion,
     find_granularity,
     keep_masks,
-    pruned_count,
     scores_of,
 )
 from prunebench.sensitivity.adaptive.activations import ActivationCache, Remembering
@@ -65,6 +65,7 @@ def sensitivity_scan(
     within: float = 1.0,
     confidence: float = 0.95,
     criterion: str | Criterion = "magnitude",
+    granularity: str | Granularity = "element",
     evidence: Evidence | None = None,
     precision: Precision = "fp32",
     batch_size: int = BATCH_SIZE,
@@ -81,7 +82,8 @@ def sensitivity_scan(
         sparsities: absolute; on a pruned model, one below what a layer has already changes nothing.
         compounding: take `sparsities` as fractions of what each layer still has, as the documented runs were planned on
             pruned models; the points hold the absolute sparsity that comes to (`prunebench.pruning.compounded`).
-        layers: parameters by name; all prunable ones by default.
+        layers: parameters by name; all prunable ones by default, but for those that `granularity` does not prune.
+        granularity: what is pruned as one; by channel a layer's bias and batch norm lose the channel too.
         mode: `exact` asks every image. `adaptive` asks images in random order, uncertain ones sooner, until the
             interval of a point's accuracy, at `confidence`, is as narrow as `half_width` says. `decision` finds for
             each layer the highest sparsity that loses at most `within` points; it is wrong about a layer with
@@ -95,15 +97,15 @@ def sensitivity_scan(
         model_name, data_name, origin: for the scan's description.
 
     Raises:
-        UnknownNameError: no such layer, criterion or mode.
+        UnknownNameError: no such layer, criterion, granularity or mode.
         PlanError: a sparsity outside [0, 1], twice the same, or none; a criterion of channels, or one whose evidence is
             missing.
         ScanError: `batch_size` out of range, or for a mode that uses it `within`, `confidence`, `half_width` or `seed`.
         DataError, ModelError: the model cannot be asked about these images.
     """
     started = time.perf_counter()
-    criterion = find_criterion(criterion)
-    check_units(criterion, find_granularity("element"))
+    criterion, units = find_criterion(criterion), find_granularity(granularity)
+    check_units(criterion, units)
     model, note = in_float32(check_model(model))
     check_right_or_wrong(task)
     check_answers(model, data, task=task)
@@ -124,6 +126,7 @@ def sensitivity_scan(
             "model": model_digest,
             "data": data.digest,
             "criterion": [criterion.name, evidence.digest, evidence.seed] if evidence else criterion.name,
+            **({} if units.name == "element" else {"granularity": units.name}),
             "precision": precision,
             "batch_size": batch_size,
             "order": settings and [MINIMUM_WEIGHTS[settings.mode], seed],
@@ -133,12 +136,16 @@ def sensitivity_scan(
             "arithmetic": ARITHMETIC,
         }
         answers = AnswerStore(len(data), store, key)
-    versions = _versions(model, sparsities, layers, criterion, evidence, compounding=compounding, store=answers)
+    companions = _open(model, layers, units, data.fed(data.inputs[:1]))
+    scores = scores_of(criterion, model, [*companions], evidence)
+    versions = _versions(
+        model, [*companions], sparsities, units, scores, criterion, compounding=compounding, store=answers
+    )
     found: dict[str, Any] = {}
     with answering(model, precision):
         resident = data.to(device)
         probe = resident.fed(resident.inputs[:_PROBE_IMAGES])
-        way = recomputation(model, probe, versions)
+        way = recomputation(model, probe, versions, companions=companions)
         asking: dict[str, Any] = {
             "task": task,
             "batch_size": batch_size,
@@ -158,6 +165,7 @@ def sensitivity_scan(
         data_digest=data.digest,
         origin="; ".join(filter(None, (origin, note))),
         criterion=criterion.name,
+        granularity=units.name,
         precision=precision,
         mode=mode,
         seed=seed,
@@ -179,43 +187,62 @@ def sensitivity_scan(
     )
 
 
+def _open(model: nn.Module, layers: Sequence[str] | None, units: Granularity, example: Tensor) -> dict[str, list[str]]:
+    """The layers to scan in the model's order, each with the parameters that lose its units too."""
+    weights = prunable_parameters(model)
+    for name in layers or ():
+        if name not in weights:
+            raise UnknownNameError("layer", name, weights)
+    found = {}
+    for name, weight in weights.items():
+        if layers is not None and name not in layers:
+            continue
+        try:
+            units.unit_size(weight.shape, name=name)
+            found[name] = units.companions(model, [name], example).get(name, [])
+        except PlanError:
+            if layers is not None:
+                raise
+    if not found:
+        raise PlanError(f"no layer of the model can be pruned by granularity '{units.name}'")
+    return found
+
+
 def _versions(
     model: nn.Module,
+    names: Sequence[str],
     sparsities: Sequence[float],
-    layers: Sequence[str] | None,
+    units: Granularity,
+    scores: Mapping[str, Tensor],
     criterion: Criterion,
-    evidence: Evidence | None,
     *,
     compounding: bool,
     store: AnswerStore,
 ) -> dict[str, list[Version]]:
     """By layer in the model's order, by rising sparsity, with masks from one selection a layer and what is known."""
     weights = prunable_parameters(model)
-    for name in layers or ():
-        if name not in weights:
-            raise UnknownNameError("layer", name, weights)
     ordered = sorted(as_sparsity(beta) for beta in sparsities)
     if not ordered or len(set(ordered)) < len(ordered):
         raise PlanError(f"sparsities to scan must be at least one and all different, got {list(sparsities)}")
-    scores = scores_of(criterion, model, [name for name in weights if layers is None or name in layers], evidence)
     versions = {}
-    for name, weight in weights.items():
-        if layers is None or name in layers:
-            zeros = weight.numel() - int(torch.count_nonzero(weight.detach()))
-            absolute = [compounded(zeros / weight.numel(), beta) if compounding else beta for beta in ordered]
-            absolute = list(dict.fromkeys(absolute))  # of an empty layer every fraction makes the same
-            counts = [pruned_count(weight.numel(), sparsity, name=name) for sparsity in absolute]
-            kept = keep_masks(scores[name], counts, name=name)
-            versions[name] = [
-                Version(
-                    layer=name,
-                    sparsity=sparsity,
-                    pruned=count,
-                    mask=mask,
-                    answers=store.load(name, count),
-                )
-                for sparsity, count, mask in zip(absolute, counts, kept, strict=True)
-            ]
+    for name in names:
+        weight = weights[name]
+        zeros = weight.numel() - int(torch.count_nonzero(weight.detach()))
+        absolute = [compounded(zeros / weight.numel(), beta) if compounding else beta for beta in ordered]
+        absolute = list(dict.fromkeys(absolute))  # of an empty layer every fraction makes the same
+        counts = [units.pruned_units(weight.shape, sparsity, name=name) for sparsity in absolute]
+        order = units.order(units.unit_scores(scores[name], criterion.aggregation), name=name)
+        size, kept = units.unit_size(weight.shape, name=name), keep_masks(order, counts, name=name)
+        versions[name] = [
+            Version(
+                layer=name,
+                sparsity=sparsity,
+                pruned=count * size,
+                mask=units.expand(mask, weight.shape),
+                answers=store.load(name, count * size),
+            )
+            for sparsity, count, mask in zip(absolute, counts, kept, strict=True)
+        ]
     return versions
 
 

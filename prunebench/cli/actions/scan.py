@@ -8,7 +8,9 @@ from typing import Any
 from torch import nn
 
 from prunebench.cli.shell import say, show
+from prunebench.documented.method import Method
 from prunebench.experiments.flow import images_to_scan
+from prunebench.experiments.methods import at_work
 from prunebench.experiments.requests import kept_dense
 from prunebench.machine.devices import resolve_device
 from prunebench.machine.memory import keep_freed_memory
@@ -29,6 +31,9 @@ def scan(
     precision: Any,
     sparsities: tuple[float, ...],
     compounding: bool,
+    criterion: str,
+    granularity: str,
+    evidence_examples: int | None,
     layers: str | None,
     mode: Any,
     half_width: float,
@@ -52,6 +57,9 @@ def scan(
         loaded = chosen.data(data, progress.loading)
         progress.stage("dense model")
         dense = dense_model(chosen, loaded, checkpoint=checkpoint, device=resolve_device(device), progress=progress)
+        asked = Method(criterion=criterion, granularity=granularity, evidence_examples=evidence_examples)
+        example = loaded.train.fed(loaded.train.inputs[:1])
+        method = at_work(asked, chosen, loaded.train, example, seed=seed)
         progress.stage("scan")
         found = sensitivity_scan(
             dense.model,
@@ -59,6 +67,9 @@ def scan(
             task=chosen.task,
             sparsities=sparsities,
             compounding=compounding,
+            criterion=method.criterion,
+            granularity=method.units,
+            evidence=None if criterion == "magnitude" else method.dense_evidence(dense.model),
             layers=layers.split(",") if layers else _open_layers(chosen, dense.model),
             mode=mode,
             half_width=HalfWidth(points=half_width),

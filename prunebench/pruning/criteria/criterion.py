@@ -51,6 +51,9 @@ class _ByLayer(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         return self._score(name)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # and computes no score for it
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
