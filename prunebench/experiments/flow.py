@@ -21,7 +21,15 @@ from prunebench.data import Dataset, Examples, split_validation
 from prunebench.documented.floors import Figure, Floor
 from prunebench.documented.method import ELEMENT, ONE_SHOT, Method
 from prunebench.documented.runs import Cited, DocumentedRun, Run, run_digest
-from prunebench.errors import CheckpointError, DataError, MaskError, MissingExtraError, UnknownNameError, WorkloadError
+from prunebench.errors import (
+    CheckpointError,
+    DataError,
+    MaskError,
+    MissingExtraError,
+    PlanError,
+    UnknownNameError,
+    WorkloadError,
+)
 from prunebench.experiments.deployment import Deployed, check_measures, deployed
 from prunebench.experiments.methods import MethodAtWork, at_work, folder_of
 from prunebench.machine.devices import PRECISIONS, Precision, model_device, wait_for
@@ -38,7 +46,7 @@ from prunebench.models import (
 )
 from prunebench.packing import packed_bytes
 from prunebench.pruning import Evidence, Masks, SparsityPlan
-from prunebench.pruning.schedules import find_pruning_schedule
+from prunebench.pruning.schedules import PruningSchedule, find_pruning_schedule
 from prunebench.records import (
     Accuracy,
     Checkpoints,
@@ -348,7 +356,8 @@ def pruner_of(run: Run, setting: Setting, pruned: Pruned) -> Pruner | None:
     """What prunes while the model is trained; None where all is pruned before.
 
     Raises:
-        UnknownNameError, ImportedNameError, PlanError: the pruning schedule cannot be found, or has other settings.
+        UnknownNameError, ImportedNameError, PlanError: the pruning schedule cannot be found, has other settings, or
+            grows elements where others are pruned.
         CheckpointError: the early weights cannot be read.
     """
     if run.method.pruning_schedule == ONE_SHOT:
@@ -356,6 +365,12 @@ def pruner_of(run: Run, setting: Setting, pruned: Pruned) -> Pruner | None:
     schedule = find_pruning_schedule(
         run.method.pruning_schedule, run.method.schedule_settings, folder=folder_of(setting.workload)
     )
+    regrows = type(schedule).dropped is not PruningSchedule.dropped
+    if regrows and run.method.granularity != ELEMENT:
+        raise PlanError(
+            f"pruning schedule '{schedule.name}' grows single elements: expected granularity '{ELEMENT}', got "
+            f"'{run.method.granularity}'"
+        )
     early = load_state(run.early) if run.early else None
     return Pruner(schedule=schedule, final=SparsityPlan(run.sparsity), chooser=pruned.method, early=early)
 
@@ -511,9 +526,18 @@ def _fine_tuning(run: Run, setting: Setting, pruned: Pruned, training: Training)
     task = setting.workload.task
     _, selection = _training_examples(setting)
     masks = pruned.masks if run.method.pruning_schedule == ONE_SHOT or training.masks is None else training.masks
-    kept = replace(pruned, masks=masks)
-    check_kept(training.best_state, training.best.evaluation, pruned=kept, selection=selection, task=task)
-    check_kept(training.last_state, training.last.evaluation, pruned=kept, selection=selection, task=task)
+    for state, judged in (
+        (training.best_state, training.best.evaluation),
+        (training.last_state, training.last.evaluation),
+    ):
+        check_kept(
+            state,
+            judged,
+            pruned=replace(pruned, masks=masks),
+            selection=selection,
+            task=task,
+            regrown=any(change.grown for change in training.trace),
+        )
     best, last = training.best.evaluation, training.last.evaluation
     if setting.select_on == "validation":  # the epochs were evaluated on the validation split alone
         best, last = (
@@ -564,9 +588,18 @@ def check_file(path: Path, state: Mapping[str, Tensor]) -> None:
 
 
 def check_kept(
-    state: Mapping[str, Tensor], judged: Evaluation, *, pruned: Pruned, selection: Examples, task: Task = CLASSIFICATION
+    state: Mapping[str, Tensor],
+    judged: Evaluation,
+    *,
+    pruned: Pruned,
+    selection: Examples,
+    task: Task = CLASSIFICATION,
+    regrown: bool = False,
 ) -> None:
     """Load the weights that are kept, and ask them again: zeros and scores are those that were judged.
+
+    Args:
+        regrown: kept elements may be zero, as those are that grew where no gradient is.
 
     Raises:
         MaskError: a pruned element is not zero, or kept ones are.
@@ -577,7 +610,7 @@ def check_kept(
     weights = dict(model.named_parameters())
     for name, mask in pruned.masks.items():
         zeros, kept = int((mask & (weights[name] == 0)).sum()), int(mask.sum())
-        if zeros > 1 + kept * NEW_ZEROS:  # an update may hit zero: a weight in millions does
+        if zeros > 1 + kept * NEW_ZEROS and not regrown:  # an update may hit zero: a weight in millions does
             raise MaskError(f"fine-tuning made {zeros:,} of {kept:,} kept elements of '{name}' zero: expected none")
     assert judged.first_outputs is not None, "epochs are evaluated by `evaluate`"
     first = selection.take(torch.arange(len(judged.first_outputs)))

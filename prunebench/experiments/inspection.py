@@ -186,8 +186,7 @@ def _add_runs(
             shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
             units = find_granularity(run.method.granularity)
             pruned = sum(
-                units.pruned_units(shapes[name], sparsity) * units.unit_size(shapes[name])
-                for name, sparsity in run.sparsity.items()
+                units.pruned_elements(shapes[name], sparsity, name=name) for name, sparsity in run.sparsity.items()
             )
             size = 100 * (1 - pruned / sum(shape.numel() for shape in shapes.values()))
             found.facts.append((f"run {run.name}", f"leaves {size:.2f} % of the dense size"))

@@ -87,7 +87,7 @@ class MethodAtWork:
 
     def kept(self, shape: Sequence[int], sparsity: float) -> int:
         """Elements that a weight of `shape` keeps."""
-        return prod(shape) - self.units.pruned_units(shape, sparsity) * self.units.unit_size(shape)
+        return prod(shape) - self.units.pruned_elements(shape, sparsity)
 
     def choose(self, model: nn.Module, plan: SparsityPlan, alive: Masks | None) -> Masks:
         """The masks for `plan` on the model as it is now; what is pruned already goes before all others."""

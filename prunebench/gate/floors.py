@@ -57,8 +57,7 @@ def check_sizes(record: RunRecord) -> Iterator[Verdict]:
     for layer in record.layers:
         if not by_element and expected[layer.name] < layer.numel:
             continue
-        pruned = units.pruned_units(layer.shape, layer.sparsity, name=layer.name) * units.unit_size(layer.shape)
-        kept = layer.numel - pruned
+        kept = layer.numel - units.pruned_elements(layer.shape, layer.sparsity, name=layer.name)
         expected[layer.name] = min(kept, expected[layer.name])  # a zero of the dense model is pruned first
         yield _exact(record, f"nonzeros of {layer.name}", expected[layer.name], layer.nonzeros, hint)
     if not by_element:

@@ -14,7 +14,7 @@ from prunebench.pruning import criterion_names, find_criterion, find_granularity
 from prunebench.pruning.schedules import find_pruning_schedule, pruning_schedule_names
 from prunebench.report.table import columns
 
-INDENT = 25
+INDENT = 26
 
 
 class Named(Protocol):

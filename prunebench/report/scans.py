@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from prunebench.documented.method import Method
 from prunebench.escaping import terminal
 from prunebench.report.table import Table, facts_table
 from prunebench.report.tables import approval_rows, machine_line, short_name
@@ -32,8 +33,10 @@ def scan_heading(scan: Scan) -> str:
     about = f" ({', '.join(filter(None, (scan.origin, size)))})" if scan.origin or size else ""
     least = "at least " * (scan.mode == "decision")  # the scan does not name the points it had no need to ask
     saved = f", {least}{100 * scan.images_saved:.0f} % of the images saved" if scan.images_saved else ""
+    method = Method(criterion=scan.criterion, granularity=scan.granularity).words
+    by = f" {method}" if method else ""
     lines = (
-        f"sensitivity of {scan.model} {scan.model_digest[:8]}{about} on {scan.images:,} images of "
+        f"sensitivity{by} of {scan.model} {scan.model_digest[:8]}{about} on {scan.images:,} images of "
         f"{scan.data}, {scan.precision}: {scan.base_accuracy:.2f} % as it is",
         f"{asked}; {scan.images_answered:,} answers{saved}; {RECOMPUTED[scan.recomputed]}; {scan.seconds:.0f} s",
         machine_line(scan.environment),

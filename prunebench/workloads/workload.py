@@ -160,6 +160,8 @@ def recipe_names(workload: Workload) -> list[str]:
 def find_recipe(workload: Workload, name: str | None = None) -> tuple[str, Recipe]:
     """The recipe called `name`, and its name; the workload's first without one.
 
+    That of the dense training is taken by its name alone: pruning schedules that rewind go through it again.
+
     Raises:
         UnknownNameError: no such recipe.
         WorkloadError: the workload has none that fine-tunes.
@@ -169,7 +171,7 @@ def find_recipe(workload: Workload, name: str | None = None) -> tuple[str, Recip
         raise WorkloadError(f"workload '{workload.name}' has no recipe: expected one at least, beside '{DENSE}'")
     if name is None:
         name = names[0]
-    if name not in names:
+    if name not in names and not (name == DENSE and DENSE in workload.recipes):
         raise UnknownNameError("recipe", name, names)
     return name, workload.recipes[name]
 

@@ -54,6 +54,12 @@ class Granularity:
         """The number of units of a weight of `shape` that a sparsity prunes, by the one rule (`pruned_count`)."""
         return pruned_count(prod(shape) // self.unit_size(shape, name=name), sparsity, name=name)
 
+    def pruned_elements(self, shape: Sequence[int], sparsity: float, *, name: str = "a weight") -> int:
+        """The number of elements of a weight of `shape` that a sparsity prunes; 0 where nothing has to be divided."""
+        if sparsity == 0:
+            return 0
+        return self.pruned_units(shape, sparsity, name=name) * self.unit_size(shape, name=name)
+
     def companions(
         self, model: nn.Module, pruned: Sequence[str], example: Tensor | None  # noqa: ARG002
     ) -> Mapping[str, list[str]]:  # fmt: skip
