@@ -104,6 +104,7 @@ SMOKE = [
     ("scan_work", ["exact.json", "adaptive.json"], "of the work"),
     ("adaptive_scans", ["exact.json", "adaptive.json", "--repeats", "2"], "highest within 1 points"),
     ("scan_memory", ["--batch", "2"], "MiB above"),
+    ("evidence_memory", ["taylor", "--examples", "2"], "MiB above"),
     ("signatures", ["records"], "digits/quick"),
     ("shapes_picture", ["shapes.png"], "disc"),
     ("times", ["--pairs", "1"], "quiet, then bursts"),

@@ -61,7 +61,7 @@ def global_threshold(scores: Mapping[str, Tensor]) -> Allocator:
 
 
 def global_normalized(scores: Mapping[str, Tensor]) -> Allocator:
-    """As `global_threshold`, each layer's scores divided by their L2 norm, so that no layer's scale decides.
+    """One threshold on the scores of each layer divided by their L2 norm, so that no layer's scale decides.
 
     Source: Molchanov, Tyree, Karras, Aila, Kautz, Pruning Convolutional Neural Networks for Resource Efficient
     Inference, ICLR 2017.
@@ -162,7 +162,7 @@ def _by_threshold(scores: Mapping[str, Tensor], inventory: Inventory, nonzeros: 
 
 
 def _nearest_count(scores: Tensor, sizes: Tensor, pruned: int) -> int:
-    """How many units, the lowest scores first, have together nearest to `pruned` elements."""
+    """The number of units that, the lowest scores first, have together nearest to `pruned` elements."""
     elements = sizes[torch.sort(scores + 0.0, stable=True).indices].cumsum(0)  # + 0.0: -0.0 is 0.0
     return int((torch.cat([torch.zeros(1), elements]) - pruned).abs().argmin())
 

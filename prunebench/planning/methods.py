@@ -29,12 +29,12 @@ from prunebench.pruning import (
 )
 
 Measure = Literal["elements"] | Cost
-"""What a total is a fraction of: `elements`, those of all prunable parameters; or a cost of the dense model."""
+"""Measures that a total is a fraction of: `elements`, those of all prunable parameters; or a cost of the dense model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodMasks:
-    """What a method comes to on a model.
+    """The plan and the masks that a method comes to on a model.
 
     Attributes:
         plan: the sparsity of every prunable parameter; `masks` prune exactly that.

@@ -113,7 +113,7 @@ def command() -> Callable[..., Result]:
     return run
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "format", "schedule"])
+@pytest.mark.parametrize("kind", [*KINDS, "criterion", "format", "granularity", "schedule"])
 def test_a_stranger_writes_one_short_file(kind: str) -> None:
     (file,) = (HERE / f"stranger_{kind}").glob("*.py")
     assert len(file.read_text().splitlines()) <= MOST_LINES
