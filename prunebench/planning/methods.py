@@ -29,7 +29,7 @@ from prunebench.pruning import (
 )
 
 Measure = Literal["elements"] | Cost
-"""Measures that a total is a fraction of: `elements`, those of all prunable parameters; or a cost of the dense model."""
+"""What a total is a fraction of, by name: `elements` of all prunable parameters, or a cost of the dense model."""
 
 
 @dataclass(frozen=True, kw_only=True)

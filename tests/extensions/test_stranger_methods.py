@@ -2,23 +2,55 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from extensions.test_strangers import HERE, install
 from torch import nn
 
 import prunebench as pb
+from prunebench.cli import main
 from prunebench.errors import PlanError
 from prunebench.pruning import criterion_names, granularity_names, known_granularity
+from prunebench.records import case_id
+
+KINDS = ("criterion", "granularity", "schedule")
+TOML = """
+[workload.mine]
+model = "prunebench:vit"
+model_arguments = { width = 16, depth = 1 }
+data = "prunebench:digits"
+keep_dense = "positions.weight"
+[workload.mine.recipe.dense]
+epochs = 2
+learning_rate = 0.005
+optimizer = "adamw"
+[workload.mine.recipe.quick]
+epochs = 1
+learning_rate = 0.001
+optimizer = "adamw"
+[run.small]
+workload = "mine"
+criterion = "gradient"
+granularity = "rows"
+allocation = "global"
+total = 0.4
+pruning_schedule = { name = "one-cycle", frequency = 5 }
+floor = { change = -60, size_percent = 70 }
+"""
 
 
 @pytest.fixture(autouse=True)
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in ("criterion", "granularity"):
+    for kind in KINDS:
         install(HERE / f"stranger_{kind}", tmp_path / kind)
         monkeypatch.syspath_prepend(str(tmp_path / kind))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*(str(tmp_path / kind) for kind in KINDS), str(HERE.parents[1])]))
 
 
 def model_and_data() -> tuple[nn.Module, pb.Examples]:
@@ -55,6 +87,33 @@ def test_a_granularity_prunes_and_is_allocated_in(name: str) -> None:
     masks = pb.prune_(model, {"0.weight": 0.5, "4.weight": 0}, granularity=name)
     assert 54 == int(masks["0.weight"].sum())
     assert "rows" in granularity_names()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_every_command_and_pytest_take_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "prunebench.toml").write_text(TOML)
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("PRUNEBENCH_CACHE", str(tmp_path / "cache"))
+    for command in (
+        ["check"],
+        ["run", "small", "--json", "record.json"],
+        ["scan", "--criterion", "gradient", "--granularity", "rows", "--sparsities", "0.5", "--json", "scan.json"],
+        ["run", "--criterion", "stranger_criterion:Gradient", "--total", "0.3", "--no-finetune", "--json", "x.json"],
+        ["report", "record.json", "scan.json", "-o", "page.html"],
+        ["methods"],
+    ):
+        done = CliRunner().invoke(main, ["--quiet", *command])
+        assert 0 == done.exit_code, f"{command}: {done.output}"
+    assert {"gradient", "rows", "one-cycle"} <= {line.split()[0] for line in done.output.splitlines() if line.strip()}
+    record = pb.read_record("record.json")
+    assert "mine/small-quick~gradient~rows~one-cycle" == case_id(record)
+    assert "~gradient~rows~one-cycle" in (project / "page.html").read_text()
+    tests = [sys.executable, "-m", "pytest", "prunebench.toml", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    found = subprocess.run(tests, capture_output=True, text=True)
+    assert 0 == found.returncode, found.stdout + found.stderr
+    assert "3 passed" in found.stdout
 
 
 def test_a_record_makes_nothing_be_imported_that_is_not_installed_by_name() -> None:
