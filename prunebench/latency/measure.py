@@ -24,7 +24,7 @@ from prunebench.export.onnx import ONNX
 from prunebench.latency import side
 from prunebench.latency.ratio import FEWEST_LAUNCHES, Ratio, ratio_of
 from prunebench.machine.environment import environment
-from prunebench.measure import count_macs, nonzeros
+from prunebench.measure import bytes_moved, count_macs, nonzeros
 from prunebench.storage.documents import render
 from prunebench.storage.files import write_text
 from prunebench.storage.imports import import_extra
@@ -72,6 +72,7 @@ class Costs:
     Attributes:
         weight_bytes: of parameters and buffers, zeros stored like any other value.
         macs: multiply-accumulates of one input, zeros counted.
+        moved_bytes: of one input, as `prunebench.measure.bytes_moved` has it.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Costs:
     nonzeros: int
     weight_bytes: int
     macs: int
+    moved_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +220,7 @@ def _costs(model: nn.Module, example: Tensor, name: str) -> Costs:
         nonzeros=sum(nonzeros(model).values()),
         weight_bytes=sum(each.numel() * each.element_size() for each in tensors),
         macs=sum(count_macs(model, example).values()),
+        moved_bytes=bytes_moved(model, example),
     )
 
 

@@ -3,11 +3,13 @@
 from prunebench.measure.histograms import BINS, bin_edges, weight_counts
 from prunebench.measure.macs import count_macs
 from prunebench.measure.sizes import MIB, file_size_bytes, nominal_size_bits, nonzeros
+from prunebench.measure.traffic import bytes_moved
 
 __all__ = [
     "BINS",
     "MIB",
     "bin_edges",
+    "bytes_moved",
     "count_macs",
     "file_size_bytes",
     "nominal_size_bits",

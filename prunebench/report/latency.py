@@ -13,14 +13,20 @@ from prunebench.report.table import Table
 def costs_table(found: LatencyComparison) -> Table:
     """Weights, zeros and work of both sides."""
     return Table(
-        headers=["side", "weights MiB", "nonzero %", "MACs"],
+        headers=["side", "weights MiB", "nonzero %", "MACs", "MiB moved"],
         rows=[_costs(label, each) for label, each in (("A", found.a), ("B", found.b))],
     )
 
 
 def _costs(label: str, costs: Costs) -> list[str]:
     kept = 100 * costs.nonzeros / costs.elements
-    return [f"{label}: {costs.name}", f"{costs.weight_bytes / MIB:.2f}", f"{kept:.2f}", f"{costs.macs:,}"]
+    return [
+        f"{label}: {costs.name}",
+        f"{costs.weight_bytes / MIB:.2f}",
+        f"{kept:.2f}",
+        f"{costs.macs:,}",
+        f"{costs.moved_bytes / MIB:.2f}",
+    ]
 
 
 def latency_table(found: LatencyComparison) -> Table:

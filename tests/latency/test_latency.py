@@ -59,7 +59,7 @@ def test_tables_fit_80_columns() -> None:
     )
     costs = measure.Costs(
         name="vgg-pruned-finetuned-best.safetensors", elements=9_228_362, nonzeros=1, weight_bytes=2**25,
-        macs=605_754_368,
+        macs=605_754_368, moved_bytes=2**26,
     )  # fmt: skip
     found = measure.LatencyComparison(
         a=costs, b=costs, timings=(timing,), threads=2, environment={"cpu": "a", "torch": "2"}

@@ -12,6 +12,7 @@ from record_factory import make_baseline, make_record
 
 from prunebench.baselines.collected import collect
 from prunebench.baselines.shelf import list_baselines, read_baseline, write_baseline
+from prunebench.documented.method import Method
 from prunebench.documented.runs import DocumentedRun, run_digest
 from prunebench.errors import RecordError
 from prunebench.records import Record, case_id, chosen_cases, family, in_families, name_case
@@ -98,21 +99,22 @@ def test_a_family_is_one_workload_and_recipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("granularity", "case"),
+    ("method", "case"),
     [
-        ("element", "digits/tiny-quick"),
-        ("channel", "digits/tiny-quick-channel"),
-        ("2:4", "digits/tiny-quick-2%3A4"),
-        ("block4x1", "digits/tiny-quick-block4x1"),
-        ("my-rows", "digits/tiny-quick-%6Dy%2Drows"),
-        ("mine:Rows", "digits/tiny-quick-%6Dine%3ARows"),
+        (Method(), "digits/tiny-quick"),
+        (Method(granularity="channel"), "digits/tiny-quick~channel"),
+        (Method(criterion="taylor", granularity="2:4"), "digits/tiny-quick~taylor~2%3A4"),
+        (Method(pruning_schedule="learning-rate-rewinding"), "digits/tiny-quick~learning-rate-rewinding"),
+        (Method(granularity="mine~x:Rows", recalibrated=True), "digits/tiny-quick~mine%7Ex%3ARows~recalibrated"),
     ],
 )
-def test_a_granularity_is_in_the_id_of_a_case_and_no_recipe(granularity: str, case: str) -> None:
-    assert case == name_case(workload="digits", run="tiny", recipe="quick", granularity=granularity)
+def test_a_method_is_in_the_id_of_a_case_and_no_other_name_makes_it(method: Method, case: str) -> None:
+    assert case == name_case(workload="digits", run="tiny", recipe="quick", method=method)
     assert [case] == in_families([case], [family(make_record())])
-    as_recipe = name_case(workload="digits", run="tiny-quick", recipe=granularity)
-    assert case != as_recipe or granularity in {"channel", "2:4", "block4x1"}
+    name = case.removeprefix("digits/tiny-quick")
+    for run, recipe in ((f"tiny-quick{name}", "quick"), ("tiny", f"quick{name}")):
+        other = name_case(workload="digits", run=run, recipe=recipe)
+        assert name == "" or other != case
 
 
 @pytest.mark.parametrize(
@@ -126,9 +128,10 @@ def test_a_granularity_is_in_the_id_of_a_case_and_no_recipe(granularity: str, ca
         ("digits/scan-net-400", make_record(recipe="400"), False),
         ("digits/half-400", make_scan(images=400), False),
         ("signs/half-ci", make_record(workload="signs", recipe="ci"), True),
-        ("signs/half-ci-2%3A4-seed1", make_record(workload="signs", recipe="ci"), True),
-        ("signs/half-ci-block4x1", make_record(workload="signs", recipe="ci"), True),
-        ("signs/half-ci-%6Dy%2Drows", make_record(workload="signs", recipe="ci"), True),
+        ("signs/half-ci~2%3A4-seed1", make_record(workload="signs", recipe="ci"), True),
+        ("signs/half-ci~taylor~block4x1", make_record(workload="signs", recipe="ci"), True),
+        ("signs/half-ci~my-rows-oneshot", make_record(workload="signs", recipe="ci"), True),
+        ("signs/half-ci-quick~my", make_record(workload="signs", recipe="ci"), False),
         ("signs/half-ci-my", make_record(workload="signs", recipe="ci"), False),
         ("signs/half-long%2Dci", make_record(workload="signs", recipe="long-ci"), True),
         ("signs/half-long%2Dci", make_record(workload="signs", recipe="ci"), False),

@@ -74,9 +74,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_run_by_channel_is_shrunk_and_every_command_takes_the_file(folder: Path) -> None:
     printed = invoke("run", "half", "--save", "masked.safetensors", "--json", "half.json").output
-    assert "half by channel on mine ci" in printed
+    assert "half of granularity channel on mine ci" in printed
     record = read_record("half.json")
-    assert ("channel", "mine/half-ci-channel") == (record.granularity, case_id(record))
+    assert ("channel", "mine/half-ci~channel") == (record.method.granularity, case_id(record))
     assert {"0.weight": 36, "3.weight": 288, "0.bias": 0}.items() <= (record.nonzeros | {"0.bias": 0}).items()
     assert {"1.weight": 4, "1.bias": 4, "3.bias": 4}.items() <= record.nonzeros.items()
     assert Status.FAIL not in {verdict.status for verdict in check_record(record)}
