@@ -14,7 +14,9 @@ from prunebench.storage.files import RUN_FOLDER
 @click.command()
 @click.argument("run")
 @shared("workload")
-@click.option("--granularity", help="What is pruned as one: element or channel. Default: as the run says, or element.")
+@click.option(
+    "--granularity", help="Pruned as one: element, channel, coupled-channel, 2:4 ... Default: as the run says."
+)
 @click.option("--measure", "measures", multiple=True, metavar="NAME",
               help="Beside size and accuracy: shrunk, onnx, latency or latency:RUNTIME.")  # fmt: skip
 @click.option("--recipe", help="How to fine-tune; of prunebench's own workloads quick (default) or full.")

@@ -63,7 +63,7 @@ class Architecture:
             return torch.randint(0, 20, (count, 7), generator=generator)
         return torch.randn(count, 3, self.size, self.size, generator=generator)
 
-    def masked(self, sparsity: float = 0.5) -> nn.Module:
+    def masked(self, sparsity: float = 0.5, *, granularity: str = "channel") -> nn.Module:
         """The model, with batch norms as if trained, and channels pruned."""
         torch.manual_seed(0)
         model = self.build().eval()
@@ -75,7 +75,7 @@ class Architecture:
                     tensor.normal_()
         plan = {name: 0.0 if any(fnmatchcase(name, each) for each in self.dense) else sparsity
                 for name in prunable_parameters(model)}  # fmt: skip
-        prune_(model, plan, granularity="channel", example=self.inputs())
+        prune_(model, plan, granularity=granularity, example=self.inputs())
         return model
 
 
