@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, step
+from channel_models import ARCHITECTURES, step
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
