@@ -32,8 +32,8 @@ from prunebench.data import Examples
 from prunebench.machine.environment import cpu_name
 from prunebench.measure import count_macs
 from prunebench.models.channels import GATES
-from prunebench.shrink import compare_answers, shrunk
-from prunebench.tasks import CLASSIFICATION
+from prunebench.shrink import shrunk
+from prunebench.tasks import CLASSIFICATION, compare_answers
 
 GRANULARITIES = ("coupled-channel", "channel")
 HEADERS = ["model", "by", "difference", "differ", "ties", "commonest", "parameters", "left", "settings", "MACs", "left",

@@ -23,8 +23,9 @@ class CoupledChannel(Channel):
     """Whole output channels; of layers that share channels, the same ones.
 
     Layers share channels where their outputs are added, and where a depthwise convolution follows. By magnitude a
-    channel's score is the L2 norm of its weights in all of them. They lose the same channels, and `prunebench.shrink` can remove these.
-    Layers are found with torch-pruning. Source: Fang et al. 2023, DepGraph, which ranks such groups as one.
+    channel's score is the L2 norm of its weights in all of them. They lose the same channels, so that
+    `prunebench.shrink` can remove these. Layers are found with torch-pruning. Source: Fang et al. 2023, DepGraph, which
+    ranks such groups as one.
     """
 
     name = "coupled-channel"
