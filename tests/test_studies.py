@@ -64,7 +64,6 @@ class Small(Workload):
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[Path]:
     """A folder with a scan and a checkpoint; records are kept in it."""
-    monkeypatch.syspath_prepend(STUDIES)
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     model = small()
@@ -109,6 +108,7 @@ SMOKE = [
     ("shapes_picture", ["shapes.png"], "disc"),
     ("times", ["--pairs", "1"], "quiet, then bursts"),
     ("bisections", ["--histories", "1", "--commits", "8", "--images", "2000"], "evaluations"),
+    ("shrunk_answers", ["lstm", "--inputs", "20"], "55 + 7,084"),
     ("latency", ["--comparisons", "1", "--launches", "8"], "the same model twice"),
     (
         "what_pruning_buys",

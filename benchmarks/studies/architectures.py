@@ -36,11 +36,10 @@ from torchvision.models import get_model
 
 from prunebench.data import Examples, to_float
 from prunebench.measure import count_macs
-from prunebench.models import build_model, prunable_parameters
+from prunebench.models import build_model, output_of, prunable_parameters
 from prunebench.pruning import prune_
 from prunebench.sensitivity import sensitivity_scan
 from prunebench.sensitivity.answers import packed
-from prunebench.tasks import output_of
 
 CLASSES, LAYERS, SPARSITIES, BATCH = 10, 6, (0.5, 0.9), 250
 ROUNDS, ENOUGH = 3, 15.0

@@ -19,7 +19,7 @@ METHOD = ("criterion", "granularity", "allocation", "total", "pruning_schedule",
 @click.argument("run", required=False)
 @shared("workload")
 @click.option("--criterion", "--method", help="What is pruned first, such as taylor. Default: magnitude.")
-@click.option("--granularity", help="What is pruned as one: element, 2:4, block4x1, channel. Default: element.")
+@click.option("--granularity", help="What is pruned as one, such as 2:4, channel, coupled-channel. Default: element.")
 @click.option("--allocation", help="How --total is shared over the layers, such as global. Default: uniform.")
 @click.option("--total", type=FiniteRange(0, 1), help="Share of all prunable elements to prune, in the place of RUN.")
 @click.option("--pruning-schedule", help="When it is pruned, such as gradual. Default: one-shot.")

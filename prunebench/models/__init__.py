@@ -11,6 +11,7 @@ from prunebench.models.checkpoints import (
     save_state,
 )
 from prunebench.models.digests import state_digest
+from prunebench.models.outputs import output_of
 from prunebench.models.parameters import (
     as_array,
     check_model,
@@ -45,6 +46,7 @@ __all__ = [
     "load_state_",
     "model_label",
     "model_names",
+    "output_of",
     "places",
     "prunable_parameters",
     "read_metadata",

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from prunebench.errors import ModelError
+from prunebench.models.resnet import PaddingShortcut
 
 METADATA = "prunebench.channels"
 """The key of the list in a file's metadata."""
@@ -55,10 +56,12 @@ class Places:
     Attributes:
         tensors: name, dimension, and how often the channels stand in it, one run after the other.
         counts: settings of the module that are the number of channels.
+        starts: settings that are the index of a channel.
     """
 
     tensors: tuple[tuple[str, int, int], ...]
     counts: tuple[str, ...]
+    starts: tuple[str, ...] = ()
 
 
 def places(module: nn.Module, side: Side) -> Places | None:
@@ -78,6 +81,8 @@ def _sides(module: nn.Module) -> dict[Side, Places]:
         rows = tuple((name, 0, GATES) for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"))
         units = Places((*rows, ("weight_hh_l0", 1, 1)), ("hidden_size",))
         return {"out": units, "in": Places((("weight_ih_l0", 1, 1),), ("input_size",))}
+    if isinstance(module, PaddingShortcut):
+        return {"out": Places((), ("out_channels",), ("before",))}
     return {}
 
 
@@ -120,6 +125,8 @@ def keep_channels_(model: nn.Module, channels: Channels) -> None:
                 setattr(module, attribute, _cut(tensor, dimension, copies, kept))
         for count in where.counts:
             setattr(module, count, len(kept.indices))
+        for start in where.starts:
+            setattr(module, start, sum(index < getattr(module, start) for index in kept.indices))
     model.prunebench_channels = composed(kept_channels(model), channels)  # type: ignore[assignment]
 
 

@@ -66,7 +66,7 @@ class Block(nn.Module):
                     nn.Conv2d(channels, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width)
                 )
             else:
-                self.downsample = PaddingShortcut(stride, width - channels)
+                self.downsample = PaddingShortcut(stride, channels, width)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Features (n, width, height / stride, width / stride)."""
@@ -75,21 +75,26 @@ class Block(nn.Module):
 
 
 class PaddingShortcut(nn.Module):
-    """Every `stride`-th position, and zeros for `channels` more channels."""
+    """Every `stride`-th position, and channels of zeros on both sides of the `channels` there are, `width` in all.
 
-    def __init__(self, stride: int, channels: int) -> None:
+    Attributes:
+        before: the channels of zeros before the input's.
+    """
+
+    def __init__(self, stride: int, channels: int, width: int) -> None:
         super().__init__()
         self.stride = stride
-        self.channels = channels
+        self.before = (width - channels) // 2
+        self.out_channels = width
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(n, more channels, height / stride, width / stride)."""
-        before = self.channels // 2
-        return pad(inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.channels - before))
+        """(n, out_channels, height / stride, width / stride)."""
+        after = self.out_channels - self.before - inputs.shape[1]
+        return pad(inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, after))
 
     def extra_repr(self) -> str:
         """Settings that `repr` shows."""
-        return f"stride={self.stride}, channels={self.channels}"
+        return f"stride={self.stride}, before={self.before}, out_channels={self.out_channels}"
 
 
 def resnet20(*, shortcut: Shortcut = "projection", classes: int = 10) -> ResNet:

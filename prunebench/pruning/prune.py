@@ -14,6 +14,7 @@ from prunebench.models import check_model, prunable_parameters
 from prunebench.pruning.criteria import Criterion, find_criterion, scores_of
 from prunebench.pruning.evidence import Evidence
 from prunebench.pruning.granularities import Granularity, find_granularity
+from prunebench.pruning.granularities.channel import Channel
 from prunebench.pruning.masks import Masks, zero_pruned_
 from prunebench.pruning.plans import SparsityPlan
 from prunebench.pruning.selection import keep_mask
@@ -30,18 +31,21 @@ def prune_(
 ) -> Masks:
     """Set the least important units of each weight to zero, in place, and return the masks.
 
-    Each weight on its own loses exactly `round(sparsity * units)` of its units: elements, blocks or, by granularity
-    `channel`, output channels with the bias and the batch norm after them. Sparsity is absolute: pruning twice by one
-    plan and magnitude changes nothing, and a higher sparsity keeps every zero there was.
+    Each weight loses exactly `round(sparsity * units)` of its units: elements, blocks or, by granularity `channel`,
+    output channels with the bias and the batch norm after them; by `coupled-channel`, layers that share channels lose
+    the same ones. Sparsity is absolute: pruning twice by one plan and magnitude changes nothing, and a higher sparsity
+    keeps every zero there was.
 
     Args:
-        example: a batch of inputs (n, ...); for granularity `channel`, which finds the batch norms with it.
+        example: a batch of inputs (n, ...); with it, granularity `channel` finds the batch norms, and `coupled-channel`
+            the layers that share channels.
         evidence: of the model on training examples, for a criterion that needs it.
 
     Raises:
         ModelError: a weight cannot be pruned, as one that is computed from others (`prunebench.models.check_model`).
         PlanError, UnknownNameError: the plan does not fit the model, a weight holds NaN, or the criterion lacks
             evidence. The model is unchanged.
+        ShrinkError: torch-pruning, which `coupled-channel` needs, is missing or cannot follow the model.
     """
     model = check_model(model)
     with _threads() as pool:
@@ -101,8 +105,12 @@ def _chosen(
     companions = units.companions(model, pruned, example)
     scores = scores_of(criterion, model, pruned, evidence)
 
+    together = units.kept_together(model, plan, scores, aggregation=criterion.aggregation, example=example)
+
     def keep(name: str) -> Tensor:
         weight = weights[name]
+        if name in together:
+            return units.expand(together[name], weight.shape).to(weight.device)
         if plan[name] == 0:
             return keep_mask(weight.detach().abs(), 0, name=name)  # all are kept; NaN is refused
         count = units.pruned_units(weight.shape, plan[name], name=name)
@@ -128,7 +136,7 @@ def check_units(criterion: Criterion, units: Granularity) -> None:
     Raises:
         PlanError: it scores output channels, and others are pruned.
     """
-    if criterion.by_channel and units.name != "channel":
+    if criterion.by_channel and not isinstance(units, Channel):
         raise PlanError(
             f"criterion '{criterion.name}' scores output channels: expected granularity 'channel', got '{units.name}'"
         )

@@ -16,9 +16,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, fx, nn
 
-from prunebench.models import prunable_parameters
+from prunebench.models import output_of, prunable_parameters
 from prunebench.pruning.masks import with_zeros
-from prunebench.tasks import output_of
 
 Recomputed = Literal["suffix", "whole"]
 

@@ -34,7 +34,7 @@ from prunebench.models import (
     save_state,
 )
 from prunebench.models.channels import GATES, is_depthwise
-from prunebench.shrink.dependencies import OUTPUT, Dependencies, Member
+from prunebench.models.dependencies import OUTPUT, Dependencies, Member
 from prunebench.tasks.evaluation import ask
 
 SAME = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -97,8 +97,8 @@ def shrunk(model: nn.Module, example: Tensor) -> Shrunk:
     own, example = copied(model).cpu().eval(), example.cpu()
     graph = Dependencies(copy.deepcopy(own), example)
     search = _Search(own, example, graph)
-    for group, width in graph.groups():
-        search.remove(group, width)
+    for group, channels in graph.groups():
+        search.remove(group, channels)
     made = copied(model)
     keep_channels_(made, search.cut)
     return Shrunk(model=made, masked=search.still_masked())
@@ -122,9 +122,9 @@ class _Search:
         self._reasons: dict[str, dict[int, Objection]] = defaultdict(dict)
         self._example, self._answers = _in_double(model, example)
 
-    def remove(self, group: int, width: int) -> None:
+    def remove(self, group: int, channels: Sequence[int]) -> None:
         """Remove what may go of the channels of one group."""
-        channels, refused = list(range(width)), dict[int, Objection]()
+        refused: dict[int, Objection] = {}
         everything = members = self._graph.members(group, channels)
         while channels and (objections := self._objections(members)):
             refused |= objections

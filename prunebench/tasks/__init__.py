@@ -12,7 +12,6 @@ from prunebench.tasks.evaluation import (
     check_right_or_wrong,
     evaluate,
     forward_digest,
-    output_of,
     unpacked,
 )
 from prunebench.tasks.registry import find_task
@@ -34,7 +33,6 @@ __all__ = [
     "evaluate",
     "find_task",
     "forward_digest",
-    "output_of",
     "task_key",
     "unpacked",
 ]

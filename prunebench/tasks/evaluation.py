@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from prunebench.data import Examples, whole_batches
 from prunebench.errors import DataError, ModelError, RecordError, first_line
 from prunebench.machine.devices import Precision, SinglePrecision, arithmetic, evaluation_mode, model_device, seeded
-from prunebench.models import check_values, copied, in_float32, prunable_parameters, state_digest
+from prunebench.models import check_values, copied, in_float32, output_of, prunable_parameters, state_digest
 from prunebench.tasks.classification import CLASSIFICATION
 from prunebench.tasks.task import Task
 
@@ -107,26 +107,6 @@ def answering(model: nn.Module, precision: Precision) -> Iterator[None]:
     ends = SinglePrecision(weights[:1] + weights[-1:]) if precision == "bf16" else contextlib.nullcontext()
     with evaluation_mode(model), torch.inference_mode(), arithmetic(model_device(model), precision), ends:
         yield
-
-
-def output_of(outputs: object) -> Tensor:
-    """The tensor in what a model returns for n inputs.
-
-    That is the tensor itself, what is called `logits` in a mapping or an object, or the first element of a tuple or
-    list: in training GoogLeNet and Inception give auxiliary outputs beside the main ones.
-
-    Raises:
-        ModelError: there is none in it.
-    """
-    if isinstance(outputs, Tensor):
-        return outputs
-    if isinstance(outputs, Mapping) and "logits" in outputs:
-        return output_of(outputs["logits"])
-    if (logits := getattr(outputs, "logits", None)) is not None:
-        return output_of(logits)
-    if isinstance(outputs, tuple | list) and outputs:
-        return output_of(outputs[0])
-    raise ModelError(f"the model answers with {type(outputs).__name__}: expected scores, a float tensor (n, classes)")
 
 
 def ask(model: nn.Module, inputs: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, step
+from channel_models import ARCHITECTURES, step
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,9 +22,9 @@ from prunebench.errors import CheckpointError, ShrinkError
 from prunebench.measure import count_macs
 from prunebench.models import Kept, build_model, channels_metadata, keep_channels_, kept_channels, load_checkpoint_
 from prunebench.models.channels import METADATA, Channels
+from prunebench.models.dependencies import Dependencies, Member
 from prunebench.pruning import prune_
 from prunebench.shrink import Shrunk, removal, shrunk
-from prunebench.shrink.dependencies import Dependencies, Member
 from prunebench.tasks import CLASSIFICATION, compare_answers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -94,6 +94,22 @@ def test_layers_of_a_residual_sum_lose_what_is_zero_in_all_of_them(resnet: tuple
     expected = sorted({*range(16)} - set.intersection(*zero))
     channels = kept_channels(small.model)
     assert all(expected == (out(channels, name) if name in channels else [*range(16)]) for name in tied)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet20-padding", "mobilenet"])
+def test_coupled_channels_shrink_a_model_throughout(name: str, tmp_path: Path) -> None:
+    architecture = ARCHITECTURES[name]
+    masked, dense = architecture.masked(granularity="coupled-channel"), architecture.build()
+    small, inputs = shrunk(masked, architecture.inputs()), architecture.inputs(24, seed=2)
+    assert () == small.masked
+    widths = {name: each.out_channels for name, each in dense.named_modules() if isinstance(each, nn.Conv2d)}
+    assert {name: width - round(width / 2) for name, width in widths.items()} == {
+        name: each.out_channels for name, each in small.model.named_modules() if isinstance(each, nn.Conv2d)
+    }
+    assert difference(masked, small.model, inputs) < 1e-5
+    small.save(tmp_path / "small.safetensors")
+    load_checkpoint_(dense, tmp_path / "small.safetensors")
+    assert torch.equal(answers(small.model, inputs), answers(dense, inputs))
 
 
 def test_everything_that_stays_masked_is_named_with_its_reason(resnet: tuple[nn.Module, Shrunk]) -> None:

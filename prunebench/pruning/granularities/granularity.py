@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from prunebench.pruning.plans import SparsityPlan
 from prunebench.pruning.selection import pruned_count
 
 Aggregation = Literal["l2", "sum"]
@@ -70,6 +71,25 @@ class Granularity:
 
         Raises:
             PlanError: a weight has no such units.
+        """
+        return {}
+
+    def kept_together(
+        self,
+        model: nn.Module,  # noqa: ARG002
+        plan: SparsityPlan,  # noqa: ARG002
+        scores: Mapping[str, Tensor],  # noqa: ARG002
+        *,
+        aggregation: Aggregation,  # noqa: ARG002
+        example: Tensor | None,  # noqa: ARG002
+    ) -> Mapping[str, Tensor]:
+        """The kept units, bool (units,), of weights that are ranked together, by name; others are ranked one by one.
+
+        Args:
+            scores: of the weights that lose any, as the criterion gives them.
+
+        Raises:
+            PlanError: the plan prunes such weights otherwise than together.
         """
         return {}
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from prunebench.errors import PlanError, PrunebenchError
 from prunebench.pruning.granularities.block import Block
 from prunebench.pruning.granularities.channel import Channel
+from prunebench.pruning.granularities.coupled import CoupledChannel
 from prunebench.pruning.granularities.element import Element
 from prunebench.pruning.granularities.granularity import Granularity
 from prunebench.pruning.granularities.nm import NM
@@ -18,7 +19,9 @@ from prunebench.storage.imports import entry_point_names, load_extension
 GROUP = "prunebench.granularities"
 """The entry-point group in which packages name granularities of theirs."""
 
-GRANULARITIES: Mapping[str, Granularity] = MappingProxyType({each.name: each for each in (Element(), Channel())})
+GRANULARITIES: Mapping[str, Granularity] = MappingProxyType(
+    {each.name: each for each in (Element(), Channel(), CoupledChannel())}
+)
 EXAMPLES = ("2:4", "block4x1")
 """Names that stand for all of their form: N:M and blockRxC."""
 
