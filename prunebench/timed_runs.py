@@ -84,7 +84,7 @@ def check_finetuning(
 
 
 def _deployed(record: RunRecord) -> dict[str, object]:
-    """What was measured of the model that is kept, by the names that `extra_info` has."""
+    """Measurements of the model that is kept, by the names that `extra_info` has."""
     found: dict[str, object] = {}
     if record.shrunk:
         found |= {"shrunk_elements": record.shrunk.elements, "shrunk_macs": record.shrunk.macs}

@@ -75,7 +75,7 @@ def plan(**options: Any) -> None:
 
     Rules: optimal (integer program on the scan's curves), documented (largest sparsity within --max-drop, later layers
     first), compounding (on a scan of a pruned model), and allocations, which need a size and no scan: uniform,
-    magnitude, erk, lamp, one of an installed package, or package.module:object. --search takes no rule. Interrupt it
+    global, erk, lamp, one of an installed package, or package.module:object. --search takes no rule. Interrupt it
     any time: with --json, the same command goes on.
 
     Exits with 1 where --measure finds that the optimal plan loses more than --max-drop.

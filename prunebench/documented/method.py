@@ -41,7 +41,7 @@ class Method:
 
     @property
     def departures(self) -> dict[str, Any]:
-        """What is not as documented, by attribute."""
+        """Settings that are not as documented, by attribute."""
         usual = Method()
         return {
             each.name: value
@@ -51,7 +51,7 @@ class Method:
 
     @property
     def words(self) -> str:
-        """What departs from the documented method, in words; empty where nothing does."""
+        """The departures from the documented method in words; empty where there are none."""
         parts = [
             f"by {self.criterion}" * (self.criterion != "magnitude"),
             f"of granularity {self.granularity}" * (self.granularity != ELEMENT),

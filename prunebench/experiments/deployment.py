@@ -27,7 +27,7 @@ EXAMPLES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
-    """What was measured of the model that is kept; None for what the run did not ask for."""
+    """Measurements of the model that is kept; None for those that the run did not ask for."""
 
     shrunk: ShrunkModel | None = None
     exported: ExportedModel | None = None

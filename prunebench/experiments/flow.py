@@ -353,7 +353,7 @@ def fine_tune(run: Run, setting: Setting, pruned: Pruned, *, progress: TrainingP
 
 
 def pruner_of(run: Run, setting: Setting, pruned: Pruned) -> Pruner | None:
-    """What prunes while the model is trained; None where all is pruned before.
+    """The pruner that works while the model is trained; None where all is pruned before.
 
     Raises:
         UnknownNameError, ImportedNameError, PlanError: the pruning schedule cannot be found, has other settings, or

@@ -59,7 +59,7 @@ class MethodAtWork:
         return f"{', '.join(kinds)}, {self.examples} examples of {self.training.digest} by {self.seed}"
 
     def evidence(self, model: nn.Module) -> Evidence:
-        """What the criterion reads of `model`, as it is now; of the examples only the seed where it reads nothing."""
+        """The evidence of `model` as it is now; only the seed where the criterion reads nothing."""
         if not self.criterion.needs:
             return Evidence(seed=self.seed)
         return gather_evidence(

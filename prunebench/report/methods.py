@@ -1,4 +1,4 @@
-"""What a method is made of, for people: each part's name, its first sentence, its source, what it reads."""
+"""Parts of methods, for people: each part's name, its first sentence, its source, what it reads."""
 
 from __future__ import annotations
 

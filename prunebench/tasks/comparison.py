@@ -107,7 +107,7 @@ def outputs_of(model: nn.Module) -> Outputs:
 
 
 def _gap(outputs: Tensor) -> float:
-    """How far the two largest outputs of an example are apart; of a single one, how far it is from 0."""
+    """The distance of the two largest outputs of an example; of a single one, that from 0."""
     flat = outputs.flatten()
     if len(flat) == 1:
         return abs(float(flat))
