@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Self
 
 from prunebench.baselines.collected import Collected, collect
@@ -223,9 +224,12 @@ def _counting(verdicts: Iterable[Verdict]) -> list[Verdict]:
 
 
 def overview(runs: Sequence[RunSection]) -> Table:
-    """A line a run: verdict, size, accuracies, change, and the layer that was pruned most."""
+    """A line a run: verdict, sizes, accuracies, change, figures of use where measured, the layer pruned most."""
     smallest = min((section.record.size_percent for section in runs), default=math.nan)
     rows = []
+    deployed = {
+        name: value for name, value in _DEPLOYED.items() if any(value(section.record) is not None for section in runs)
+    }
     for section in runs:
         record, documented, tuned = section.record, section.documented, section.record.finetuning
         size = f"{record.size_percent:.2f}" + (" (smallest)" if record.size_percent == smallest else "")
@@ -242,6 +246,7 @@ def overview(runs: Sequence[RunSection]) -> Table:
                 f"{record.pruned_accuracy.percent:.2f}",
                 f"{tuned.best.percent:.2f}" if tuned else UNDOCUMENTED,
                 f"{record.change_after_finetuning:+.2f}" if tuned else UNDOCUMENTED,
+                *(_number(value(record)) for value in deployed.values()),
                 f"{short_name(most.name)}, {most.sparsity:.2f}" if most.sparsity else "none",
             ]
         )
@@ -255,7 +260,19 @@ def overview(runs: Sequence[RunSection]) -> Table:
         "fine-tuned, %",
         "change, points",
     ]
-    return Table(rows=rows, headers=[*headers, "pruned most"], texts=1)
+    return Table(rows=rows, headers=[*headers, *deployed, "pruned most"], texts=1)
+
+
+_DEPLOYED: Mapping[str, Callable[[RunRecord], float | None]] = MappingProxyType(
+    {
+        "packed file, MiB": lambda record: record.file_mib,
+        "shrunk, % of parameters": lambda record: (
+            100 * record.shrunk.elements / record.elements if record.shrunk else None
+        ),
+        "times as fast": lambda record: record.latency.ratio if record.latency else None,
+    }
+)
+"""Columns on the model as it is deployed; each is there where a run has it."""
 
 
 def _status(section: Section) -> Cell:

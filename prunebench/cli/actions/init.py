@@ -38,7 +38,7 @@ batch_size = 64
 workload = "{name}"
 recipe = "finetune"
 sparsity = {{ "*" = 0.5{layers} }}    # by pattern: the last that matches counts
-# allocation = "erk"                                          # or, in the place of sparsity: uniform, global, lamp  
+# allocation = "erk"                                          # or, in the place of sparsity: uniform, global, lamp
 # total = 0.8                                                 # share of all prunable elements
 floor = {{ change = -2.0, size_percent = 60 }}                 # points against the dense model; size at most
 """
