@@ -9,6 +9,7 @@ import json
 import time
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -32,17 +33,18 @@ SAVE_EVERY = 2.0
 
 @dataclass(kw_only=True, eq=False)
 class Version:
-    """The model with one layer pruned, and what is known of its answers.
+    """The model with one layer pruned, or several that share channels, and what is known of its answers.
 
     Attributes:
-        pruned: number of elements that are zero.
-        mask: bool, of the weight's shape, False where it is pruned.
+        layer: by which the point is called; of several the first.
+        pruned: number of its elements that are zero.
+        masks: by parameter name; bool, of the parameter's shape, False where it is pruned.
     """
 
     layer: str
     sparsity: float
     pruned: int
-    mask: Tensor
+    masks: Mapping[str, Tensor]
     answers: Answers
 
 

@@ -43,7 +43,7 @@ def exact_points(
                 layer: [version for version in group if UNKNOWN in version.answers[batch]]
                 for layer, group in versions.items()
             }
-            masks = {layer: [version.mask for version in group] for layer, group in asked.items() if group}
+            masks = {layer: [version.masks for version in group] for layer, group in asked.items() if group}
             batches = way.batch(inputs, masks, base=UNKNOWN in base[batch])
             for count, (layer, index, outputs) in enumerate(batches, start=1):
                 pruned, answers = 0, base

@@ -22,6 +22,15 @@ from prunebench.pruning.masks import with_zeros
 Recomputed = Literal["suffix", "whole"]
 
 
+Zeros = Tensor | Mapping[str, Tensor]
+"""A mask of one weight; or of all parameters that lose something with it, by name."""
+
+
+def zeros_of(name: str, zeros: Zeros) -> Mapping[str, Tensor]:
+    """Masks by parameter name."""
+    return {name: zeros} if isinstance(zeros, Tensor) else zeros
+
+
 class Answered(NamedTuple):
     """Logits (n, classes) of one batch: of the model as it is (`layer` None), or with version `version` of a weight."""
 
@@ -35,22 +44,17 @@ class Recomputation(Protocol):
 
     kind: Recomputed
 
-    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]], *, base: bool = True) -> Iterator[Answered]:
+    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Zeros]], *, base: bool = True) -> Iterator[Answered]:
         """Logits of the model with each weight in `masks` under each of its masks, and, if `base`, of it as it is.
 
         `images` are float (n, channels, height, width); a mask is bool, of the weight's shape and False where it is
-        pruned. The model is in evaluation mode and ends as it was.
+        pruned. Other parameters that lose something with it have masks beside it (`Zeros`). The model is in evaluation
+        mode and ends as it was.
         """
         ...
 
 
-Companions = Mapping[str, Sequence[str]]
-"""Parameters of one dimension by the weight whose first dimension they share: they lose what it loses."""
-
-
-def recomputation(
-    model: nn.Module, probe: Tensor, layers: Collection[str] | None = None, *, companions: Companions | None = None
-) -> Recomputation:
+def recomputation(model: nn.Module, probe: Tensor, layers: Collection[str] | None = None) -> Recomputation:
     """The best way there is for `model`, in evaluation mode, to change the weights `layers`, or any prunable one.
 
     `probe` is a small batch of images, to which as many of noise are added, since a few real ones may be black. A graph
@@ -58,9 +62,9 @@ def recomputation(
     not used: of a model that changes in place what it needs again, or that computes with weights while it is traced.
     """
     layers = prunable_parameters(model) if layers is None else layers
-    whole = WholeModel(model, companions)
+    whole = WholeModel(model)
     try:
-        suffixes = Suffixes(model, layers, companions)
+        suffixes = Suffixes(model, layers)
         images, halves = with_noise(probe), every_other(model, layers)
         if agree(whole.batch(images, halves), suffixes.batch(images, halves)):
             return suffixes
@@ -96,14 +100,14 @@ class WholeModel:
 
     kind: Recomputed = "whole"
 
-    def __init__(self, model: nn.Module, companions: Companions | None = None) -> None:
-        self._model, self._companions = model, companions or {}
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
 
-    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]], *, base: bool = True) -> Iterator[Answered]:
+    def batch(self, images: Tensor, masks: Mapping[str, Sequence[Zeros]], *, base: bool = True) -> Iterator[Answered]:
         """Logits as `Recomputation.batch` gives them, each version run from the start."""
         for name, versions in masks.items():
             for version, mask in enumerate(versions):
-                with _pruned(self._model, [name, *self._companions.get(name, ())], mask):
+                with _pruned(self._model, zeros_of(name, mask)):
                     logits = self._logits(images)
                 yield Answered(name, version, logits)
         if base:
@@ -127,10 +131,8 @@ class Suffixes(fx.Interpreter):
 
     kind: Recomputed = "suffix"
 
-    def __init__(
-        self, model: nn.Module, layers: Collection[str] | None = None, companions: Companions | None = None
-    ) -> None:
-        self._model, self._companions = model, companions or {}
+    def __init__(self, model: nn.Module, layers: Collection[str] | None = None) -> None:
+        self._model = model
         # A copy with the same tensors: tracing leaves what it computes with in a model that keeps what it computes.
         shared: dict[int, Any] = {id(one): one for one in (*model.parameters(), *model.buffers())}
         layers = prunable_parameters(model) if layers is None else layers
@@ -145,7 +147,7 @@ class Suffixes(fx.Interpreter):
     def batch(
         self,
         images: Tensor,
-        masks: Mapping[str, Sequence[Tensor]],
+        masks: Mapping[str, Sequence[Zeros]],
         *,
         base: bool = True,
         values: dict[fx.Node, Any] | None = None,
@@ -155,15 +157,21 @@ class Suffixes(fx.Interpreter):
         `values` are those of nodes that need not be computed, None where nobody reads them; all others are put there.
         """
         values = {} if values is None else values
-        for name in sorted(masks, key=self.starts.__getitem__):
-            before = self.nodes[: self.starts[name]]
+        starts = {name: self.start(name, versions) for name, versions in masks.items()}
+        for name in sorted(masks, key=starts.__getitem__):
+            before = self.nodes[: starts[name]]
             self._run(before, images, values)
             for version, mask in enumerate(masks[name]):
-                with _pruned(self._model, [name, *self._companions.get(name, ())], mask):
+                with _pruned(self._model, zeros_of(name, mask)):
                     outputs = self.run(images.clone(), initial_env={node: values[node] for node in before})
                 yield Answered(name, version, output_of(outputs))
         if base:
             yield Answered(None, 0, output_of(self.run(images.clone(), initial_env=values)))
+
+    def start(self, name: str, versions: Sequence[Zeros]) -> int:
+        """The place in `nodes` of the first that reads a weight with zeros in any of `versions`."""
+        changed = {each for version in versions for each in zeros_of(name, version)}
+        return min(int(at) for layer, at in self.starts.items() if layer in changed or layer == name)
 
     def _run(self, nodes: Sequence[fx.Node], images: Tensor, values: dict[fx.Node, Any]) -> None:
         """Put the values of `nodes`, the first of the graph, to `values`, and drop those that no later one reads."""
@@ -193,17 +201,14 @@ class _Tracer(fx.Tracer):
 
 
 @contextlib.contextmanager
-def _pruned(model: nn.Module, names: Sequence[str], mask: Tensor) -> Iterator[None]:
-    """The weight, and its companions, with zeros where the mask is False; put back afterwards.
-
-    Swaps the storage: no copy back. Of a companion a channel is zero where the weight's mask keeps nothing of it.
-    """
-    parameters = [model.get_parameter(name) for name in names]
-    kept = [parameter.data for parameter in parameters]
-    for parameter, before in zip(parameters, kept, strict=True):
-        parameter.data = with_zeros(before, mask if before.dim() == mask.dim() else mask.flatten(1).any(dim=1))
+def _pruned(model: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None]:
+    """The parameters with zeros where their masks are False; put back afterwards. Swaps the storage: no copy back."""
+    parameters = {name: model.get_parameter(name) for name in masks}
+    kept = {name: parameter.data for name, parameter in parameters.items()}
+    for name, parameter in parameters.items():
+        parameter.data = with_zeros(kept[name], masks[name])
     try:
         yield
     finally:
-        for parameter, before in zip(parameters, kept, strict=True):
-            parameter.data = before
+        for name, parameter in parameters.items():
+            parameter.data = kept[name]

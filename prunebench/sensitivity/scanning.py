@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -27,6 +27,7 @@ from prunebench.pruning import (
     find_criterion,
     find_granularity,
     keep_masks,
+    plan_masks,
     scores_of,
 )
 from prunebench.sensitivity.adaptive.activations import ActivationCache, Remembering
@@ -83,7 +84,8 @@ def sensitivity_scan(
         compounding: take `sparsities` as fractions of what each layer still has, as the documented runs were planned on
             pruned models; the points hold the absolute sparsity that comes to (`prunebench.pruning.compounded`).
         layers: parameters by name; all prunable ones by default, but for those that `granularity` does not prune.
-        granularity: what is pruned as one; by channel a layer's bias and batch norm lose the channel too.
+        granularity: what is pruned as one; by channel a layer's bias and batch norm lose the channel too. Layers that
+            share channels have one point, by the name of the first, in which all of them are pruned.
         mode: `exact` asks every image. `adaptive` asks images in random order, uncertain ones sooner, until the
             interval of a point's accuracy, at `confidence`, is as narrow as `half_width` says. `decision` finds for
             each layer the highest sparsity that loses at most `within` points; it is wrong about a layer with
@@ -136,16 +138,13 @@ def sensitivity_scan(
             "arithmetic": ARITHMETIC,
         }
         answers = AnswerStore(len(data), store, key)
-    companions = _open(model, layers, units, data.fed(data.inputs[:1]))
-    scores = scores_of(criterion, model, [*companions], evidence)
-    versions = _versions(
-        model, [*companions], sparsities, units, scores, criterion, compounding=compounding, store=answers
-    )
+    masking = _Masking(model, units, criterion, evidence, data.fed(data.inputs[:1]), layers)
+    versions = _versions(masking, sparsities, compounding=compounding, store=answers)
     found: dict[str, Any] = {}
     with answering(model, precision):
         resident = data.to(device)
         probe = resident.fed(resident.inputs[:_PROBE_IMAGES])
-        way = recomputation(model, probe, versions, companions=companions)
+        way = recomputation(model, probe, masking.layers)
         asking: dict[str, Any] = {
             "task": task,
             "batch_size": batch_size,
@@ -187,61 +186,103 @@ def sensitivity_scan(
     )
 
 
-def _open(model: nn.Module, layers: Sequence[str] | None, units: Granularity, example: Tensor) -> dict[str, list[str]]:
-    """The layers to scan in the model's order, each with the parameters that lose its units too."""
-    weights = prunable_parameters(model)
-    for name in layers or ():
-        if name not in weights:
-            raise UnknownNameError("layer", name, weights)
-    found = {}
-    for name, weight in weights.items():
-        if layers is not None and name not in layers:
-            continue
-        try:
-            units.unit_size(weight.shape, name=name)
-            found[name] = units.companions(model, [name], example).get(name, [])
-        except PlanError:
-            if layers is not None:
-                raise
-    if not found:
-        raise PlanError(f"no layer of the model can be pruned by granularity '{units.name}'")
-    return found
+class _Masking:
+    """The layers to scan, and their masks at any sparsity.
+
+    Attributes:
+        names: of the points, in the model's order; of layers that share channels the first.
+        layers: all that lose something, by parameter name.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        units: Granularity,
+        criterion: Criterion,
+        evidence: Evidence | None,
+        example: Tensor,
+        layers: Sequence[str] | None,
+    ) -> None:
+        self.weights = prunable_parameters(model)
+        for name in layers or ():
+            if name not in self.weights:
+                raise UnknownNameError("layer", name, self.weights)
+        self._model, self._units, self._criterion = model, units, criterion
+        self._evidence, self._example = evidence, example
+        together = {name: group for group in units.coupled(model, example) for name in group}
+        self._members: dict[str, Sequence[str]] = {}
+        self._companions: dict[str, Sequence[str]] = {}
+        for name, weight in self.weights.items():
+            members = together.get(name, [name])
+            wanted = layers is None or not {*members}.isdisjoint(layers)
+            if not wanted or name != next(each for each in self.weights if each in members):
+                continue
+            try:
+                units.unit_size(weight.shape, name=name)
+                self._companions[name] = units.companions(model, [name], example).get(name, [])
+                self._members[name] = members
+            except PlanError:
+                if layers is not None:
+                    raise
+        if not self._members:
+            raise PlanError(f"no layer of the model can be pruned by granularity '{units.name}'")
+        self.names = [*self._members]
+        self.layers = [each for each in self.weights if any(each in members for members in self._members.values())]
+        self._scores = scores_of(criterion, model, self.names, evidence)
+
+    def pruned(self, name: str, sparsity: float) -> int:
+        """Elements of the layer that a sparsity prunes."""
+        return self._units.pruned_elements(self.weights[name].shape, sparsity, name=name)
+
+    def masks(self, name: str, sparsities: Sequence[float]) -> list[dict[str, Tensor]]:
+        """The masks of each sparsity by parameter name, from one selection of a layer that shares no channels."""
+        if len(self._members[name]) > 1:
+            return [self._together(name, sparsity) for sparsity in sparsities]
+        weight = self.weights[name]
+        counts = [self._units.pruned_units(weight.shape, sparsity, name=name) for sparsity in sparsities]
+        scores = self._units.unit_scores(self._scores[name], self._criterion.aggregation)
+        found = []
+        for kept in keep_masks(self._units.order(scores, name=name), counts, name=name):
+            mask = self._units.expand(kept, weight.shape)
+            channels = {each: mask.flatten(1).any(dim=1) for each in self._companions[name]}
+            found.append({name: mask, **channels})
+        return found
+
+    def _together(self, name: str, sparsity: float) -> dict[str, Tensor]:
+        plan = dict.fromkeys(self.weights, 0.0) | dict.fromkeys(self._members[name], sparsity)
+        masks = plan_masks(
+            self._model,
+            plan,
+            criterion=self._criterion,
+            granularity=self._units,
+            example=self._example,
+            evidence=self._evidence,
+        )
+        return {each: mask for each, mask in masks.items() if each in self._members[name] or not mask.all()}
 
 
 def _versions(
-    model: nn.Module,
-    names: Sequence[str],
-    sparsities: Sequence[float],
-    units: Granularity,
-    scores: Mapping[str, Tensor],
-    criterion: Criterion,
-    *,
-    compounding: bool,
-    store: AnswerStore,
+    masking: _Masking, sparsities: Sequence[float], *, compounding: bool, store: AnswerStore
 ) -> dict[str, list[Version]]:
-    """By layer in the model's order, by rising sparsity, with masks from one selection a layer and what is known."""
-    weights = prunable_parameters(model)
+    """By layer in the model's order, by rising sparsity, with masks and what is known."""
     ordered = sorted(as_sparsity(beta) for beta in sparsities)
     if not ordered or len(set(ordered)) < len(ordered):
         raise PlanError(f"sparsities to scan must be at least one and all different, got {list(sparsities)}")
     versions = {}
-    for name in names:
-        weight = weights[name]
+    for name in masking.names:
+        weight = masking.weights[name]
         zeros = weight.numel() - int(torch.count_nonzero(weight.detach()))
         absolute = [compounded(zeros / weight.numel(), beta) if compounding else beta for beta in ordered]
         absolute = list(dict.fromkeys(absolute))  # of an empty layer every fraction makes the same
-        counts = [units.pruned_units(weight.shape, sparsity, name=name) for sparsity in absolute]
-        order = units.order(units.unit_scores(scores[name], criterion.aggregation), name=name)
-        size, kept = units.unit_size(weight.shape, name=name), keep_masks(order, counts, name=name)
         versions[name] = [
             Version(
                 layer=name,
                 sparsity=sparsity,
-                pruned=count * size,
-                mask=units.expand(mask, weight.shape),
-                answers=store.load(name, count * size),
+                pruned=masking.pruned(name, sparsity),
+                masks=masks,
+                answers=store.load(name, masking.pruned(name, sparsity)),
             )
-            for sparsity, count, mask in zip(absolute, counts, kept, strict=True)
+            for sparsity, masks in zip(absolute, masking.masks(name, absolute), strict=True)
         ]
     return versions
 

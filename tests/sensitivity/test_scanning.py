@@ -33,7 +33,7 @@ from prunebench.sensitivity import (
 from prunebench.sensitivity.adaptive.order import Order, drawn, uncertainty_of
 from prunebench.sensitivity.adaptive.stopping import HighestWithin, OpenPoint, Settings, points_of
 from prunebench.sensitivity.answers import UNKNOWN
-from prunebench.sensitivity.recomputation import Suffixes
+from prunebench.sensitivity.recomputation import Suffixes, zeros_of
 from prunebench.storage.documents import render
 from prunebench.tasks.evaluation import evaluate
 
@@ -295,7 +295,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     answer = Suffixes.batch
 
     def spied(self: Any, images: Any, masks: Any, **kwargs: Any) -> Any:
-        asked.extend((layer, int((~mask).sum())) for layer, group in masks.items() for mask in group)
+        asked.extend(
+            (layer, int((~zeros_of(layer, zeros)[layer]).sum())) for layer, group in masks.items() for zeros in group
+        )
         return answer(self, images, masks, **kwargs)
 
     monkeypatch.setattr(Suffixes, "batch", spied)

@@ -30,6 +30,19 @@ class CoupledChannel(Channel):
 
     name = "coupled-channel"
 
+    def coupled(self, model: nn.Module, example: Tensor) -> list[list[str]]:
+        """Layers that share channels, also by way of a third.
+
+        Raises:
+            ShrinkError: torch-pruning is not installed, or cannot follow the model.
+        """
+        found: list[set[str]] = []
+        for _, places in _groups(model, example, prunable_parameters(model)):
+            names = {name for name, _, _ in places}
+            names = names.union(*(group for group in found if group & names))
+            found = [group for group in found if not group & names] + [names]
+        return [sorted(group) for group in found if len(group) > 1]
+
     def kept_together(
         self,
         model: nn.Module,

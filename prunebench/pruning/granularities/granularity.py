@@ -74,6 +74,10 @@ class Granularity:
         """
         return {}
 
+    def coupled(self, model: nn.Module, example: Tensor) -> list[list[str]]:  # noqa: ARG002
+        """Names of weights that are pruned together, to one sparsity; `example` is a batch of inputs (n, ...)."""
+        return []
+
     def kept_together(
         self,
         model: nn.Module,  # noqa: ARG002

@@ -8,7 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from prunebench.sensitivity.recomputation import Answered, Recomputation, Suffixes, agree, every_other, with_noise
+from prunebench.sensitivity.recomputation import (
+    Answered,
+    Recomputation,
+    Suffixes,
+    Zeros,
+    agree,
+    every_other,
+    with_noise,
+)
 
 MOST_BYTES = 512 * 2**20
 """Of all that is kept. Of 10,000 images and this VGG: what enters its seventh convolution and its classifier, in bf16
@@ -29,7 +37,7 @@ class Remembering:
         self._way, self._cache = way, cache
         self.kept: set[fx.Node] = set()
         if isinstance(way, Suffixes):
-            self._sources = {name: _sources(way.nodes, start) for name, start in way.starts.items()}
+            self._sources = {start: _sources(way.nodes, start) for start in {*way.starts.values()}}
             images, halves = with_noise(probe), every_other(model, way.starts)
             watching = _Watching(way.traced)
             watching.run(images.clone())
@@ -38,14 +46,15 @@ class Remembering:
                 self.kept = self.kept if self._is_exact(images, halves) else set()
 
     def batch(
-        self, images: Tensor, masks: Mapping[str, Sequence[Tensor]], *, base: bool, which: Tensor
+        self, images: Tensor, masks: Mapping[str, Sequence[Zeros]], *, base: bool, which: Tensor
     ) -> Iterator[Answered]:
         """Logits as `Recomputation.batch` gives them; `which` (n,) are the images' indices among all."""
         if not (isinstance(self._way, Suffixes) and self.kept):
             return self._way.batch(images, masks, base=base)
         cached = self._cache.of(which)
         needed: set[fx.Node] = set()
-        open_ = [node for name in masks for node in self._sources[name]] + self._way.nodes[-1:] * base
+        starts = {self._way.start(name, versions) for name, versions in masks.items()}
+        open_ = [node for start in starts for node in self._sources[start]] + self._way.nodes[-1:] * base
         while open_:
             node = open_.pop()
             if node not in needed:
@@ -58,7 +67,7 @@ class Remembering:
         }
         return self._way.batch(images, masks, base=base, values=_Values(known, self.kept, cached))
 
-    def _is_exact(self, images: Tensor, masks: Mapping[str, Sequence[Tensor]]) -> bool:
+    def _is_exact(self, images: Tensor, masks: Mapping[str, Sequence[Zeros]]) -> bool:
         """True where what was kept leads to the very logits, also where the images come in another order.
 
         Only what has a row an image here is kept from now on: elsewhere a batch may be as large as something else is.

@@ -42,7 +42,7 @@ def adaptive_points(
         by_layer: dict[str, list[Version]] = {}
         for point in points:
             by_layer.setdefault(point.layer, []).append(asked[point])
-        masks = {layer: [version.mask for version in group] for layer, group in by_layer.items()}
+        masks = {layer: [version.masks for version in group] for layer, group in by_layer.items()}
         which = torch.from_numpy(batch).to(data.inputs.device)
         inputs, targets = data.fed(data.inputs[which]), data.targets[which]
         for layer, index, outputs in way.batch(inputs, masks, base=False, which=which):
