@@ -60,6 +60,8 @@ SLOW = (
     "approve",
     "prune",
     "shrink",
+    "export",
+    "latency",
     "--rule",
     "--search",
     "frontier",
@@ -88,6 +90,8 @@ def commands(how: str) -> list[Any]:
             continue
         whole = "\n" in text
         lines = [] if language in {"python", "toml"} else re.sub(r"\\\n\s*", " ", text).splitlines()
+        if language == "console":  # with what they print
+            lines = [one for one in lines if one.startswith("$ ")]
         for command in (each for one in lines for each in re.split(r" {3,}| # ", one.removeprefix("$ ").strip())[:1]):
             for words in map(bare, command.split(" && ")):
                 assert words.startswith((*OURS, *OTHERS)) or language not in {"sh", "console"}, f"{page}:{line} {words}"
