@@ -60,6 +60,8 @@ SLOW = (
     "approve",
     "prune",
     "shrink",
+    "export",
+    "latency",
     "--rule",
     "--search",
     "frontier",
