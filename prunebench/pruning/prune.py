@@ -105,7 +105,14 @@ def _chosen(
     companions = units.companions(model, pruned, example)
     scores = scores_of(criterion, model, pruned, evidence)
 
-    together = units.kept_together(model, plan, scores, aggregation=criterion.aggregation, example=example)
+    def unit_scores(name: str) -> Tensor:
+        found = units.unit_scores(scores[name], criterion.aggregation)
+        if alive is None:
+            return found
+        dead = units.unit_scores(alive[name].float(), "sum") == 0
+        return found.masked_fill(dead.to(found.device), -torch.inf)
+
+    together = units.kept_together(model, plan, unit_scores, aggregation=criterion.aggregation, example=example)
 
     def keep(name: str) -> Tensor:
         weight = weights[name]
@@ -114,11 +121,7 @@ def _chosen(
         if plan[name] == 0:
             return keep_mask(weight.detach().abs(), 0, name=name)  # all are kept; NaN is refused
         count = units.pruned_units(weight.shape, plan[name], name=name)
-        unit_scores = units.unit_scores(scores[name], criterion.aggregation)
-        if alive is not None:
-            dead = units.unit_scores(alive[name].float(), "sum") == 0
-            unit_scores = unit_scores.masked_fill(dead.to(unit_scores.device), -torch.inf)
-        order = units.order(unit_scores, name=name)
+        order = units.order(unit_scores(name), name=name)
         return units.expand(keep_mask(order, count, name=name), weight.shape).to(weight.device)
 
     # Large weights first, so that no thread is left with the largest at the end.

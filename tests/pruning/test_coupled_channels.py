@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from prunebench.errors import PlanError
 from prunebench.models import build_model, prunable_parameters
-from prunebench.pruning import prune_
+from prunebench.pruning import Evidence, find_criterion, plan_masks, prune_
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -101,3 +101,26 @@ def test_nan_is_an_error_of_its_own_weight() -> None:
     model.get_parameter("layer1.2.conv2.weight").data[3, 0, 0, 0] = torch.nan
     with pytest.raises(PlanError, match=r"'layer1.2.conv2.weight' has 1 NaN"):
         prune(model)
+
+
+def test_channels_that_are_pruned_already_go_first_in_every_layer() -> None:
+    plan = dict.fromkeys(prunable_parameters(resnet()), 0.5) | {"linear.weight": 0.0}
+    alive = plan_masks(resnet(), plan, granularity="coupled-channel", example=IMAGES)
+    fewer = {name: sparsity / 2 for name, sparsity in plan.items()}
+    found = plan_masks(
+        resnet(), fewer, criterion="random", evidence=Evidence(seed=1), granularity="coupled-channel", example=IMAGES,
+        alive=alive,
+    )  # fmt: skip
+    for name in SUM:
+        was, is_ = (masks[f"{name}.weight"].flatten(1)[:, 0] for masks in (alive, found))
+        assert (4, 8) == (int((~is_).sum()), int((~was).sum()))
+        assert not (is_.logical_not() & was).any()
+
+
+def test_a_criterion_whose_scores_add_up_is_added_over_the_layers() -> None:
+    dense = resnet()
+    scores = find_criterion("random").scores(dense, [f"{name}.weight" for name in SUM], Evidence(seed=3))
+    total = torch.stack([each.double().flatten(1).sum(dim=1) for each in scores.values()]).sum(dim=0)
+    plan = dict.fromkeys(prunable_parameters(dense), 0.25) | {"linear.weight": 0.0}
+    prune_(dense, plan, criterion="random", evidence=Evidence(seed=3), granularity="coupled-channel", example=IMAGES)
+    assert [sorted(total.argsort()[4:].tolist())] * 4 == [kept(dense, name) for name in SUM]

@@ -109,7 +109,7 @@ def test_granularity_on_the_command_line_makes_another_case(folder: Path) -> Non
     invoke("run", "some", "--no-finetune", "--json", "element.json")
     invoke("run", "some", "--no-finetune", "--granularity", "channel", "--json", "channel.json")
     element, channel = read_record("element.json"), read_record("channel.json")
-    assert ["mine/some-ci-oneshot", "mine/some-ci-channel-oneshot"] == [case_id(element), case_id(channel)]
+    assert ["mine/some-ci-oneshot", "mine/some-ci~channel-oneshot"] == [case_id(element), case_id(channel)]
     assert element.run_digest != channel.run_digest
     assert [case_id(channel)] == in_families([case_id(channel)], [family(element)])
     assert "unknown granularity 'chanel'" in invoke("run", "some", "--granularity", "chanel", code=2).output
@@ -135,6 +135,7 @@ def test_a_shrunk_file_of_another_model_is_refused_in_a_line(folder: Path) -> No
 def test_a_damaged_record_granularity_is_refused(folder: Path) -> None:
     invoke("run", "half", "--no-finetune", "--json", "half.json")
     content = json.loads(Path("half.json").read_text())
-    assert "channel" == content["granularity"]
-    Path("half.json").write_text(json.dumps(content | {"granularity": "element"}))
+    assert "channel" == content["method"]["granularity"]
+    content["method"]["granularity"] = "element"
+    Path("half.json").write_text(json.dumps(content))
     assert "edited" in invoke("compare", "half.json", "half.json", code=2).output

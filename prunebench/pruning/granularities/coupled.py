@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,7 @@ class CoupledChannel(Channel):
         self,
         model: nn.Module,
         plan: SparsityPlan,
-        scores: Mapping[str, Tensor],
+        unit_scores: Callable[[str], Tensor],
         *,
         aggregation: Aggregation,
         example: Tensor | None,
@@ -61,7 +61,7 @@ class CoupledChannel(Channel):
         if example is None:
             raise PlanError("granularity 'coupled-channel' needs an example of the inputs: it shows what is shared")
         weights = prunable_parameters(model)
-        own = {name: self.unit_scores(each, aggregation).cpu().double() for name, each in scores.items()}
+        own = {name: unit_scores(name).cpu().double() for name in weights if plan[name] > 0}
         left = {name: self.pruned_units(weights[name].shape, plan[name], name=name) for name in own}
         kept = {name: torch.ones(len(each), dtype=torch.bool) for name, each in own.items()}
         seen = {name: torch.zeros(len(each), dtype=torch.bool) for name, each in own.items()}
@@ -77,6 +77,7 @@ class CoupledChannel(Channel):
             # What padding made of a narrow layer's channels is decided with that; the rest fills a wide layer's count.
             counts = {name: left[name] for name, _, _ in places if seen[name].all()}
             total = aggregated(table, (1,), aggregation) if len(places) > 1 else table[:, 0]
+            total = total.masked_fill((table == -torch.inf).any(dim=1), -torch.inf)  # pruned before
             keep = keep_mask(total, _one_count(counts, size, plan), name=places[0][0])
             for name, channels, units in places:
                 kept[name][channels] = keep[units]

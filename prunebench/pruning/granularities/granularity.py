@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Literal
 
@@ -82,7 +82,7 @@ class Granularity:
         self,
         model: nn.Module,  # noqa: ARG002
         plan: SparsityPlan,  # noqa: ARG002
-        scores: Mapping[str, Tensor],  # noqa: ARG002
+        unit_scores: Callable[[str], Tensor],  # noqa: ARG002
         *,
         aggregation: Aggregation,  # noqa: ARG002
         example: Tensor | None,  # noqa: ARG002
@@ -90,7 +90,7 @@ class Granularity:
         """The kept units, bool (units,), of weights that are ranked together, by name; others are ranked one by one.
 
         Args:
-            scores: of the weights that lose any, as the criterion gives them.
+            unit_scores: gives those of a weight that loses any, by its name.
 
         Raises:
             PlanError: the plan prunes such weights otherwise than together.
