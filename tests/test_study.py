@@ -244,6 +244,12 @@ def test_what_cannot_be_is_said_in_a_line_before_anything_is_made(old: str, new:
     assert not Path(".prunebench").exists()
 
 
+def test_the_example_of_the_docs_is_one() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "studies.md").read_text(encoding="utf-8")
+    text = page.partition("```toml\n")[2].partition("```")[0]
+    assert 2 * 5 * 5 == len(study(text.replace('"signs"', '"mine"')).runs)
+
+
 # What is run
 
 
@@ -336,13 +342,13 @@ def test_times_are_not_taken_beside_other_runs() -> None:
 def test_a_preview_times_one_run_and_keeps_it() -> None:
     executor: Executor = Here()
     found = preview(study(), executor)
-    assert (8, 1) == (found.runs, found.done)
+    assert (8, 1, 1) == (found.runs, found.done, found.timed)
+    (path,) = (study().folder / "records").iterdir()
+    assert 8 * path.stat().st_size == found.record_bytes
     assert found.seconds > 0
     seen = Seen()
     kept = run_study(study(), Here(), progress=seen)
     assert 7 == len(seen.cases)
-    (size,) = {study().record_path(one).stat().st_size for one in study().runs if one.case == found.timed}
-    assert 8 * size == found.record_bytes
     assert 8 == len(kept)
 
 

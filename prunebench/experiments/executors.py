@@ -29,7 +29,7 @@ Job = Callable[[], Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a job: what it returned, or an error in a line.
+    """The end of a job: what it returned, or an error in a line.
 
     Attributes:
         died: its processes ended without an answer, each time.
@@ -129,7 +129,7 @@ class _Worker:
             self.connection.send(job)
 
     def outcome(self) -> Outcome:
-        """What became of the job, once the connection is ready."""
+        """The end of the job, once the connection is ready."""
         assert self._job is not None, "it has one"
         try:
             value, error = self.connection.recv()
@@ -145,7 +145,7 @@ class _Worker:
 
 def _how(code: int | None) -> str:
     ended = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
-    hint = ": out of memory?" if code == -signal.SIGKILL else ""
+    hint = ": out of memory?" if code == -9 else ""
     return f"its process ended {ended}, {ATTEMPTS} times{hint}"
 
 

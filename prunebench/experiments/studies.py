@@ -30,7 +30,7 @@ STATES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a process says of a run whose record is written.
+    """The answer of a process about a run whose record is written.
 
     Attributes:
         seconds: from its beginning to its record, data and dense model loaded; 0 where it failed.
@@ -108,7 +108,7 @@ class Preview:
     Attributes:
         runs, done: in all; that have a record.
         seconds: that the others will take together; divided by the workers, what one waits.
-        timed: the run that says so.
+        timed: runs whose times say so.
         record_bytes: of all records in the end.
         state_bytes: of unfinished trainings in the cache, at most.
     """
@@ -116,7 +116,7 @@ class Preview:
     runs: int
     done: int
     seconds: float
-    timed: str
+    timed: int
     record_bytes: int
     state_bytes: int
 
@@ -171,7 +171,7 @@ def preview(study: Study, executor: Executor, *, progress: StudyProgress | None 
             runs=len(study.runs),
             done=len(kept),
             seconds=sum(map(estimates.seconds, left)),
-            timed=timed[0].case,
+            timed=len(timed),
             record_bytes=round(fmean(sizes) * len(study.runs)),
             state_bytes=STATES * executor.workers * max(each.state_bytes for each in estimates.prepared.values()),
         )

@@ -47,7 +47,7 @@ def run(file: Path, dry_run: bool, workers: int | None, retry: bool) -> None:
             found = preview(study, executor, progress=_Lines())
             say(
                 f"{found.runs:,} runs, {found.done:,} done. The others take about {_time(found.seconds / workers)} of "
-                f"{workers} workers, {_time(found.seconds)} of one, by the time of '{found.timed}'.",
+                f"{workers} workers, {_time(found.seconds)} of one, by the times of {found.timed:,}.",
                 f"Disk: {found.record_bytes / MIB:,.1f} MiB of records in '{study.folder}', and up to "
                 f"{found.state_bytes / MIB:,.1f} MiB in the cache while it trains.",
             )
