@@ -18,6 +18,7 @@
     ├── RecordError         a record or baseline that cannot be read
     ├── HistoryError        a history of records, or a bisection of commits, that cannot be made
     │   └── SkippedCommitError  a commit that a bisection cannot measure
+    ├── StudyError          a study that cannot be made, or that failed too often
     ├── ApprovalError       a record that must not become a baseline
     ├── PlotError           a plot that cannot be drawn: nothing to show, or a file that is no picture
     ├── ReportError         a report that cannot be made, or a form that nobody knows
@@ -142,6 +143,10 @@ class HistoryError(PrunebenchError):
 
 class SkippedCommitError(HistoryError):
     """A commit that a bisection cannot measure: its command left no record that can be compared."""
+
+
+class StudyError(PrunebenchError):
+    """A study that cannot be made as it was asked for, or of which too many runs failed."""
 
 
 class ApprovalError(PrunebenchError):

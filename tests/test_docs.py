@@ -67,6 +67,7 @@ SLOW = (
     "frontier",
     "weights",
     "--git",
+    "study",
 )
 """Words of commands that are only parsed: trainings, data and files of one's own, what changes the tree."""
 RUN_ELSEWHERE = {f"docs/{page}.md": "tests/plugin/test_own_model.py" for page in ("own-model", "terminal")}

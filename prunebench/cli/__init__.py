@@ -29,6 +29,7 @@ from prunebench.cli.scan import scan
 from prunebench.cli.shell import Group as _Group
 from prunebench.cli.shrink import shrink
 from prunebench.cli.sizes import sizes
+from prunebench.cli.study import study
 from prunebench.cli.train import train
 from prunebench.cli.unpack import unpack
 
@@ -42,7 +43,7 @@ def main(quiet: bool) -> None:
         os.environ["PRUNEBENCH_QUIET"] = "1"  # for whatever this process starts, too
 
 
-PROJECT = (init, check, run, train, scan, plan, shrink)
+PROJECT = (init, check, run, train, scan, plan, study, shrink)
 GAINS = (export, latency)
 JUDGEMENT = (compare, report, baseline, history, bisect)
 FILES = (pack, unpack, sizes)

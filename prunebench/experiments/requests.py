@@ -1,9 +1,11 @@
-"""Runs from what a user asked for: patterns and totals become a sparsity of every layer."""
+"""Runs from what a user asked for: names, parts of a method, patterns and totals become a sparsity of every layer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 from torch import nn
 
@@ -13,7 +15,34 @@ from prunebench.errors import PlanError, UnknownNameError
 from prunebench.experiments.methods import at_work, folder_of
 from prunebench.models import prunable_parameters
 from prunebench.planning.methods import method_plan
-from prunebench.workloads import RequestedRun, Workload
+from prunebench.workloads import RequestedRun, Workload, find_requested_run, find_workload
+from prunebench.workloads.configuration import check_method
+
+
+def requested_run(
+    name: str | None, workload: str | None, parts: Mapping[str, Any], *, source: str
+) -> tuple[Run | RequestedRun, Workload]:
+    """A run and its workload: the run called `name`, or one of the `total` in `parts`, with those parts of a method.
+
+    Args:
+        name, workload: as `prunebench.workloads.find_requested_run` takes them.
+        parts: attributes of `prunebench.Method`.
+        source: where a total was asked for.
+
+    Raises:
+        PrunebenchError: something cannot be found or used; says which.
+    """
+    found: Run | RequestedRun
+    if name is not None:
+        found, chosen = find_requested_run(name, workload)
+    else:
+        chosen = find_workload(workload)
+        parts = {"allocation": "uniform", **parts}
+        called = f"{parts['allocation']}-{parts['total']:g}"
+        found = RequestedRun(name=called, workload=chosen.name, source=source)
+    method = replace(found.method, **parts)
+    check_method(method, folder=folder_of(chosen))
+    return replace(found, method=method), chosen
 
 
 def resolve(requested: Run | RequestedRun, workload: Workload, model: nn.Module, data: Dataset, *, seed: int) -> Run:

@@ -75,6 +75,18 @@ def allowance(seeds: SeedAccuracies, *, alpha: float) -> float:
     return float(t.isf(alpha, seeds.freedom)) * seeds.spread * seeds.shrinkage
 
 
+def seed_p_value(seeds: SeedAccuracies, *, images: int) -> float | None:
+    """Two-sided p of "both means are the same" by Student's t test; None with fewer than two seeds on a side.
+
+    Args:
+        images: asked; accuracies are counts of them, and no spread is smaller than that of such a rounding.
+    """
+    if min(len(seeds.before), len(seeds.after)) < LEAST_SEEDS:
+        return None
+    error = max(seeds.spread, 100 / images / math.sqrt(12)) * seeds.shrinkage
+    return 2 * float(t.sf(abs(seeds.drop) / error, seeds.freedom))
+
+
 def judge_seeds(seeds: SeedAccuracies, *, thresholds: Thresholds) -> Status:
     """Judge seeds: FAIL under the limit and beyond the margin; PASS where the drop's upper limit is within that."""
     allowed, margin = allowance(seeds, alpha=thresholds.alpha), thresholds.margin

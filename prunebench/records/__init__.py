@@ -22,7 +22,7 @@ from prunebench.records.record import (
     read_record,
     write_record,
 )
-from prunebench.records.run_folder import failures_kept, keep_record
+from prunebench.records.run_folder import failed_run, failures_kept, keep_record
 from prunebench.storage.files import BASELINES, RUN_FOLDER
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Timings",
     "case_id",
     "chosen_cases",
+    "failed_run",
     "failures_kept",
     "family",
     "in_families",

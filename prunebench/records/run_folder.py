@@ -41,12 +41,11 @@ def failures_kept(case: str, folder: Path = RUN_FOLDER) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        failed = FailedRun(
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            case=case,
-            error=f"{type(error).__name__}: {error}",
-            **provenance(),
-        )
         with contextlib.suppress(PrunebenchError):  # what went wrong first is what people have to read
-            keep_record(failed, folder)
+            keep_record(failed_run(case, f"{type(error).__name__}: {error}"), folder)
         raise
+
+
+def failed_run(case: str, error: str) -> FailedRun:
+    """The record of a run of `case` that failed now, of the project as it is now."""
+    return FailedRun(created=datetime.now(UTC).isoformat(timespec="seconds"), case=case, error=error, **provenance())

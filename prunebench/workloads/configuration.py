@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,7 +39,8 @@ def _for_all(value: object) -> object:
     return {"*": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _with_name(value: object) -> object:
+def with_name(value: object) -> object:
+    """A table of a bare name."""
     return {"name": value} if isinstance(value, str) else value
 
 
@@ -51,25 +52,27 @@ Patterns = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
 Sparsities = Annotated[dict[str, Fraction], BeforeValidator(_for_all)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A table of a TOML file: no other key than these."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class AugmentationSection(_Section):
+class AugmentationSection(Section):
     """`augmentation`: what training does to an image."""
 
     crop_padding: Annotated[StrictInt, Field(ge=0)] = 4
     flip: StrictBool = True
 
 
-class DistillationSection(_Section):
+class DistillationSection(Section):
     """`distillation`: learning from the dense model's answers."""
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0
     weight: Fraction = 0.9
 
 
-class RecipeSection(_Section):
+class RecipeSection(Section):
     """`[workload.NAME.recipe.NAME]`: how to train; every key is a setting of `prunebench.Recipe`."""
 
     epochs: Positive
@@ -100,14 +103,14 @@ class RecipeSection(_Section):
         return made
 
 
-class NormalizeSection(_Section):
+class NormalizeSection(Section):
     """`normalize`: mean and std of each channel."""
 
     mean: tuple[Number, ...]
     std: tuple[Number, ...]
 
 
-class CheckpointSection(_Section):
+class CheckpointSection(Section):
     """`checkpoint`, where more than its path is said of it."""
 
     path: str
@@ -115,7 +118,7 @@ class CheckpointSection(_Section):
     licence: str = ""
 
 
-class WorkloadSection(_Section):
+class WorkloadSection(Section):
     """`[workload.NAME]`: a model, data and recipes."""
 
     model: str
@@ -142,7 +145,7 @@ class ScheduleSection(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
-class FloorSection(_Section):
+class FloorSection(Section):
     """`floor`: what a run promises. Accuracies in percent, changes in points, sizes at most, times as fast as dense."""
 
     change: Number | None = None
@@ -165,7 +168,7 @@ class FloorSection(_Section):
         return tuple(found)
 
 
-class RunSection(_Section):
+class RunSection(Section):
     """`[run.NAME]`: what to prune, on which workload, and what is promised."""
 
     workload: str
@@ -175,7 +178,7 @@ class RunSection(_Section):
     total: Fraction | None = None
     criterion: str = "magnitude"
     granularity: str = ELEMENT
-    pruning_schedule: Annotated[ScheduleSection, BeforeValidator(_with_name)] = ScheduleSection(name=ONE_SHOT)
+    pruning_schedule: Annotated[ScheduleSection, BeforeValidator(with_name)] = ScheduleSection(name=ONE_SHOT)
     evidence_examples: Positive | None = None
     recalibrate: StrictBool = False
     early: str | None = None
@@ -197,7 +200,7 @@ class RunSection(_Section):
         )
 
 
-class Sections(_Section):
+class Sections(Section):
     """The whole TOML file, as its sections."""
 
     workload: dict[str, WorkloadSection] = Field(default_factory=dict)
@@ -247,7 +250,7 @@ def find_file(folder: Path | None = None) -> Path | None:
     if (path := folder / FILE).is_file():
         return path
     path = folder / PYPROJECT
-    return path if path.is_file() and _table(path) is not None else None
+    return path if path.is_file() and read_toml(path) is not None else None
 
 
 def read_configuration(path: str | Path) -> Configuration:
@@ -258,13 +261,13 @@ def read_configuration(path: str | Path) -> Configuration:
             recipe that does not exist.
     """
     path = Path(path)
-    content = _table(path)
+    content = read_toml(path)
     if content is None:
         raise WorkloadError(f"'{path}' has no [tool.prunebench] table")
     try:
         sections = Sections.model_validate(content)
     except ValidationError as error:
-        raise WorkloadError(f"'{path}': {_said(error)}") from error
+        raise WorkloadError(f"'{path}': {first_problem(error, _keys)}") from error
     if not sections.workload and not sections.run:
         raise WorkloadError(f"'{path}' describes nothing: expected [workload.NAME] with model and data, or [run.NAME]")
     folder = path.resolve().parent
@@ -273,7 +276,12 @@ def read_configuration(path: str | Path) -> Configuration:
     return Configuration(path=path, workloads=workloads, runs=runs)
 
 
-def _table(path: Path) -> dict[str, Any] | None:
+def read_toml(path: Path) -> dict[str, Any] | None:
+    """The content of a TOML file; of `pyproject.toml` the table `[tool.prunebench]`, None where it has none.
+
+    Raises:
+        WorkloadError: it cannot be read.
+    """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -288,13 +296,17 @@ def _table(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _said(error: ValidationError) -> str:
-    """The first problem in words: the key, what it got, what it would take."""
+def first_problem(error: ValidationError, keys: Callable[[list[str]], Collection[str]]) -> str:
+    """The first problem in words: the key, what it got, what it would take.
+
+    Args:
+        keys: gives the keys of the table at a place in the file.
+    """
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")  # a misspelt key is also missing
     where = [str(step) for step in first["loc"]]
     key = ".".join(where)
     if first["type"] == "extra_forbidden":
-        known = sorted(_keys(where[:-1]))
+        known = sorted(keys(where[:-1]))
         return f"unknown key '{key}': expected one of {', '.join(known)}{did_you_mean(where[-1], known)}"
     if first["type"] == "missing":
         return f"'{key}' is missing"

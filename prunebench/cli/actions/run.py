@@ -15,8 +15,7 @@ from prunebench.documented.runs import DocumentedRun, Run
 from prunebench.documented.tables import table_file
 from prunebench.errors import PlanError
 from prunebench.experiments.flow import execute, prepare
-from prunebench.experiments.methods import folder_of
-from prunebench.experiments.requests import resolve
+from prunebench.experiments.requests import requested_run, resolve
 from prunebench.gate import Status, check_record, worst_first
 from prunebench.machine.devices import resolve_device
 from prunebench.machine.memory import keep_freed_memory
@@ -25,8 +24,7 @@ from prunebench.report import accuracy_table, heading, layer_table
 from prunebench.report.progress import ProgressBar
 from prunebench.report.verdicts import failure_lines
 from prunebench.storage.files import RUN_FOLDER, check_targets, check_writable, data_source
-from prunebench.workloads import RequestedRun, Workload, find_recipe, find_requested_run, find_workload
-from prunebench.workloads.configuration import check_method
+from prunebench.workloads import RequestedRun, Workload, find_recipe
 
 
 def run(
@@ -110,21 +108,12 @@ def _requested(run: str | None, workload: str | None, asked: Mapping[str, Any]) 
     given = {name: value for name, value in asked.items() if value not in (None, (), False)}
     if settings := given.pop("schedule_settings", ()):
         given["schedule_settings"] = dict(map(_setting, settings))
-    found: Run | RequestedRun
-    if run is not None:
-        if table := [name for name in ("allocation", "total") if name in given]:
-            raise PlanError(f"run '{run}' says how much to prune: expected no --{table[0]}, or no run")
-        found, chosen = find_requested_run(run, workload)
-    elif "total" not in given:
+    if run is None and "total" not in given:
         raise PlanError("nothing to prune: expected a run, such as run3, or --total, the share to prune in [0, 1]")
-    else:
-        chosen = find_workload(workload)
-        given.setdefault("allocation", "uniform")
-        name = f"{given['allocation']}-{given['total']:g}"
-        found = RequestedRun(name=name, workload=chosen.name, source="the command line")
-    method = replace(found.method, **given)
-    check_method(method, folder=folder_of(chosen))
-    return replace(found, method=method), chosen
+    table = [name for name in ("allocation", "total") if name in given]
+    if run is not None and table:
+        raise PlanError(f"run '{run}' says how much to prune: expected no --{table[0]}, or no run")
+    return requested_run(run, workload, given, source="the command line")
 
 
 def _setting(text: str) -> tuple[str, Any]:

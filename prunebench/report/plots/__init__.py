@@ -11,6 +11,7 @@ from prunebench.report.plots.frontier import (
 from prunebench.report.plots.history import plot_history
 from prunebench.report.plots.parameters import LayerCount, layer_counts, plot_parameters
 from prunebench.report.plots.sensitivity import plot_sensitivity
+from prunebench.report.plots.study import plot_study
 from prunebench.report.plots.style import SERIES, SUFFIXES, check_suffix, write_figure
 from prunebench.report.plots.svg import inline_svg
 from prunebench.report.plots.weights import NEAR_ZERO, WeightHistogram, plot_weights, weight_histogram
@@ -32,6 +33,7 @@ __all__ = [
     "plot_history",
     "plot_parameters",
     "plot_sensitivity",
+    "plot_study",
     "plot_weights",
     "record_points",
     "weight_histogram",

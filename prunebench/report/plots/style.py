@@ -37,7 +37,7 @@ LEFT, RIGHT = 0.68, 0.12
 TITLE, SMALL, TINY, LINE = 11.0, 8.0, 6.5, 8.5
 """Points: three sizes of text, and the height of a line of the smallest."""
 
-BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 INK, GREY, PALE, LINES = "#222222", "#666666", "#BBBBBB", "#E2E2E2"
 """Colours that the colour-blind tell apart; source: Okabe and Ito, Color Universal Design (2008)."""
 
@@ -58,6 +58,15 @@ SERIES = (
     SeriesStyle(GREEN, "-.", "^", 1.3),
     SeriesStyle(PURPLE, ":", "D", 1.3),
 )
+
+MORE_SERIES = (
+    *SERIES,
+    SeriesStyle(ORANGE, "-", "v", 1.3),
+    SeriesStyle(SKY, "--", "P", 1.3),
+    SeriesStyle(INK, "-.", "X", 1.3),
+    SeriesStyle(GREY, ":", "*", 1.3),
+)
+"""For plots of many methods."""
 
 _SETTINGS: Any = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same on every machine

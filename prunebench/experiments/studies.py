@@ -1,0 +1,324 @@
+"""A study executed: what has no record is run, longest first, wherever an executor does it; all else is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from statistics import fmean
+
+from prunebench.errors import StorageError, StudyError, first_line
+from prunebench.experiments.executors import Executor, Job, Outcome
+from prunebench.experiments.flow import Setting, example_of, execute, prepare
+from prunebench.experiments.requests import requested_run, resolve
+from prunebench.experiments.study import PlannedRun, Settings, Study
+from prunebench.machine.devices import resolve_device
+from prunebench.measure import count_macs, file_size_bytes
+from prunebench.records import FailedRun, RunRecord, failed_run, write_record
+from prunebench.storage.files import check_writable, sweep
+from prunebench.storage.locks import alone
+from prunebench.training import check_recipe
+from prunebench.workloads import find_recipe, find_workload
+
+STATES = 4
+"""Times the weights that the state of an unfinished training takes: model, optimizer, best epoch, an average."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """The answer of a process about a run whose record is written.
+
+    Attributes:
+        seconds: from its beginning to its record, data and dense model loaded; 0 where it failed.
+        accuracy: in percent, of the model that is kept; None where the run failed.
+        error: why it failed; empty where it did not.
+    """
+
+    seconds: float = 0.0
+    accuracy: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Facts of a workload whose data and dense model are in the cache.
+
+    Attributes:
+        digests: of the data and the dense weights.
+        images, macs: training images; multiply-accumulates of one image.
+        state_bytes: of the dense weights in a file.
+    """
+
+    digests: tuple[str, str]
+    images: int
+    macs: int
+    state_bytes: int
+
+
+class StudyProgress:
+    """Messages of a study to whoever watches; every method may be left as it is."""
+
+    def preparing(self, workload: str) -> None:
+        """Data and the dense model of `workload` are loaded or made, once for all runs."""
+
+    def done(self, planned: PlannedRun, outcome: Done, left: int, seconds: float) -> None:
+        """A run has its record; `left` are to go, for about so many `seconds`."""
+
+
+@dataclass(kw_only=True)
+class Estimates:
+    """Seconds that runs take: of those like it where one was measured, else by images, epochs and operations.
+
+    Attributes:
+        measured: seconds by kind of run, and the work they were for.
+    """
+
+    prepared: Mapping[str, Prepared]
+    measured: defaultdict[tuple[object, ...], list[tuple[float, float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    def add(self, planned: PlannedRun, seconds: float) -> None:
+        """A run of this kind took so many seconds."""
+        self.measured[planned.kind].append((seconds, self._work(planned)))
+
+    def seconds(self, planned: PlannedRun) -> float:
+        """Seconds that a run will take; only for the order as long as nothing is measured."""
+        if like := self.measured.get(planned.kind):
+            return fmean(seconds for seconds, _ in like)
+        everything = [each for kind in self.measured.values() for each in kind]
+        if not everything:
+            return self._work(planned)
+        return self._work(planned) * sum(taken for taken, _ in everything) / sum(work for _, work in everything)
+
+    def _work(self, planned: PlannedRun) -> float:
+        """Operations of the fine-tuning: three times those of its answers; and of the answers before it."""
+        about, epochs = self.prepared[planned.workload], planned.epochs if planned.settings.finetune else 0
+        return float(about.macs * about.images * (3 * epochs + 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """An outlook on a study.
+
+    Attributes:
+        runs, done: in all; that have a record.
+        seconds: that the others will take together; divided by the workers, what one waits.
+        timed: runs whose times say so.
+        record_bytes: of all records in the end.
+        state_bytes: of unfinished trainings in the cache, at most.
+    """
+
+    runs: int
+    done: int
+    seconds: float
+    timed: int
+    record_bytes: int
+    state_bytes: int
+
+
+def run_study(
+    study: Study, executor: Executor, *, retry: bool = False, progress: StudyProgress | None = None
+) -> dict[str, RunRecord | FailedRun]:
+    """Execute the runs that have no record; all records, by id, in the order of the runs.
+
+    Each run is that of `prunebench run`, and writes its own record, whole or not at all. Stop it any time: runs that
+    have a record are not done again, and an unfinished training goes on from its last epoch.
+
+    Args:
+        retry: execute runs that failed as well.
+
+    Raises:
+        StudyError: more runs failed than may; data or a dense model that cannot be had, or are others than those of the
+            records that are there.
+        StorageError: a file cannot be written; or another process executes this study.
+    """
+    if executor.workers > 1 and (timed := [name for name in sorted(study.measured) if name.startswith("latency")]):
+        raise StudyError(f"runs that measure {timed[0]} are not to share the machine: expected one worker")
+    with _alone(study):
+        kept = study.kept()
+        todo = [planned for planned in study.runs if _is_to_do(kept.get(planned.id), retry=retry)]
+        estimates = _estimates(study, executor, kept, progress or StudyProgress())
+        _execute(study, todo, executor, estimates, progress or StudyProgress())
+        return study.kept()
+
+
+def preview(study: Study, executor: Executor, *, progress: StudyProgress | None = None) -> Preview:
+    """An outlook on what is to be done; where no run has a record, the shortest is executed, and keeps its own.
+
+    Raises:
+        StudyError, StorageError: as `run_study`.
+    """
+    progress = progress or StudyProgress()
+    with _alone(study):
+        kept = study.kept()
+        estimates = _estimates(study, executor, kept, progress)
+        if not any(isinstance(record, RunRecord) for record in kept.values()):
+            shortest = min(study.runs, key=estimates.seconds)
+            _execute(study, [shortest], executor, estimates, progress)
+            kept = study.kept()
+        timed = [planned for planned in study.runs if isinstance(kept.get(planned.id), RunRecord)]
+        if not timed:
+            failed = [record.error for record in kept.values() if isinstance(record, FailedRun)]
+            raise StudyError(f"the run that was to be timed failed: {failed[-1]}")
+        sizes = [study.record_path(planned).stat().st_size for planned in timed]
+        left = [planned for planned in study.runs if planned.id not in kept]
+        return Preview(
+            runs=len(study.runs),
+            done=len(kept),
+            seconds=sum(map(estimates.seconds, left)),
+            timed=len(timed),
+            record_bytes=round(fmean(sizes) * len(study.runs)),
+            state_bytes=STATES * executor.workers * max(each.state_bytes for each in estimates.prepared.values()),
+        )
+
+
+@contextlib.contextmanager
+def _alone(study: Study) -> Iterator[None]:
+    records = study.folder / "records"
+    check_writable(records)
+    busy = f"another process executes study '{study.name}': wait for it, or give this study another name"
+    with alone(study.folder / "lock", seconds=0, busy=busy):
+        sweep(records)
+        yield
+
+
+def _is_to_do(record: RunRecord | FailedRun | None, *, retry: bool) -> bool:
+    return record is None or (retry and isinstance(record, FailedRun))
+
+
+def _estimates(
+    study: Study, executor: Executor, kept: Mapping[str, RunRecord | FailedRun], progress: StudyProgress
+) -> Estimates:
+    """Load or make data and dense models, once for all runs; what runs take, by the records that are there."""
+    names = list(dict.fromkeys(planned.workload for planned in study.runs))
+    jobs: dict[Job, str] = {partial(prepare_workload, name, study.settings): name for name in names}
+    for name in names:
+        progress.preparing(name)
+    prepared: dict[str, Prepared] = {}
+    for outcome in executor.outcomes(jobs):
+        if outcome.error:
+            raise StudyError(f"workload '{jobs[outcome.job]}': {outcome.error}")
+        prepared[jobs[outcome.job]] = outcome.value
+    estimates = Estimates(prepared=prepared)
+    for planned in study.runs:
+        if not isinstance(record := kept.get(planned.id), RunRecord):
+            continue
+        if (record.data.digest, record.checkpoints.dense) != prepared[planned.workload].digests:
+            raise StudyError(
+                f"'{study.record_path(planned)}' is of other data or dense weights than '{planned.workload}' has now: "
+                "give the study another name, or remove its records"
+            )
+        times = record.timings
+        estimates.add(planned, sum((*times.prune, *times.evaluate, *times.epochs)))
+    return estimates
+
+
+def _execute(
+    study: Study, todo: list[PlannedRun], executor: Executor, estimates: Estimates, progress: StudyProgress
+) -> None:
+    queue = _Queue(todo, estimates)
+    jobs: dict[Job, PlannedRun] = {}
+
+    def ask() -> Iterator[Job]:
+        while (planned := queue.longest()) is not None:
+            job = partial(execute_planned, planned, study.record_path(planned), str(study.path))
+            jobs[job] = planned
+            yield job
+
+    failures = 0
+    for outcome in executor.outcomes(ask()):
+        planned = jobs.pop(outcome.job)
+        done = _done(study, planned, outcome)
+        if done.error:
+            failures += 1
+        else:
+            estimates.add(planned, done.seconds)
+        progress.done(planned, done, len(queue) + len(jobs), queue.seconds([*jobs.values()]) / executor.workers)
+        if failures > study.failure_limit:
+            raise StudyError(
+                f"{failures} runs failed, and failure_limit is {study.failure_limit}; the last, '{planned.case}': "
+                f"{done.error}"
+            )
+
+
+def _done(study: Study, planned: PlannedRun, outcome: Outcome) -> Done:
+    if outcome.died:
+        write_record(failed_run(planned.case, outcome.error), study.record_path(planned))
+        return Done(error=outcome.error)
+    if outcome.error:
+        raise StudyError(outcome.error)
+    assert isinstance(outcome.value, Done), "what the job returns"
+    return outcome.value
+
+
+class _Queue:
+    """Runs to do, by kind: of those that take longest the first."""
+
+    def __init__(self, todo: list[PlannedRun], estimates: Estimates) -> None:
+        self._kinds: defaultdict[tuple[object, ...], deque[PlannedRun]] = defaultdict(deque)
+        for planned in todo:
+            self._kinds[planned.kind].append(planned)
+        self._estimates = estimates
+
+    def __len__(self) -> int:
+        return sum(map(len, self._kinds.values()))
+
+    def longest(self) -> PlannedRun | None:
+        waiting = [runs for runs in self._kinds.values() if runs]
+        return max(waiting, key=lambda runs: self._estimates.seconds(runs[0])).popleft() if waiting else None
+
+    def seconds(self, begun: list[PlannedRun]) -> float:
+        """Seconds that all runs will take that are not done."""
+        waiting = sum(len(runs) * self._estimates.seconds(runs[0]) for runs in self._kinds.values() if runs)
+        return waiting + sum(map(self._estimates.seconds, begun))
+
+
+@lru_cache(maxsize=2)
+def _setting(workload: str, settings: Settings) -> Setting:
+    """The data, the dense model and its answers, which all runs of a process on one workload share."""
+    return prepare(
+        find_workload(workload),
+        device=resolve_device(settings.device),
+        precision=settings.precision,
+        select_on=settings.select_on,
+        test_images=settings.test_images,
+    )
+
+
+def prepare_workload(workload: str, settings: Settings) -> Prepared:
+    """Load or make the data and the dense model of a workload, so that they are in the cache."""
+    setting = _setting(workload, settings)
+    return Prepared(
+        digests=(setting.data.digest, setting.dense.digest),
+        images=len(setting.data.train),
+        macs=sum(count_macs(setting.dense.model, example_of(setting)).values()),
+        state_bytes=file_size_bytes(setting.dense.model.state_dict()),
+    )
+
+
+def execute_planned(planned: PlannedRun, path: Path, source: str) -> Done:
+    """Execute one run, and write its record, or that of its failure, to `path`.
+
+    Raises:
+        StorageError: a file cannot be written: nothing is wrong with the run.
+    """
+    try:
+        shared = _setting(planned.workload, planned.settings)
+        start = time.perf_counter()
+        requested, workload = requested_run(planned.run, planned.workload, planned.asked, source=source)
+        name, recipe = find_recipe(workload, planned.recipe)
+        check_recipe(recipe)
+        setting = replace(shared, recipe_name=name, recipe=recipe, seed=planned.seed)
+        run = resolve(requested, workload, setting.dense.model, setting.data, seed=planned.seed)
+        record = execute(run, setting, finetune=planned.settings.finetune, keep=lambda made: write_record(made, path))
+    except StorageError:
+        raise
+    except Exception as error:  # the model's code, and a user's own methods, may raise anything
+        write_record(failed_run(planned.case, first_line(error)), path)
+        return Done(error=first_line(error))
+    return Done(seconds=time.perf_counter() - start, accuracy=record.kept_accuracy.percent)
