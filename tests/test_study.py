@@ -216,6 +216,7 @@ def test_a_sobol_sample_takes_the_values_of_each_key_about_equally_often() -> No
     ("old", "new", "said"),
     [
         ("criterion = [", "criterium = [", "unknown key 'study.grid.criterium': .*did you mean 'criterion'"),
+        ("total =", 'allocation = "globl"\ntotal =', "unknown allocation 'globl'.*did you mean 'global'"),
         ('"taylor"]', '"tayler"]', "unknown criterion 'tayler'.*did you mean 'taylor'"),
         ('["magnitude", "taylor"]', "[]", "'study.grid.criterion': .*at least 1 item"),
         ("[0.5, 0.8]", "[0.5, 80]", "'study.grid.total.1': .*less than or equal to 1, got 80; did you mean 0.8"),

@@ -14,6 +14,7 @@ from prunebench.documented.runs import Run
 from prunebench.errors import PlanError, UnknownNameError
 from prunebench.experiments.methods import at_work, folder_of
 from prunebench.models import prunable_parameters
+from prunebench.planning.allocations import find_allocation
 from prunebench.planning.methods import method_plan
 from prunebench.workloads import RequestedRun, Workload, find_requested_run, find_workload
 from prunebench.workloads.configuration import check_method
@@ -42,6 +43,8 @@ def requested_run(
         found = RequestedRun(name=called, workload=chosen.name, source=source)
     method = replace(found.method, **parts)
     check_method(method, folder=folder_of(chosen))
+    if method.allocation is not None:
+        find_allocation(method.allocation, folder=folder_of(chosen))
     return replace(found, method=method), chosen
 
 
