@@ -17,7 +17,7 @@ ALPHA = click.option("--alpha", type=FiniteRange(0, 0.5, min_open=True, max_open
 
 @click.group()
 def study() -> None:
-    """Many runs compared: methods, totals, recipes and seeds, with intervals."""
+    """Compare methods, totals, recipes and seeds over many runs."""
 
 
 @study.command()
