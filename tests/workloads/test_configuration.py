@@ -65,7 +65,7 @@ def test_a_file_is_read_as_it_is_meant(file: Path) -> None:
         (floor.figure, floor.least, floor.most) for floor in half.floors
     ]
     assert ("shrunk", "latency:onnx") == half.measures
-    assert ({"*": 0.5, "backbone.conv0.weight": 0}, ("erk", 0.8)) == (half.sparsity, (erk.allocation, erk.total))
+    assert ({"*": 0.5, "backbone.conv0.weight": 0}, ("erk", 0.8)) == (half.sparsity, (erk.method.allocation, erk.method.total))
 
 
 def test_one_number_is_for_all(file: Path) -> None:
@@ -112,6 +112,9 @@ def test_the_file_of_the_folder_is_found(file: Path) -> None:
         ("change = -0.5", "chang = -0.5", "unknown key 'run.half.floor.chang': expected one of accuracy, .*did you mean 'change'"),
         ("total = 0.8", "", "run 'erk': allocation 'erk' needs total"),
         ("total = 0.8", "total = 0.8\nsparsity = 0.5", "run 'erk' needs either sparsity, or total"),
+        ("total = 0.8", 'total = 0.8\ncriterion = "tayler"', "run 'erk': unknown criterion 'tayler'.*did you mean 'taylor'"),
+        ("total = 0.8", 'total = 0.8\npruning_schedule = {name = "gradual", ende = 1}', "run 'erk': unknown setting .*'ende'"),
+        ("total = 0.8", 'total = 0.8\npruning_schedule = {end = 1}', "'run.erk.pruning_schedule.name' is missing"),
         ("total = 0.8", 'total = 0.8\nmeasure = "speed"', "run 'erk': unknown measure 'speed': expected one of latency, "),
         ('recipe = "ci"', 'recipe = "cj"', "run 'half': unknown recipe 'cj': expected one of ci"),
         ("[run.half]", "[runs.half]", "unknown key 'runs': expected one of run, workload; did you mean 'run'"),
