@@ -19,7 +19,7 @@ from prunebench.data import Augmentation, Dataset, Examples
 from prunebench.documented.floors import Floor
 from prunebench.documented.runs import DocumentedRun
 from prunebench.errors import CheckpointError, MaskError, StorageError, UnknownNameError
-from prunebench.experiments import flow
+from prunebench.experiments import flow, methods
 from prunebench.experiments.deployment import latency_runtime
 from prunebench.experiments.flow import PRUNING_SAMPLES, Progress, Setting, execute, fine_tune, prepare, prune
 from prunebench.gate import Status, check_record
@@ -240,17 +240,17 @@ def test_pruning_is_timed_before_everything_else_and_after_it(
     """Samples a moment apart are all slow in one bad moment of a busy machine."""
     done: list[str] = []
 
-    def told(name: str) -> None:
-        function = getattr(flow, name)
+    def told(module: Any, name: str) -> None:
+        function = getattr(module, name)
 
         def wrapped(*arguments: object, **options: object) -> object:
             done.append(name)
             return function(*arguments, **options)
 
-        monkeypatch.setattr(flow, name, wrapped)
+        monkeypatch.setattr(module, name, wrapped)
 
-    for name in ("prune_", "evaluate", "train"):
-        told(name)
+    for module, name in ((methods, "prune_"), (flow, "evaluate"), (flow, "train")):
+        told(module, name)
     record = execute(RUN, setting)
     timed = ["prune_"] * PRUNING_SAMPLES
     assert done == ["prune_", *timed, "evaluate", "train", *timed, "evaluate", "evaluate"]  # what is kept, asked again

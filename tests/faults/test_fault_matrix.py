@@ -29,7 +29,7 @@ from prunebench.data import Augmentation, Dataset, Examples, load_digits
 from prunebench.data.batches import augment, whole_batches
 from prunebench.documented.runs import Run
 from prunebench.errors import PrunebenchError
-from prunebench.experiments import flow
+from prunebench.experiments import flow, methods
 from prunebench.gate import Status, Thresholds, compare_records
 from prunebench.machine.devices import arithmetic
 from prunebench.models import state_digest
@@ -165,11 +165,11 @@ def patch_evaluate(patch, wrapped):
 
 
 def patch_plan(patch, changed):
-    patch.setattr(flow, "prune_", lambda model, plan, **options: prune_(model, changed(dict(plan)), **options))
+    patch.setattr(methods, "prune_", lambda model, plan, **options: prune_(model, changed(dict(plan)), **options))
 
 
 def patch_pruned_count(patch, wrapped):
-    patch.setattr("prunebench.pruning.granularities.element.pruned_count", wrapped)
+    patch.setattr("prunebench.pruning.granularities.granularity.pruned_count", wrapped)
 
 
 def patch_keep_mask(patch, wrapped):
@@ -303,7 +303,7 @@ def half_precision_weights(patch):
         model.half().float()
         return masks
 
-    patch.setattr(flow, "prune_", rounded)
+    patch.setattr(methods, "prune_", rounded)
 
 
 @fault("data in another order", caught_by="same experiment", status=Status.INCOMPARABLE)
