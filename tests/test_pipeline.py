@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from prunebench.data import Augmentation, Dataset, Examples
 from prunebench.documented.floors import Floor
+from prunebench.documented.method import Method
 from prunebench.documented.runs import DocumentedRun
 from prunebench.errors import CheckpointError, MaskError, StorageError, UnknownNameError
 from prunebench.experiments import flow, methods
@@ -192,7 +193,7 @@ def test_a_file_that_holds_other_weights_than_were_judged_is_refused(
 def test_the_kept_model_is_measured_as_it_is_deployed(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prunebench.experiments.deployment.compare_latency", partial(compare_latency, launches=8))
     sparsity = {"conv.weight": 0.5, "linear.weight": 0.0}
-    run = replace(RUN, sparsity=sparsity, granularity="channel", measures=("shrunk", "onnx", "latency"))
+    run = replace(RUN, sparsity=sparsity, method=Method(granularity="channel"), measures=("shrunk", "onnx", "latency"))
     record = execute(run, setting)
     assert record.shrunk is not None
     assert record.exported is not None
