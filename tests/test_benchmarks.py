@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from record_factory import make_baseline
 
-from prunebench.baselines.shelf import write_baseline
+from prunebench.baselines.shelf import read_baseline, write_baseline
 from prunebench.models import save_state
 from prunebench.sensitivity import read_scan
-from prunebench.workloads import BUILT_IN
+from prunebench.workloads import BUILT_IN, find_workload
+from prunebench.workloads.dense import own_checkpoint
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -47,7 +48,8 @@ from types import SimpleNamespace
 import pytest, torch
 from torch import nn
 from prunebench.data import load_digits
-from prunebench.workloads import BUILT_IN
+from prunebench.workloads import BUILT_IN, find_workload
+from prunebench.workloads.dense import own_checkpoint
 
 @pytest.fixture(scope="session")
 def setting():
@@ -177,3 +179,12 @@ def test_speed_comparisons_run_only_when_asked_for_by_path(
     )
     assert 0 == done.returncode, done.stdout
     assert collected == ("test_speed[" in done.stdout)
+
+
+@pytest.mark.parametrize("name", ["digits", "shapes"])
+def test_baselines_are_of_the_dense_model_that_is_trained_here(name: str) -> None:
+    """Another name would make every accuracy incomparable on every machine."""
+    workload = find_workload(name)
+    own = own_checkpoint(workload, workload.data()).name
+    kept = [read_baseline(path).record for path in sorted((BENCHMARKS.parent / "baselines" / name).glob("run*.json"))]
+    assert {own} == {record.checkpoints.origin for record in kept}

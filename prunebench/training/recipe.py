@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
 
 from prunebench.data import Augmentation
 from prunebench.errors import TrainingError, UnknownNameError
@@ -57,6 +57,11 @@ class Recipe:
     images_per_epoch: int | None = None
     averaging: float = 0.0
     distillation: Distillation | None = None
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The settings by name, which dense models are named by; one that came later is left out where unused."""
+        return {name: value for name, value in asdict(self).items() if name != "distillation" or value is not None}
 
     def for_epochs(self, epochs: int) -> Recipe:
         """The same, with `epochs` where it names none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -72,7 +72,7 @@ def own_checkpoint(workload: Workload, data: Dataset, *, seed: int = 0) -> Path:
     Raises:
         WorkloadError: it has no recipe for one.
     """
-    parts = [workload.model, asdict(dense_recipe(workload)), data.digest, seed]
+    parts = [workload.model, dense_recipe(workload).described, data.digest, seed]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return cache_folder() / "checkpoints" / f"{printable(workload.name)}-{digest[:16]}.safetensors"
 
@@ -252,7 +252,7 @@ def train_dense(
     )
     metadata = {
         "workload": workload.name,
-        "recipe": json.dumps(asdict(recipe)),
+        "recipe": json.dumps(recipe.described),
         "data": data.digest,
         "seed": str(seed),
         "precision": precision,

@@ -65,7 +65,10 @@ def test_a_file_is_read_as_it_is_meant(file: Path) -> None:
         (floor.figure, floor.least, floor.most) for floor in half.floors
     ]
     assert ("shrunk", "latency:onnx") == half.measures
-    assert ({"*": 0.5, "backbone.conv0.weight": 0}, ("erk", 0.8)) == (half.sparsity, (erk.method.allocation, erk.method.total))
+    assert ({"*": 0.5, "backbone.conv0.weight": 0}, ("erk", 0.8)) == (
+        half.sparsity,
+        (erk.method.allocation, erk.method.total),
+    )
 
 
 def test_one_number_is_for_all(file: Path) -> None:
