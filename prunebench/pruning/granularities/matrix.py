@@ -17,7 +17,7 @@ def inputs_last(weight: Tensor) -> Tensor:
     """A view (out, *kernel, in) of a weight (out, in, *kernel); of a linear layer the weight itself.
 
     Flattened to (out, kernel positions x in), its rows have runs of inputs at one kernel position. That is the order in
-    which hardware takes N:M sparsity of convolutions (NVIDIA's ASP and TensorRT). torch's semi-structured tensors are
+    which hardware takes N:M sparsity of convolutions (NVIDIA's ASP lays them so). torch's semi-structured tensors are
     matrices only: `inputs_last(weight).flatten(1).contiguous()` is the one they take.
     """
     return weight.movedim(1, -1)
