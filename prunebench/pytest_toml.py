@@ -28,7 +28,7 @@ from prunebench.workloads import RequestedRun, Workload, read_configuration
 from prunebench.workloads.registry import workload_of
 
 TESTS = ("size", "accuracy", "finetuned")
-ACCURACIES: list[Figure] = [figure for figure in FIGURES if figure not in SIZES]
+ACCURACIES: list[Figure] = [figure for figure in FIGURES if figure not in (*SIZES, "latency_ratio")]
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from prunebench.documented.runs import Run
-from prunebench.experiments.deployment import check_measures
+from prunebench.experiments.deployment import check_deployable
 from prunebench.experiments.flow import Progress, Pruned, Setting, fine_tune, record, time_pruning
 from prunebench.gate import Status, Verdict, worst_first
 from prunebench.machine.devices import wait_for
@@ -61,7 +61,7 @@ def check_finetuning(
     run: Run, setting: Setting, pruned: Pruned, before: Evaluation, benchmark: Any, gate: Gate, *, progress: Progress
 ) -> RunRecord:
     """The fine-tuned model keeps its masks, reaches its floors and is no worse than its baseline."""
-    check_measures(run)
+    check_deployable(run)
     progress.stage(f"{run.name}: fine-tuning")
     training = benchmark.pedantic(fine_tune, args=(run, setting, pruned), kwargs={"progress": progress})
     measured = record(run, setting, time_pruning(run, setting, pruned), before, training, deploy=True)

@@ -19,7 +19,7 @@ from prunebench.data import Augmentation, Dataset, Examples
 from prunebench.documented.floors import Floor
 from prunebench.documented.method import Method
 from prunebench.documented.runs import DocumentedRun
-from prunebench.errors import CheckpointError, MaskError, StorageError, UnknownNameError
+from prunebench.errors import CheckpointError, MaskError, PlanError, StorageError, UnknownNameError
 from prunebench.experiments import flow, methods
 from prunebench.experiments.deployment import latency_runtime
 from prunebench.experiments.flow import PRUNING_SAMPLES, Progress, Setting, execute, fine_tune, prepare, prune
@@ -216,6 +216,8 @@ def test_a_floor_alone_asks_for_the_latency() -> None:
 def test_an_unknown_measure_is_refused_before_anything_is_done(setting: Setting) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown measure 'speed': expected one of latency, .*, shrunk"):
         execute(replace(RUN, measures=("speed",)), setting)
+    with pytest.raises(PlanError, match="a run measures one latency: expected one of latency, latency:onnx"):
+        execute(replace(RUN, measures=("latency", "latency:onnx")), setting)
 
 
 def test_kept_elements_that_became_zero_are_no_masks(setting: Setting) -> None:

@@ -8,6 +8,7 @@ import click
 
 from prunebench.cli.options import names, shared
 from prunebench.cli.shell import FILE, perform
+from prunebench.documented.runs import RUNTIMES
 
 
 class Runtimes(click.ParamType):  # type: ignore[type-arg]  # subscriptable from click 8.4 only
@@ -18,9 +19,8 @@ class Runtimes(click.ParamType):  # type: ignore[type-arg]  # subscriptable from
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """A tuple of names, each once."""
         found = tuple(dict.fromkeys(names([value]))) if isinstance(value, str) else tuple(value)
-        known = ("eager", "compile", "onnx", "openvino")
-        if not found or not {*found} <= {*known}:
-            self.fail(f"expected some of {', '.join(known)}, with commas, got {value!r}", param, ctx)
+        if not found or not {*found} <= {*RUNTIMES}:
+            self.fail(f"expected some of {', '.join(RUNTIMES)}, with commas, got {value!r}", param, ctx)
         return found
 
 

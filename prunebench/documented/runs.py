@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -17,12 +17,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from prunebench.documented.method import Method
-from prunebench.errors import UnknownNameError
+from prunebench.errors import PlanError, UnknownNameError
 
 if TYPE_CHECKING:
     from prunebench.documented.floors import Floor
 
-MEASURES = ("shrunk", "onnx", "latency", "latency:compile", "latency:onnx", "latency:openvino")
+RUNTIMES = ("eager", "compile", "onnx", "openvino")
+"""Runtimes that latency is measured in."""
+
+MEASURES = ("shrunk", "onnx", "latency", *(f"latency:{runtime}" for runtime in RUNTIMES))
 """What a run may measure beside size and accuracy, of the model that is kept."""
 
 REPORT = "pruning report on MIT 6.5940 (EfficientML.ai) Lab 1"
@@ -116,6 +119,20 @@ class DocumentedDifference:
     second: str
     printed: Cited
     corrected: Decimal | None = None
+
+
+def check_measures(names: Sequence[str]) -> None:
+    """Check that a run can measure `names`.
+
+    Raises:
+        UnknownNameError: one that is none of `MEASURES`.
+        PlanError: several latencies: a record holds one.
+    """
+    for name in names:
+        if name not in MEASURES:
+            raise UnknownNameError("measure", name, MEASURES)
+    if len(latencies := [name for name in names if name.startswith("latency")]) > 1:
+        raise PlanError(f"a run measures one latency: expected one of {', '.join(latencies)}")
 
 
 def _table(**short: float) -> Mapping[str, float]:

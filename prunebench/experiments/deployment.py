@@ -10,19 +10,15 @@ import torch
 from torch import nn
 
 from prunebench.data import Dataset
-from prunebench.documented.runs import MEASURES, Run
-from prunebench.errors import UnknownNameError
+from prunebench.documented.runs import Run, check_measures
 from prunebench.export.onnx import ONNX
 from prunebench.latency.measure import check_runtime, compare_latency
 from prunebench.measure import count_macs, file_size_bytes
 from prunebench.models import copied
 from prunebench.records import Accuracy, ExportedModel, LatencyRatio, ShrunkModel
-from prunebench.shrink import shrunk
+from prunebench.shrink import EXAMPLES, shrunk
 from prunebench.storage.imports import import_extra
 from prunebench.tasks import Task, compare_answers
-
-EXAMPLES = 8
-"""Test images that show what each layer reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +30,14 @@ class Deployed:
     latency: LatencyRatio | None = None
 
 
-def check_measures(run: Run) -> None:
+def check_deployable(run: Run) -> None:
     """Check that all that `run` measures can be had here, before hours of fine-tuning.
 
     Raises:
-        UnknownNameError: a name that is none of `MEASURES`.
+        UnknownNameError, PlanError: as `prunebench.documented.runs.check_measures`.
         MissingExtraError: an extra is not installed.
     """
-    for name in run.measures:
-        if name not in MEASURES:
-            raise UnknownNameError("measure", name, MEASURES)
+    check_measures(run.measures)
     if "shrunk" in run.measures:
         import_extra("torch_pruning", extra="channels")
     if "onnx" in run.measures:

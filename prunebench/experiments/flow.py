@@ -30,7 +30,7 @@ from prunebench.errors import (
     UnknownNameError,
     WorkloadError,
 )
-from prunebench.experiments.deployment import Deployed, check_measures, deployed
+from prunebench.experiments.deployment import Deployed, check_deployable, deployed
 from prunebench.experiments.methods import MethodAtWork, at_work, folder_of
 from prunebench.machine.devices import PRECISIONS, Precision, model_device, wait_for
 from prunebench.machine.environment import environment
@@ -274,7 +274,7 @@ def execute(
         RecordError: what was measured contradicts itself.
     """
     progress = progress or Progress()
-    check_measures(run)
+    check_deployable(run)
     pruned = prune(run, setting)
     progress.stage("evaluation of the pruned model")
     before = evaluate(pruned.model, setting.data.test, task=setting.workload.task, progress=progress.evaluated)
@@ -525,7 +525,7 @@ def _documented_sizes(run: Run) -> Iterator[Floor]:
 def _fine_tuning(run: Run, setting: Setting, pruned: Pruned, training: Training) -> FineTuning:
     task = setting.workload.task
     _, selection = _training_examples(setting)
-    masks = pruned.masks if run.method.pruning_schedule == ONE_SHOT or training.masks is None else training.masks
+    masks = pruned.masks if training.masks is None else training.masks.to(setting.device)
     for state, judged in (
         (training.best_state, training.best.evaluation),
         (training.last_state, training.last.evaluation),

@@ -13,14 +13,14 @@ from torch import Tensor
 from prunebench.data import Examples
 from prunebench.export.format import Exported
 from prunebench.gate.accuracy import Pair, judge_pairs
-from prunebench.gate.paired import RightWrong
 from prunebench.gate.thresholds import Thresholds
 from prunebench.gate.verdicts import Figure, Status, Tier, Verdict, stated, worst_first
 from prunebench.machine.environment import environment
 from prunebench.models.fitting import COUNTER
+from prunebench.records import Accuracy
 from prunebench.storage.documents import render
 from prunebench.storage.files import file_digest, printable, write_text
-from prunebench.tasks import BatchProgress, Comparison, Evaluation, Task, check_right_or_wrong, compare_answers
+from prunebench.tasks import BatchProgress, Comparison, Task, check_right_or_wrong, compare_answers
 from prunebench.tasks.comparison import LARGEST_DIFFERENCE
 from prunebench.workloads import DenseModel
 
@@ -103,8 +103,8 @@ def check_export(
         case=name,
         run=name,
         check=f"answers of {exported.runtime}",
-        baseline=_right_wrong(compared.first),
-        new=_right_wrong(compared.second),
+        baseline=Accuracy.of(compared.first),
+        new=Accuracy.of(compared.second),
         trained=False,
         hint=HINT,
     )
@@ -118,15 +118,6 @@ def check_export(
         ]
     )
     return Check(verdicts=tuple(verdicts), compared=compared, runtime=exported.runtime)
-
-
-def _right_wrong(answers: Evaluation) -> RightWrong:
-    return RightWrong(
-        correct=answers.correct_count,
-        images=answers.count,
-        correct_bits=answers.correct_bits,
-        predictions_digest=answers.digest,
-    )
 
 
 def _state(exported: Exported, dense: DenseModel, name: str) -> Verdict:

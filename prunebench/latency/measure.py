@@ -29,7 +29,6 @@ from prunebench.storage.documents import render
 from prunebench.storage.files import write_text
 from prunebench.storage.imports import import_extra
 
-RUNTIMES = tuple(side.RUNTIMES)
 EXTRAS = {"onnx": {"onnxruntime": "export"}, "openvino": {"openvino": "openvino"}}
 """By runtime: the packages that it needs beside torch, and the extra that installs them."""
 LAUNCHES, ROUNDS = 12, 5

@@ -47,13 +47,10 @@ def prune_(
             evidence. The model is unchanged.
         ShrinkError: torch-pruning, which `coupled-channel` needs, is missing or cannot follow the model.
     """
-    model = check_model(model)
+    masks = plan_masks(model, plan, criterion=criterion, granularity=granularity, example=example, evidence=evidence)
+    parameters = dict(model.named_parameters())
+    order = sorted(masks, key=lambda name: masks[name].numel(), reverse=True)
     with _threads() as pool:
-        masks = _chosen(
-            pool, model, plan, criterion=criterion, granularity=granularity, example=example, evidence=evidence
-        )
-        parameters = dict(model.named_parameters())
-        order = sorted(masks, key=lambda name: masks[name].numel(), reverse=True)
         list(pool.map(lambda name: zero_pruned_(parameters[name], masks[name]), order))
     return masks
 
@@ -73,30 +70,7 @@ def plan_masks(
     Args:
         alive: masks so far: units that they prune go first, whatever their scores.
     """
-    with _threads() as pool:
-        return _chosen(
-            pool,
-            check_model(model),
-            plan,
-            criterion=criterion,
-            granularity=granularity,
-            example=example,
-            evidence=evidence,
-            alive=alive,
-        )
-
-
-def _chosen(
-    pool: ThreadPoolExecutor,
-    model: nn.Module,
-    plan: Mapping[str, float],
-    *,
-    criterion: str | Criterion,
-    granularity: str | Granularity,
-    example: Tensor | None,
-    evidence: Evidence | None,
-    alive: Masks | None = None,
-) -> Masks:
+    model = check_model(model)
     plan, criterion, units = SparsityPlan(plan), find_criterion(criterion), find_granularity(granularity)
     check_units(criterion, units)
     plan.check_fits(model)
@@ -126,7 +100,8 @@ def _chosen(
 
     # Large weights first, so that no thread is left with the largest at the end.
     largest = sorted(weights, key=lambda name: weights[name].numel(), reverse=True)
-    kept = dict(zip(largest, pool.map(keep, largest), strict=True))
+    with _threads() as pool:
+        kept = dict(zip(largest, pool.map(keep, largest), strict=True))
     first = {each: kept[name].flatten(1)[:, 0] for name, those in companions.items() for each in those}
     masks = Masks({name: kept[name] for name in weights} | first)
     masks.check_fits(model)

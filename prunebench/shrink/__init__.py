@@ -1,5 +1,5 @@
 """Physically smaller models: pruned channels removed, with everything that depends on them."""
 
-from prunebench.shrink.removal import Shrunk, StillMasked, shrunk
+from prunebench.shrink.removal import EXAMPLES, Shrunk, StillMasked, shrunk
 
-__all__ = ["Shrunk", "StillMasked", "shrunk"]
+__all__ = ["EXAMPLES", "Shrunk", "StillMasked", "shrunk"]

@@ -40,6 +40,9 @@ from prunebench.tasks.evaluation import ask
 SAME = {torch.float64: 1e-10, torch.float32: 1e-5}
 """Largest difference of answers, of the largest answer, that rounding makes."""
 
+EXAMPLES = 8
+"""Test images that show what each layer reads."""
+
 CELL = 2
 """The gate of an LSTM that a hidden unit's value is made by: where it is zero, the unit is."""
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from prunebench.data import Augmentation, Normalization
 from prunebench.documented.floors import Floor
 from prunebench.documented.method import ELEMENT, ONE_SHOT, Method
-from prunebench.documented.runs import MEASURES
+from prunebench.documented.runs import check_measures
 from prunebench.errors import PrunebenchError, UnknownNameError, WorkloadError, did_you_mean
 from prunebench.pruning import find_criterion, find_granularity
 from prunebench.pruning.schedules import find_pruning_schedule
@@ -388,11 +388,10 @@ def _run(name: str, section: RunSection, workloads: Mapping[str, Workload], path
             raise WorkloadError(f"{where}: {UnknownNameError('recipe', section.recipe, recipes)}")
     method = section.method()
     try:
+        check_measures(section.measure)
         check_method(method, folder=path.resolve().parent)
     except PrunebenchError as error:
         raise WorkloadError(f"{where}: {error}") from error
-    if unknown := [each for each in section.measure if each not in MEASURES]:
-        raise WorkloadError(f"{where}: {UnknownNameError('measure', unknown[0], MEASURES)}")
     if (section.sparsity is None) == (section.allocation is None and section.total is None):
         raise WorkloadError(f"{where} needs either sparsity, or total with an allocation")
     if section.sparsity is None and section.total is None:

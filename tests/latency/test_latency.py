@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 from prunebench.cli import main
+from prunebench.documented.runs import RUNTIMES
 from prunebench.errors import LatencyError, MissingExtraError
 from prunebench.latency import measure, side
 from prunebench.latency.measure import compare_latency
@@ -30,6 +31,10 @@ def linear(width: int = 6) -> nn.Module:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "ROUNDS", 3)
     monkeypatch.setattr(measure, "TURN_SECONDS", 1e-6)
+
+
+def test_every_runtime_that_can_be_asked_for_has_a_side() -> None:
+    assert [*RUNTIMES] == [*side.RUNTIMES]
 
 
 @pytest.mark.parametrize("runtime", ["eager", "onnx"])

@@ -13,13 +13,10 @@ from prunebench.machine.memory import keep_freed_memory
 from prunebench.measure import count_macs, file_size_bytes
 from prunebench.report.progress import ProgressBar
 from prunebench.report.table import Table
-from prunebench.shrink import shrunk
+from prunebench.shrink import EXAMPLES, shrunk
 from prunebench.storage.files import check_targets, data_source
 from prunebench.tasks import compare_answers
 from prunebench.workloads import dense_model, find_workload
-
-EXAMPLES = 8
-"""Test images that show what each layer reads."""
 
 
 def shrink(checkpoint: Path, workload: str | None, data: Path | None, test_images: int | None, output: Path) -> None:
