@@ -19,17 +19,20 @@ from typing import Any
 
 import torch
 from tabulate import tabulate
-from torch import nn
+from torch import Tensor, nn
 
 from prunebench.data import Dataset
 from prunebench.documented.runs import RUNS
 from prunebench.latency.measure import LAUNCHES, LatencyComparison, Timing, compare_latency
-from prunebench.measure import MIB, nominal_size_bits
+from prunebench.measure import MIB, count_macs, file_size_bytes, nominal_size_bits
 from prunebench.models import prunable_parameters
 from prunebench.packing import packed_bytes
 from prunebench.pruning import prune_
 from prunebench.shrink import shrunk
 from prunebench.workloads import dense_model, find_workload
+
+
+HEADERS = ["model", "parameters", "nonzero", "nominal MiB", "saved MiB", "packed MiB", "MACs"]
 
 
 def main() -> None:
@@ -50,9 +53,10 @@ def main() -> None:
     dense = dense_model(workload, data, checkpoint=options.checkpoint, laid_out=False).model.eval()
     batches = [int(each) for each in options.batches.split(",")]
     inputs = data.test.fed(data.test.inputs[torch.arange(max(batches)) % len(data.test)])
-    rows, verdicts = [_sizes("dense", dense, dense)], []
+    example = inputs[:1]
+    rows, verdicts = [_sizes("dense", dense, dense, example)], []
     for name, model in _pruned(dense, data, options.prune):
-        rows.append(_sizes(name, model, dense))
+        rows.append(_sizes(name, model, dense, example))
         for runtime in options.runtimes.split(","):
             kept = _read(options.json).get((options.workload, name, runtime))
             if kept is None:
@@ -62,10 +66,9 @@ def main() -> None:
                 )  # fmt: skip
                 kept = _keep(options.json, (options.workload, name, runtime), found)
             timings = [Timing(**each) for each in kept["timings"]]
-            rows[-1].append(f"{kept['macs']:,}") if runtime == options.runtimes.split(",")[0] else None
             verdicts.append([name, runtime, *(str(timing.ratio) for timing in timings)])
             print(*verdicts[-1], sep="  ", flush=True)
-    print(f"\n{tabulate(rows, headers=['model', 'parameters', 'nonzero', 'nominal MiB', 'file MiB', 'MACs'])}\n")
+    print(f"\n{tabulate(rows, headers=HEADERS)}\n")
     print(tabulate(verdicts, headers=["model", "runtime", *(f"batch {each}" for each in batches)]))
 
 
@@ -85,7 +88,7 @@ def _pruned(dense: nn.Module, data: Dataset, asked: list[str]) -> Iterator[tuple
         yield name, (shrunk(model, example).model if granularity.endswith("channel") else model)
 
 
-def _sizes(name: str, model: nn.Module, dense: nn.Module) -> list[str]:
+def _sizes(name: str, model: nn.Module, dense: nn.Module, example: Tensor) -> list[str]:
     elements, whole = (sum(each.numel() for each in one.parameters()) for one in (model, dense))
     kept = sum(int(each.count_nonzero()) for each in model.parameters())
     return [
@@ -93,7 +96,9 @@ def _sizes(name: str, model: nn.Module, dense: nn.Module) -> list[str]:
         f"{elements:,}",
         f"{100 * kept / whole:.2f} %",
         f"{nominal_size_bits(model) / 8 / MIB:.2f}",
+        f"{file_size_bytes(model.state_dict()) / MIB:.2f}",
         f"{packed_bytes(model.state_dict()) / MIB:.2f}",
+        f"{sum(count_macs(model, example).values()):,}",
     ]
 
 
@@ -103,7 +108,7 @@ def _read(path: Path) -> dict[tuple[str, ...], dict[str, Any]]:
 
 
 def _keep(path: Path, key: tuple[str, ...], found: LatencyComparison) -> dict[str, Any]:
-    kept = {"key": key, "macs": found.b.macs, "timings": [asdict(each) for each in found.timings],
+    kept = {"key": key, "timings": [asdict(each) for each in found.timings],
             "threads": found.threads, "environment": found.environment}  # fmt: skip
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(kept) + "\n")
