@@ -31,7 +31,6 @@ from prunebench.pruning import prune_
 from prunebench.shrink import shrunk
 from prunebench.workloads import dense_model, find_workload
 
-
 HEADERS = ["model", "parameters", "nonzero", "nominal MiB", "saved MiB", "packed MiB", "MACs"]
 
 
