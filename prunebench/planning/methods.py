@@ -38,7 +38,7 @@ class MethodMasks:
 
     Attributes:
         plan: the sparsity of every prunable parameter; `masks` prune exactly that.
-        reached: the fraction that is pruned of what the total is a fraction of, all elements of a table.
+        reached: the fraction that is pruned of what the total is a fraction of.
     """
 
     plan: SparsityPlan
@@ -52,38 +52,19 @@ def method_masks(
     *,
     criterion: str | Criterion = "magnitude",
     granularity: str | Granularity = "element",
-    sparsity: Mapping[str, float] | None = None,
-    allocation: str | Allocation | None = None,
-    total: float | None = None,
+    allocation: str | Allocation,
+    total: float,
     of: Measure = "elements",
     limits: Mapping[str, float] | None = None,
     keep_dense: Collection[str] = (),
     evidence: Evidence | None = None,
 ) -> MethodMasks:
-    """The plan and the masks of a method on `model`, which stays as it is.
-
-    Args:
-        example: a batch of inputs (n, ...).
-        sparsity: a table of every prunable parameter; else `allocation` and `total` as `method_plan` takes them.
-
-    Raises:
-        PlanError, UnknownNameError: as `method_plan` and `prunebench.pruning.prune_`; or both a table and a total.
-    """
-    if (sparsity is None) == (allocation is None or total is None):
-        raise PlanError("a method takes either a table of sparsities, or an allocation and a total")
-    if sparsity is not None:
-        plan, reached = SparsityPlan(sparsity), None
-    else:
-        assert allocation is not None, "checked above"
-        assert total is not None, "checked above"
-        plan, reached = method_plan(
-            model, example, criterion=criterion, granularity=granularity, allocation=allocation, total=total, of=of,
-            limits=limits, keep_dense=keep_dense, evidence=evidence,
-        )  # fmt: skip
+    """The plan and the masks of a method on `model`, which stays as it is; arguments and errors are `method_plan`'s."""
+    plan, reached = method_plan(
+        model, example, criterion=criterion, granularity=granularity, allocation=allocation, total=total, of=of,
+        limits=limits, keep_dense=keep_dense, evidence=evidence,
+    )  # fmt: skip
     masks = plan_masks(model, plan, criterion=criterion, granularity=granularity, example=example, evidence=evidence)
-    if reached is None:
-        weights = [masks[name] for name in plan]
-        reached = 1 - sum(int(mask.sum()) for mask in weights) / sum(mask.numel() for mask in weights)
     return MethodMasks(plan=plan, masks=masks, reached=reached)
 
 

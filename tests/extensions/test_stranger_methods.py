@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from extensions.test_strangers import HERE, install
+from extensions.test_strangers import FILES, HERE, install
 from torch import nn
 
 import prunebench as pb
@@ -20,21 +20,9 @@ from prunebench.pruning import criterion_names, granularity_names, known_granula
 from prunebench.records import case_id
 
 KINDS = ("criterion", "granularity", "schedule")
-TOML = """
-[workload.mine]
-model = "prunebench:vit"
-model_arguments = { width = 16, depth = 1 }
-data = "prunebench:digits"
-keep_dense = "positions.weight"
-[workload.mine.recipe.dense]
-epochs = 2
-learning_rate = 0.005
-optimizer = "adamw"
-[workload.mine.recipe.quick]
-epochs = 1
-learning_rate = 0.001
-optimizer = "adamw"
-[run.small]
+TOML = (
+    FILES["allocation"].partition("[run.half]")[0]
+    + """[run.small]
 workload = "mine"
 criterion = "gradient"
 granularity = "rows"
@@ -43,6 +31,7 @@ total = 0.4
 pruning_schedule = { name = "one-cycle", frequency = 5 }
 floor = { change = -60, size_percent = 70 }
 """
+)
 
 
 @pytest.fixture(autouse=True)

@@ -199,13 +199,6 @@ def test_a_total_of_a_cost_is_reached_and_no_more_than_a_unit_beyond(
     assert total <= reached <= total + 36 * unit * {"size": 32, "file": 4, "macs": 36}[of] / inventory.dense_total(of)
 
 
-def test_a_table_is_taken_as_it_is() -> None:
-    model, table = Small(), {"first.weight": 0.5, "second.weight": 0.25, "last.weight": 0}
-    found = method_masks(model, EXAMPLE, sparsity=table)
-    assert table == dict(found.plan)
-    assert pytest.approx((432 + 432) / 2656) == found.reached
-
-
 def test_zeros_there_are_count_by_element_and_magnitude() -> None:
     model = Small()
     before = prune_(model, {"first.weight": 0.5, "second.weight": 0.5, "last.weight": 0})
@@ -221,8 +214,6 @@ def test_zeros_there_are_count_by_element_and_magnitude() -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "said"),
     [
-        ({"allocation": "uniform"}, PlanError, "either a table of sparsities, or an allocation and a total"),
-        ({"allocation": "uniform", "total": 0.5, "sparsity": {}}, PlanError, "either a table of sparsities"),
         ({"allocation": "uniform", "total": 1.5}, PlanError, r"sparsity of 'total' must be in \[0, 1\], got 1.5"),
         ({"allocation": "unifrom", "total": 0.5}, UnknownNameError, "did you mean 'uniform'"),
         ({"allocation": "erk", "total": 0.5, "keep_dense": ["lst.weight"]}, UnknownNameError, "'last.weight'"),

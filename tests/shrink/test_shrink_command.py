@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from small_project import DATA, invoke
 
-from prunebench.cli import main
 from prunebench.errors import WorkloadError
 from prunebench.gate import Status, check_record
 from prunebench.models import read_metadata
@@ -27,19 +26,10 @@ def build(width=8):
         nn.Conv2d(width, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10),
     )
 """
-DATA = """
-import torch
-from sklearn.datasets import load_digits
-
-def load():
-    digits = load_digits()
-    images, targets = torch.tensor(digits.images).float()[:, None] / 16, torch.tensor(digits.target)
-    return (images[:300], targets[:300]), (images[300:500], targets[300:500])
-"""
 TOML = """
 [workload.mine]
 model = "shrink_net:build"
-data = "shrink_data:load"
+data = "small_data:load"
 keep_dense = "6.weight"
 [workload.mine.recipe.dense]
 epochs = 2
@@ -57,16 +47,10 @@ sparsity = 0.5
 """
 
 
-def invoke(*arguments: str, code: int = 0) -> Result:
-    done = CliRunner().invoke(main, ["--quiet", *arguments])
-    assert code == done.exit_code, done.output
-    return done
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "shrink_net.py").write_text(NET)
-    (tmp_path / "shrink_data.py").write_text(DATA)
+    (tmp_path / "small_data.py").write_text(DATA)
     (tmp_path / "prunebench.toml").write_text(TOML)
     monkeypatch.chdir(tmp_path)
     return tmp_path
