@@ -22,7 +22,8 @@ from torchvision.models import GoogLeNetOutputs
 
 from prunebench.data.examples import Examples
 from prunebench.errors import ModelError
-from prunebench.tasks import CLASSIFICATION, output_of
+from prunebench.models import output_of
+from prunebench.tasks import CLASSIFICATION
 from prunebench.tasks.evaluation import Evaluation, evaluate
 
 CLASSES = 5

@@ -5,6 +5,8 @@ Exit codes: 0 done; 1 a check failed; 2 bad input or nothing that can be compare
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -40,7 +42,21 @@ from prunebench.cli.unpack import unpack
 def main(quiet: bool) -> None:
     """Prune a model, fine-tune it under masks, and check what came out: against claims, floors and baselines."""
     if quiet:
-        os.environ["PRUNEBENCH_QUIET"] = "1"  # for whatever this process starts, too
+        click.get_current_context().with_resource(_quiet())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress, also of whatever this process starts; afterwards the environment is as it was."""
+    before = os.environ.get("PRUNEBENCH_QUIET")
+    os.environ["PRUNEBENCH_QUIET"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PRUNEBENCH_QUIET"]
+        else:
+            os.environ["PRUNEBENCH_QUIET"] = before
 
 
 PROJECT = (init, check, run, train, scan, plan, study, shrink)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.errors import PlanError
-from prunebench.models import check_model, prunable_parameters
+from prunebench.models import check_model, prunable_parameters, unwrapped
 from prunebench.pruning.criteria import Criterion, find_criterion, scores_of
 from prunebench.pruning.evidence import Evidence
 from prunebench.pruning.granularities import Granularity, find_granularity
@@ -48,7 +48,7 @@ def prune_(
         ShrinkError: torch-pruning, which `coupled-channel` needs, is missing or cannot follow the model.
     """
     masks = plan_masks(model, plan, criterion=criterion, granularity=granularity, example=example, evidence=evidence)
-    parameters = dict(model.named_parameters())
+    parameters = dict(unwrapped(model).named_parameters())
     order = sorted(masks, key=lambda name: masks[name].numel(), reverse=True)
     with _threads() as pool:
         list(pool.map(lambda name: zero_pruned_(parameters[name], masks[name]), order))
