@@ -115,6 +115,9 @@ SMOKE = [
         ["--prune", "channel=0.5", "--runtimes", "eager", "--batches", "1", "--launches", "8", "--json", "buys.jsonl"],
         "channel=0.5",
     ),
+    ("criteria_by_allocations", ["run3", "--examples", "20"], "dense"),
+    ("criteria_times", ["--rounds", "1", "--examples", "2"], "of one pass"),
+    ("rewinding", ["--rounds", "3", "--images", "32", "--seeds", "1"], "learning-rate-rewinding"),
     ("adaptive_speed", ["--precision", "fp32"], "times as fast"),
 ]
 
