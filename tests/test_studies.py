@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -137,6 +138,10 @@ def test_a_study_prints_its_table(
         record = study.Seconds(prune=[0.1] * 10, evaluate=[0.1] * 3)
         monkeypatch.setattr(study, "_one", lambda: record)
         monkeypatch.setattr(study, "BURST_SECONDS", (0.001, 0.002))
+    if name == "criteria_times":
+        monkeypatch.setattr(study, "build_model", lambda name: small())
+        first = replace(RUN, sparsity=dict.fromkeys(SPARSITY, 0.0) | {"0.weight": 0.5})  # which batch norm follows
+        monkeypatch.setattr(study, "RUNS", {"run3": first})
     if name == "adaptive_speed":
         speed_on_little(study, monkeypatch)
     assert printed in said(name, *arguments, capsys=capsys, monkeypatch=monkeypatch)
