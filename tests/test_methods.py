@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -147,6 +149,41 @@ def test_a_total_is_the_same_experiment_whatever_it_comes_to_on_other_weights() 
     assert Status.FAIL not in {verdict.status for verdict in verdicts}
 
 
+@pytest.mark.parametrize(
+    ("of", "cost"),
+    [
+        ("size", lambda record: record.pruned_size_bits / record.dense_size_bits),
+        ("macs", lambda record: sum(each.macs * each.nonzeros / prod(each.shape) for each in record.layers)
+         / sum(each.macs for each in record.layers)),
+    ],
+)  # fmt: skip
+def test_a_total_of_a_cost_is_reached_and_the_case_says_which(of: str, cost: Callable[[RunRecord], float]) -> None:
+    record = record_of("--allocation", "global", "--total", "0.5", "--total-of", of, "--no-finetune")
+    assert f"mine/global-0.5-{of}-ci-oneshot" == case_id(record)
+    assert of == record.method.total_of
+    assert 0.49 < cost(record) <= 0.5
+
+
+def test_limits_are_by_pattern_and_a_limit_of_0_keeps_a_layer_dense() -> None:
+    asked = ["--total", "0.3", "--limit", "3.*=0.0625", "--no-finetune"]
+    record = record_of("--allocation", "global", *asked)
+    assert 576 - 36 == record.layers[1].nonzeros
+    assert "mine/global-0.3-limited-ci-oneshot" == case_id(record)
+    assert {"3.*": 0.0625} == record.method.limits
+    asked = ["--limit", "6.*=0", "--granularity", "channel", "--total", "0.05", "--no-finetune"]
+    assert 5120 == record_of(*asked, "--criterion", "geometric_median").layers[2].nonzeros  # which has no channels
+
+
+def test_a_file_has_totals_of_costs_and_limits_too() -> None:
+    added = '[run.small]\nworkload = "mine"\ntotal = 0.5\ntotal_of = "size"\nlimits = 0.7\n'
+    Path("prunebench.toml").write_text(TOML + added)
+    record = record_of("small", "--no-finetune")
+    assert record.pruned_size_bits <= record.dense_size_bits / 2
+    assert ("size", {"*": 0.7}) == (record.method.total_of, record.method.limits)
+    Path("prunebench.toml").write_text(TOML + '[run.small]\nworkload = "mine"\nlimits = 0.7\n')
+    assert "limits needs total, the share to prune in [0, 1]" in invoke("check", code=2).output
+
+
 def test_every_case_of_a_recipe_is_in_its_family() -> None:
     record = record_of("half", "--granularity", "2:4", "--criterion", "wanda", "--no-finetune")
     others = ["mine/half-ci", "mine/a-ci~taylor-seed1", "mine/half-long", "mine/half-ci%2Dx~taylor"]
@@ -161,6 +198,11 @@ def test_every_case_of_a_recipe_is_in_its_family() -> None:
         (["half", "--granularity", "4:2"], "granularity N:M must have N from 1 to M - 1, got '4:2'"),
         (["half", "--granularity", "3:4"], "3:4"),
         (["half", "--total", "0.5"], "run 'half' says how much to prune: expected no --total, or no run"),
+        (["half", "--limit", "3.*=0.5"], "run 'half' says how much to prune: expected no --limit, or no run"),
+        (["--total", "0.5", "--limit", "3.*"], r"--limit takes LAYERS=MOST, such as 'conv1\.\*=0\.5', got '3\.\*'"),
+        (["--total", "0.5", "--limit", "3.*=2"], r"sparsity of '3\.\*' must be in \[0, 1\], got 2"),
+        (["--total", "0.5", "--limit", "x=0.5"], "unknown layer 'x'"),
+        (["--total", "0.9", "--limit", "*=0.5"], "nonzeros cannot be had: the largest sparsities allowed leave"),
         ([], "nothing to prune: expected a run, such as run3, or --total"),
         (["--total", "0.5", "--allocation", "globl"], "unknown allocation 'globl'.*did you mean 'global'"),
         (["half", "--criterion", "bn_scale"], "scores output channels: expected granularity 'channel', got 'element'"),

@@ -150,6 +150,15 @@ def test_a_grid_is_all_combinations_in_the_order_of_the_file_seeds_fastest() -> 
     assert list(itertools.product(["magnitude", "taylor"], [0.5, 0.8], [0, 1])) == found
 
 
+def test_totals_are_of_costs_and_have_limits_too() -> None:
+    axes = 'total_of = ["elements", "size"]\nlimits = [{ "6.*" = 0.5 }, 0.9]\ntotal = ['
+    found = study(STUDY.replace('"magnitude", "taylor"', '"magnitude"').replace("total = [", axes))
+    cases = {planned.case.removesuffix("-seed1") for planned in found.runs}
+    assert {f"mine/uniform-{total}{of}-limited-ci" for total in (0.5, 0.8) for of in ("", "-size")} == cases
+    assert 2 * 2 * 2 == len({planned.group for planned in found.runs})
+    assert "of size, 6.* at most 0.5" in {found.label(planned) for planned in found.runs}
+
+
 def test_an_id_says_the_case_and_stays_while_others_come_and_go() -> None:
     before = {planned.id for planned in study().runs}
     after = {planned.id for planned in study(STUDY.replace("[0, 1]", "[5, 1, 0]").replace("[0.5,", "[0.3, 0.5,")).runs}

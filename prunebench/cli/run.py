@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from prunebench.cli.options import FiniteRange, shared
 from prunebench.cli.shell import FILE, perform
+from prunebench.documented.method import TotalOf
 from prunebench.storage.files import RUN_FOLDER
 
-METHOD = ("criterion", "granularity", "allocation", "total", "pruning_schedule", "schedule_settings",
-          "evidence_examples", "recalibrated")  # fmt: skip
+METHOD = ("criterion", "granularity", "allocation", "total", "total_of", "limits", "pruning_schedule",
+          "schedule_settings", "evidence_examples", "recalibrated")  # fmt: skip
 """Options that a method has as attributes."""
 
 
@@ -21,7 +22,10 @@ METHOD = ("criterion", "granularity", "allocation", "total", "pruning_schedule",
 @click.option("--criterion", "--method", help="What is pruned first, such as taylor. Default: magnitude.")
 @click.option("--granularity", help="What is pruned as one, such as 2:4, channel, coupled-channel. Default: element.")
 @click.option("--allocation", help="How --total is shared over the layers, such as global. Default: uniform.")
-@click.option("--total", type=FiniteRange(0, 1), help="Share of all prunable elements to prune, in the place of RUN.")
+@click.option("--total", type=FiniteRange(0, 1), help="Share to prune, in the place of RUN.")
+@click.option("--total-of", type=click.Choice(get_args(TotalOf)), help="What --total is a share of. Default: elements.")
+@click.option("--limit", "limits", multiple=True, metavar="LAYERS=MOST",
+              help="The largest sparsity of layers, such as 'conv1.*=0.5'.")  # fmt: skip
 @click.option("--pruning-schedule", help="When it is pruned, such as gradual. Default: one-shot.")
 @click.option("--schedule-setting", "schedule_settings", multiple=True, metavar="NAME=VALUE",
               help="A setting of the pruning schedule, such as end=0.7.")  # fmt: skip

@@ -40,6 +40,8 @@ def requested_run(
         chosen = find_workload(workload)
         parts = {"allocation": "uniform", **parts}
         called = f"{parts['allocation']}-{parts['total']:g}"
+        called += f"-{of}" if (of := parts.get("total_of", "elements")) != "elements" else ""
+        called += "-limited" if parts.get("limits") else ""
         found = RequestedRun(name=called, workload=chosen.name, source=source)
     method = replace(found.method, **parts)
     check_method(method, folder=folder_of(chosen))
@@ -73,6 +75,8 @@ def resolve(requested: Run | RequestedRun, workload: Workload, model: nn.Module,
             granularity=method.units,
             allocation=asked.allocation,
             total=asked.total,
+            of=asked.total_of,
+            limits=_matched(asked.limits, weights),
             keep_dense=dense,
             evidence=method.dense_evidence(model),
             folder=folder_of(workload),
@@ -112,15 +116,22 @@ def by_pattern(sparsity: Mapping[str, float], weights: Mapping[str, object], den
         UnknownNameError: a pattern that matches none.
         PlanError: one that no pattern matches; or one that is kept dense, and pruned by its full name.
     """
-    found = dict.fromkeys(dense, 0.0)
     for pattern, value in sparsity.items():
-        matching = [name for name in weights if name == pattern or fnmatchcase(name, pattern)]
-        if not matching:
-            raise UnknownNameError("layer", pattern, weights)
         if pattern in dense and value > 0:
             raise PlanError(f"'{pattern}' is kept dense by its workload (keep_dense), got sparsity {value:g}")
-        found |= {name: value for name in matching if name not in dense}
+    found = _matched(sparsity, weights) | dict.fromkeys(dense, 0.0)
     if missing := [name for name in weights if name not in found]:
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
         raise PlanError(f"no sparsity for '{missing[0]}'{more}: \"*\" = 0 as the first pattern keeps the rest dense")
     return {name: found[name] for name in weights}
+
+
+def _matched(patterns: Mapping[str, float], weights: Mapping[str, object]) -> dict[str, float]:
+    """The value of every parameter that a pattern matches; of several, the last counts."""
+    found: dict[str, float] = {}
+    for pattern, value in patterns.items():
+        matching = [name for name in weights if name == pattern or fnmatchcase(name, pattern)]
+        if not matching:
+            raise UnknownNameError("layer", pattern, weights)
+        found |= dict.fromkeys(matching, value)
+    return found

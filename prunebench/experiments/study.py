@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, ValidationError
 from scipy.stats import qmc
 
+from prunebench.documented.method import TotalOf
 from prunebench.documented.runs import Run, run_digest
 from prunebench.errors import PrunebenchError, StudyError
 from prunebench.experiments.requests import requested_run
@@ -25,10 +26,12 @@ from prunebench.records.record import parse_kept
 from prunebench.storage.documents import read_document
 from prunebench.workloads import UNDOCUMENTED_EPOCHS, find_recipe
 from prunebench.workloads.configuration import (
+    ALLOCATING,
     Fraction,
     Positive,
     ScheduleSection,
     Section,
+    Sparsities,
     first_problem,
     read_toml,
     with_name,
@@ -52,6 +55,8 @@ class GridSection(Section):
     granularity: Listed[str] | None = None
     allocation: Listed[str] | None = None
     total: Listed[Fraction] | None = None
+    total_of: Listed[TotalOf] | None = None
+    limits: Listed[Sparsities] | None = None
     pruning_schedule: Listed[Annotated[ScheduleSection, BeforeValidator(with_name)]] | None = None
     evidence_examples: Listed[Positive] | None = None
     recalibrate: Listed[StrictBool] | None = None
@@ -206,7 +211,7 @@ class Study:
     def label(self, planned: PlannedRun) -> str:
         """The method of a run, but for its total, by what sets it apart in this study."""
         names = [name for name in self.varied if name != "total"] or ["run" if planned.run else "criterion"]
-        said = {"evidence_examples": "{} examples", "recalibrate": "recalibrated"}
+        said = {"evidence_examples": "{} examples", "recalibrate": "recalibrated", "total_of": "of {}"}
         parts = [said.get(name, "{}").format(planned.parts[name]) for name in names if planned.parts[name]]
         return ", ".join(parts) or "as it is"
 
@@ -261,6 +266,8 @@ def _said(parts: Mapping[str, Any]) -> str:
 
 def _word(value: Any) -> Any:
     """A value of the file as it is compared and shown."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} at most {most:g}" for name, most in value.items())
     if not isinstance(value, ScheduleSection):
         return value
     settings = ", ".join(f"{name} {setting}" for name, setting in sorted(value.settings.items()))
@@ -302,6 +309,8 @@ def _runs(section: StudySection, path: Path) -> Iterator[tuple[PlannedRun, Seque
                     "granularity": method.granularity,
                     "allocation": method.allocation,
                     "total": method.total,
+                    "total_of": method.total_of,
+                    "limits": _word(method.limits) or None,
                     "pruning_schedule": _word(schedule),
                     "evidence_examples": method.evidence_examples,
                     "recalibrate": method.recalibrated,
@@ -332,7 +341,7 @@ def _cells(section: StudySection) -> Iterator[dict[str, Any]]:
     if section.sample and len(grids) > 1:
         raise StudyError("'study.sample' takes runs of [study.grid]: expected no [[study.runs]]")
     for where, grid in grids.items():
-        if "run" in grid.axes and (both := grid.axes.keys() & {"total", "allocation"}):
+        if "run" in grid.axes and (both := grid.axes.keys() & ALLOCATING):
             raise StudyError(f"'{where}.{min(both)}': a run says how much to prune: expected no 'run' beside it")
         if "run" not in grid.axes and "total" not in grid.axes:
             raise StudyError(f"'{where}' says nothing of how much to prune: expected 'total' or 'run'")

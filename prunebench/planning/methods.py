@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor, nn
 
+from prunebench.documented.method import TotalOf
 from prunebench.errors import PlanError, UnknownNameError
 from prunebench.models import check_model, prunable_parameters
 from prunebench.planning.allocations import Allocation, allocate, find_allocation
 from prunebench.planning.allocators import allocate_to_limit
-from prunebench.planning.costs import Cost, Inventory
+from prunebench.planning.costs import Inventory
 from prunebench.pruning import (
     Criterion,
     Evidence,
@@ -27,9 +27,6 @@ from prunebench.pruning import (
     plan_masks,
     scores_of,
 )
-
-Measure = Literal["elements"] | Cost
-"""What a total is a fraction of, by name: `elements` of all prunable parameters, or a cost of the dense model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +51,7 @@ def method_masks(
     granularity: str | Granularity = "element",
     allocation: str | Allocation,
     total: float,
-    of: Measure = "elements",
+    of: TotalOf = "elements",
     limits: Mapping[str, float] | None = None,
     keep_dense: Collection[str] = (),
     evidence: Evidence | None = None,
@@ -76,7 +73,7 @@ def method_plan(
     granularity: str | Granularity = "element",
     allocation: str | Allocation,
     total: float,
-    of: Measure = "elements",
+    of: TotalOf = "elements",
     limits: Mapping[str, float] | None = None,
     keep_dense: Collection[str] = (),
     evidence: Evidence | None = None,
@@ -91,7 +88,7 @@ def method_plan(
     A model that was pruned before has zeros that count as pruned only by element and magnitude, which takes them first.
 
     Args:
-        limits: the largest sparsity of each layer in it.
+        limits: the largest sparsity of each layer in it; a layer of 0 is kept dense.
         keep_dense: parameters that stay as they are; they count in what `total` is a fraction of.
         folder: where modules of `package.module:name` are looked for.
 
@@ -104,7 +101,9 @@ def method_plan(
     check_units(criterion, units)
     rule = find_allocation(allocation, folder=folder) if isinstance(allocation, str) else allocation
     weights = prunable_parameters(model)
-    for name in (*keep_dense, *(limits or {})):
+    limits = limits or {}
+    keep_dense = {*keep_dense, *(name for name, most in limits.items() if most == 0)}
+    for name in (*keep_dense, *limits):
         if name not in weights:
             raise UnknownNameError("layer", name, weights)
     inventory = Inventory.of_model(model, example)

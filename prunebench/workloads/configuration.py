@@ -12,10 +12,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from prunebench.data import Augmentation, Normalization
 from prunebench.documented.floors import Floor
-from prunebench.documented.method import ELEMENT, ONE_SHOT, Method
+from prunebench.documented.method import ELEMENT, ONE_SHOT, Method, TotalOf
 from prunebench.documented.runs import check_measures
 from prunebench.errors import PrunebenchError, UnknownNameError, WorkloadError, did_you_mean
-from prunebench.pruning import find_criterion, find_granularity
+from prunebench.pruning import as_sparsity, find_criterion, find_granularity
 from prunebench.pruning.schedules import find_pruning_schedule
 from prunebench.tasks import find_task
 from prunebench.training import Distillation, LearningRateSchedule, Optimizer, Recipe, check_recipe
@@ -176,6 +176,8 @@ class RunSection(Section):
     sparsity: Sparsities | None = None
     allocation: str | None = None
     total: Fraction | None = None
+    total_of: TotalOf = "elements"
+    limits: Sparsities = Field(default_factory=dict)
     criterion: str = "magnitude"
     granularity: str = ELEMENT
     pruning_schedule: Annotated[ScheduleSection, BeforeValidator(with_name)] = ScheduleSection(name=ONE_SHOT)
@@ -193,11 +195,17 @@ class RunSection(Section):
             granularity=self.granularity,
             allocation=self.allocation or ("uniform" if self.total is not None else None),
             total=self.total,
+            total_of=self.total_of,
+            limits=self.limits,
             pruning_schedule=self.pruning_schedule.name,
             schedule_settings=self.pruning_schedule.settings,
             evidence_examples=self.evidence_examples,
             recalibrated=self.recalibrate,
         )
+
+
+ALLOCATING = frozenset({"allocation", "total", "total_of", "limits"})
+"""Keys and attributes that say how much is pruned in the place of a table."""
 
 
 class Sections(Section):
@@ -378,6 +386,8 @@ def check_method(method: Method, *, folder: Path | None) -> None:
     find_criterion(method.criterion, folder=folder)
     find_granularity(method.granularity, folder=folder)
     find_pruning_schedule(method.pruning_schedule, method.schedule_settings, folder=folder)
+    for name, most in method.limits.items():
+        as_sparsity(most, name=name)
 
 
 def _run(name: str, section: RunSection, workloads: Mapping[str, Workload], path: Path) -> RequestedRun:
@@ -392,10 +402,11 @@ def _run(name: str, section: RunSection, workloads: Mapping[str, Workload], path
         check_method(method, folder=path.resolve().parent)
     except PrunebenchError as error:
         raise WorkloadError(f"{where}: {error}") from error
-    if (section.sparsity is None) == (section.allocation is None and section.total is None):
+    allocating = section.model_fields_set & ALLOCATING
+    if (section.sparsity is None) == (not allocating):
         raise WorkloadError(f"{where} needs either sparsity, or total with an allocation")
     if section.sparsity is None and section.total is None:
-        raise WorkloadError(f"{where}: allocation '{section.allocation}' needs total, the share to prune in [0, 1]")
+        raise WorkloadError(f"{where}: {min(allocating)} needs total, the share to prune in [0, 1]")
     return RequestedRun(
         name=name,
         workload=section.workload,

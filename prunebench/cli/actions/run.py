@@ -25,6 +25,7 @@ from prunebench.report.progress import ProgressBar
 from prunebench.report.verdicts import failure_lines
 from prunebench.storage.files import RUN_FOLDER, check_targets, check_writable, data_source
 from prunebench.workloads import RequestedRun, Workload, find_recipe
+from prunebench.workloads.configuration import ALLOCATING
 
 
 def run(
@@ -106,21 +107,23 @@ def run(
 def _requested(run: str | None, workload: str | None, asked: Mapping[str, Any]) -> tuple[Run | RequestedRun, Workload]:
     """The run that is asked for, with what its method is asked to be."""
     given = {name: value for name, value in asked.items() if value not in (None, (), False)}
-    if settings := given.pop("schedule_settings", ()):
-        given["schedule_settings"] = dict(map(_setting, settings))
+    for name, example in (("schedule_settings", "--schedule-setting takes NAME=VALUE, such as end=0.7"),
+                          ("limits", "--limit takes LAYERS=MOST, such as 'conv1.*=0.5'")):  # fmt: skip
+        if name in given:
+            given[name] = dict(_setting(text, example) for text in given[name])
     if run is None and "total" not in given:
         raise PlanError("nothing to prune: expected a run, such as run3, or --total, the share to prune in [0, 1]")
-    table = [name for name in ("allocation", "total") if name in given]
-    if run is not None and table:
-        raise PlanError(f"run '{run}' says how much to prune: expected no --{table[0]}, or no run")
+    if run is not None and (both := ALLOCATING & given.keys()):
+        option = min(both).replace("_", "-").removesuffix("s")
+        raise PlanError(f"run '{run}' says how much to prune: expected no --{option}, or no run")
     return requested_run(run, workload, given, source="the command line")
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def _setting(text: str, expected: str) -> tuple[str, Any]:
     """Name and value of a setting, which is written as in TOML, or is a plain word."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
-        raise PlanError(f"--schedule-setting takes NAME=VALUE, such as end=0.7, got '{text}'")
+        raise PlanError(f"{expected}, got '{text}'")
     try:
         return name, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
