@@ -46,6 +46,13 @@ def test_the_channels_of_least_l2_norm_go_whole() -> None:
     masks.check(model)
 
 
+def test_the_norm_of_a_channel_is_no_sum() -> None:
+    """By the sum of |w| the first channel would go."""
+    layer = nn.Linear(2, 2)
+    layer.weight = nn.Parameter(torch.tensor([[3.0, 0.0], [2.0, -2.0]]))
+    assert [True, False] == prune_(layer, {"weight": 0.5}, granularity="channel")["weight"][:, 0].tolist()
+
+
 def test_bias_and_the_batch_norm_of_the_output_itself_lose_the_channel() -> None:
     _, masks = pruned()
     kept = masks["first.weight"].flatten(1)[:, 0]
