@@ -18,7 +18,7 @@ from prunebench.sensitivity import Scan
 from prunebench.workloads import BUILT_IN, DEFAULT_WORKLOAD, find_workload
 
 SCANS = pytest.StashKey[list[Scan]]()
-SPEED = Path(__file__).parent / "speed"
+SLOW = [Path(__file__).parent / name for name in ("methods", "speed")]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,9 +40,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The speed comparisons take a quarter of an hour: they run when asked for by their path, `benchmarks/speed`."""
+    """Comparisons of methods and of speed take long: each runs when asked for by its path, as `benchmarks/speed`."""
     asked = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
-    return True if collection_path == SPEED and not any(SPEED in (path, *path.parents) for path in asked) else None
+    is_asked = any(collection_path in (path, *path.parents) for path in asked)
+    return True if collection_path in SLOW and not is_asked else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -97,6 +97,11 @@ SMOKE = [
     ("power", ["--models", "3", "--simulations", "10"], "seeds a side"),
     ("floors", ["--workload", "small", "--seeds", "2"], "floor"),
     (
+        "method_floors",
+        ["--workload", "digits-vit", "--only", "magnitude", "--seeds", "2", "--output", "floors.json"],
+        "digits-vit/magnitude-0.95",
+    ),
+    (
         "plan_scores",
         ["run3", "--checkpoint", "small.safetensors", "--tables", "3", "--images", "20"],
         "smooth accuracy",
