@@ -24,7 +24,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def speed(session: nox.Session) -> None:
-    """Measure speed beside what a user would run instead: nox -s speed -- --speed-report docs/performance.md."""
+    """Measure speed beside what a user would run instead: nox -s speed -- --speed-report docs/measurements/speed.md."""
     session.install("-e", ".")
     session.run("pytest", "benchmarks/speed", *session.posargs)
 

@@ -1,6 +1,6 @@
-"""docs/own-model.md does what it says: its files are written, its commands run, and what it prints is printed.
+"""docs/tutorial/first-model.md does what it says: its files are written, its commands run, and what it prints is printed.
 
-So is what docs/terminal.md quotes of the same commands.
+So is what docs/reference/terminal.md quotes of the same commands.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from prunebench.cli import main
 from prunebench.workloads import read_configuration
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/own-model.md").read_text(encoding="utf-8")
-TERMINAL = (ROOT / "docs/terminal.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/tutorial/first-model.md").read_text(encoding="utf-8")
+TERMINAL = (ROOT / "docs/reference/terminal.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
