@@ -1,8 +1,8 @@
-"""Sessions: tests, benchmarks, lint and types. `nox -s NAME` takes one; `nox` all but `torch_versions` and `speed`."""
+"""Sessions: tests, benchmarks, lint, types, documentation. `nox -s NAME` takes one; `nox` most of them."""
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "bench"]
+nox.options.sessions = ["lint", "types", "tests", "bench", "docs"]
 nox.options.default_venv_backend = "uv|virtualenv"
 
 TORCH_VERSIONS = ["2.9.1", "2.13.0", "2.15.0"]
@@ -62,3 +62,10 @@ def types(session: nox.Session) -> None:
     """Check types, strictly."""
     session.install("-e", ".[dev]")
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site in site/: a dead link or a page that does not fit fails."""
+    session.install("-e", ".[docs]")
+    session.run("mkdocs", "build", "--strict", *session.posargs)

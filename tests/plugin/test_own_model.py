@@ -1,4 +1,4 @@
-"""docs/tutorial/first-model.md does what it says: its files are written, its commands run, and what it prints is printed.
+"""docs/tutorial/first-model.md does what it says: its files are written, its commands run and print what they should.
 
 So is what docs/reference/terminal.md quotes of the same commands.
 """
