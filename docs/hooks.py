@@ -15,13 +15,19 @@ from typing import Any
 
 import click
 
+import prunebench
+from prunebench.cli import main
+from prunebench.experiments.study import StudyFile
+from prunebench.pytest_options import add_options
+from prunebench.workloads.configuration import Sections
+
 ROOT = Path(__file__).parents[1]
 TOP_FILES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 
 
 def on_files(files: Any, config: Any) -> Any:
     """Add the files of the top folder as pages."""
-    from mkdocs.structure.files import File
+    from mkdocs.structure.files import File  # noqa: PLC0415 - tests of what is generated do without it
 
     for name, page in TOP_FILES.items():
         text = (ROOT / name).read_text(encoding="utf-8")
@@ -43,8 +49,6 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def commands() -> str:
     """Every command with its arguments and options, from click."""
-    from prunebench.cli import main
-
     return "\n".join(_command(main, click.Context(main, info_name="prunebench")))
 
 
@@ -82,8 +86,6 @@ class _Options:
 
 def pytest_options() -> str:
     """Every option and ini key of the plugin, and the options of `benchmarks/`."""
-    from prunebench.pytest_options import add_options
-
     plugin, suite = _Options(), _Options()
     add_options(plugin)  # type: ignore[arg-type]
     found = importlib.util.spec_from_file_location("benchmarks_conftest", ROOT / "benchmarks" / "conftest.py")
@@ -101,9 +103,6 @@ def pytest_options() -> str:
 
 def toml_keys() -> str:
     """Every key of prunebench.toml and of study.toml, from the models that read them."""
-    from prunebench.experiments.study import StudyFile
-    from prunebench.workloads.configuration import Sections
-
     lines = []
     for name, model in (("prunebench.toml", Sections), ("study.toml", StudyFile)):
         lines.append(f"## Keys of {name}\n")
@@ -141,8 +140,6 @@ def _takes(schema: Mapping[str, Any]) -> str:
 
 def names() -> str:
     """Every public name, by the package it is in, for mkdocstrings."""
-    import prunebench
-
     by_package: dict[str, list[str]] = {}
     for name in prunebench.__all__:
         by_package.setdefault(prunebench._WHERE[name].split(".")[1], []).append(name)
