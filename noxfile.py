@@ -65,6 +65,16 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure which lines and branches the tests reach."""
+    session.install("-e", ".[dev]")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation as a site in site/: a dead link or a page that does not fit fails."""
     session.install("-e", ".[docs]")

@@ -33,7 +33,7 @@ import prunebench.workloads.registry
 from prunebench.baselines.shelf import write_baseline
 from prunebench.cli import main
 from prunebench.cli.actions.plan import _check
-from prunebench.data import CIFAR10_CLASSES, Dataset, Examples
+from prunebench.data import CIFAR10_CLASSES, Dataset, Examples, load_digits
 from prunebench.documented.runs import RUNS
 from prunebench.documented.tables import read_table
 from prunebench.experiments.plan_request import Request
@@ -254,7 +254,7 @@ def test_every_block_of_python_runs(
 
 
 def small_workloads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A digits that is not trained and hardly fine-tuned; a CIFAR-10 that is decoded anew, and asked 8 images of."""
+    """A digits that is small, not trained and hardly fine-tuned; a CIFAR-10 of zeros that is asked 8 images."""
     torch.manual_seed(0)
     untrained = build_model("vgg").state_dict()
     untrained |= {name: value + 0.1 for name, value in untrained.items() if name.endswith(".bias")}  # zeros are no size
@@ -273,6 +273,9 @@ def small_workloads(monkeypatch: pytest.MonkeyPatch) -> None:
         return Dataset(name="cifar10", train=images, test=images, classes=CIFAR10_CLASSES, origin="zeros")
 
     monkeypatch.setattr(cifar10, "load_cifar10", load)
+    whole = load_digits()
+    small_digits = replace(whole, train=whole.train.take(torch.arange(128)), test=whole.test.take(torch.arange(64)))
+    monkeypatch.setattr(prunebench, "load_digits", lambda: small_digits, raising=False)
     few = torch.arange(8)
     monkeypatch.setattr(
         prunebench.tasks.evaluation, "evaluate", lambda m, images, **k: evaluate(m, images.take(few), **k)
@@ -304,7 +307,7 @@ def test_a_command_is_in_the_reference_with_each_option_of_its_help(
     path: tuple[str, ...], reference: dict[str, str]
 ) -> None:
     section = reference["commands"].partition(f"## `{' '.join(('prunebench', *path))}`\n")[2].partition("\n## ")[0]
-    printed = CliRunner().invoke(main, [*path, "--help"]).output
+    printed = CliRunner().invoke(main, [*path, "--help"]).output.partition("\nOptions:\n")[2]
     assert options(printed, before="  ") - {"--help"} == options(section, before="| `")
 
 
