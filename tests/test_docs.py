@@ -39,7 +39,7 @@ from prunebench.documented.tables import read_table
 from prunebench.experiments.plan_request import Request
 from prunebench.experiments.study import StudyFile
 from prunebench.models import build_model, save_state
-from prunebench.records import keep_record
+from prunebench.records import keep_record, write_record
 from prunebench.sensitivity import write_scan
 from prunebench.workloads import BUILT_IN, Weights, cifar10, find_recipe, find_workload
 from prunebench.workloads.configuration import ScheduleSection, Section, Sections
@@ -68,6 +68,7 @@ SLOW = (
     "latency",
     "--rule",
     "--search",
+    "compounding",
     "frontier",
     "weights",
     "--git",
@@ -133,8 +134,11 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, one_thre
     """A folder that has what the pages speak of, small: a scan, records, baselines, tests, images."""
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     pytester.syspathinsert(ROOT / "tests")
-    write_scan(vgg_scan(), Path("scan.json"))
+    for name in ("scan.json", "dense.json"):
+        write_scan(vgg_scan(), Path(name))
     record = make_record(run="run3")
+    for name in ("old.json", "new.json"):
+        write_record(record, Path(name))
     for folder in (".prunebench/records", "records/.prunebench/records"):
         keep_record(record, Path(folder))
     write_baseline(make_baseline(record), Path("baselines"))
