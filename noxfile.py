@@ -1,8 +1,8 @@
-"""Sessions: tests, benchmarks, lint and types. `nox -s NAME` takes one; `nox` all but `torch_versions` and `speed`."""
+"""Sessions: tests, benchmarks, lint, types, documentation. `nox -s NAME` takes one; `nox` most of them."""
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "bench"]
+nox.options.sessions = ["lint", "types", "tests", "bench", "docs"]
 nox.options.default_venv_backend = "uv|virtualenv"
 
 TORCH_VERSIONS = ["2.9.1", "2.13.0", "2.15.0"]
@@ -24,7 +24,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def speed(session: nox.Session) -> None:
-    """Measure speed beside what a user would run instead: nox -s speed -- --speed-report docs/performance.md."""
+    """Measure speed beside what a user would run instead: nox -s speed -- --speed-report docs/measurements/speed.md."""
     session.install("-e", ".")
     session.run("pytest", "benchmarks/speed", *session.posargs)
 
@@ -62,3 +62,20 @@ def types(session: nox.Session) -> None:
     """Check types, strictly."""
     session.install("-e", ".[dev]")
     session.run("mypy")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure which lines and branches the tests reach."""
+    session.install("-e", ".[dev]")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site in site/: a dead link or a page that does not fit fails."""
+    session.install("-e", ".[docs]")
+    session.run("mkdocs", "build", "--strict", *session.posargs)

@@ -1,4 +1,4 @@
-"""README and docs do what they say: every fenced or indented block, and every command between backticks.
+"""Pages do what they say: every fenced or indented block, and every command between backticks. The reference is whole.
 
 The id of a test says what is done with a command: `run`; `collect` for pytest's; or `parse`, by what runs it, where it
 would take minutes, data or a code host: the command, its options and their values.
@@ -33,20 +33,24 @@ import prunebench.workloads.registry
 from prunebench.baselines.shelf import write_baseline
 from prunebench.cli import main
 from prunebench.cli.actions.plan import _check
-from prunebench.data import CIFAR10_CLASSES, Dataset, Examples
+from prunebench.data import CIFAR10_CLASSES, Dataset, Examples, load_digits
 from prunebench.documented.runs import RUNS
 from prunebench.documented.tables import read_table
 from prunebench.experiments.plan_request import Request
+from prunebench.experiments.study import StudyFile
 from prunebench.models import build_model, save_state
-from prunebench.records import keep_record
+from prunebench.records import keep_record, write_record
 from prunebench.sensitivity import write_scan
 from prunebench.workloads import BUILT_IN, Weights, cifar10, find_recipe, find_workload
+from prunebench.workloads.configuration import ScheduleSection, Section, Sections
 
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
-LANGUAGES = ("", "sh", "console", "python", "toml")
+DOCS = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = ["README.md", "CONTRIBUTING.md", *DOCS]
+LINKING = [*PAGES, "CHANGELOG.md", "SECURITY.md"]
+LANGUAGES = ("", "sh", "console", "python", "text", "toml")
 OURS = ("prunebench", "pytest", "python", "nox")
 OTHERS = ("git", "gh", "printf", "python3 -m venv", ".venv/bin/pip install")
 """Programs that no test here has a say in."""
@@ -64,13 +68,15 @@ SLOW = (
     "latency",
     "--rule",
     "--search",
+    "compounding",
     "frontier",
     "weights",
     "--git",
     "study",
 )
 """Words of commands that are only parsed: trainings, data and files of one's own, what changes the tree."""
-RUN_ELSEWHERE = {f"docs/{page}.md": "tests/plugin/test_own_model.py" for page in ("own-model", "terminal")}
+RUN_ELSEWHERE = ("docs/tutorial/first-model.md", "docs/reference/terminal.md")
+"""By tests/plugin/test_own_model.py, which writes blocks that have a title to files."""
 
 
 def blocks(kinds: tuple[str, ...]) -> Iterator[tuple[str, int, str, str]]:
@@ -106,7 +112,7 @@ def commands(how: str) -> list[Any]:
 
 def bare(command: str) -> str:
     """Without variables before it, the folder of its program, and what may be left out."""
-    return re.sub(r"^(\w+=\S+ )+|^\.venv/bin/(?=pytest)|\.\.\.$| \[.*\]", "", command).strip()
+    return re.sub(r"^(\w+=\S+ )+|^\.venv/bin/(?=pytest|nox)|\.\.\.$| \[.*\]", "", command).strip()
 
 
 def expanded(words: str) -> list[str]:
@@ -128,8 +134,11 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, one_thre
     """A folder that has what the pages speak of, small: a scan, records, baselines, tests, images."""
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     pytester.syspathinsert(ROOT / "tests")
-    write_scan(vgg_scan(), Path("scan.json"))
+    for name in ("scan.json", "dense.json"):
+        write_scan(vgg_scan(), Path(name))
     record = make_record(run="run3")
+    for name in ("old.json", "new.json"):
+        write_record(record, Path(name))
     for folder in (".prunebench/records", "records/.prunebench/records"):
         keep_record(record, Path(folder))
     write_baseline(make_baseline(record), Path("baselines"))
@@ -207,7 +216,7 @@ def parse_script(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def code(language: str) -> list[Any]:
-    found = [(page, text) for page, _, info, text in blocks(("fence",)) if info.partition(" ")[0] == language]
+    found = [(page, text) for page, _, info, text in blocks(("fence",)) if info == language]
     return [pytest.param(page, text, id=f"{page} {text.splitlines()[0][:40]}") for page, text in found]
 
 
@@ -236,9 +245,6 @@ execute = lambda run, setting: make_record(run="run3")
 def test_every_block_of_python_runs(
     page: str, block: str, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if elsewhere := RUN_ELSEWHERE.get(page):
-        assert page in (ROOT / elsewhere).read_text(encoding="utf-8")
-        return
     small_workloads(monkeypatch)
     if "def test_" in block:
         for seed in (1, 2):
@@ -252,7 +258,7 @@ def test_every_block_of_python_runs(
 
 
 def small_workloads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A digits that is not trained and hardly fine-tuned; a CIFAR-10 that is decoded anew, and asked 8 images of."""
+    """A digits that is small, not trained and hardly fine-tuned; a CIFAR-10 of zeros that is asked 8 images."""
     torch.manual_seed(0)
     untrained = build_model("vgg").state_dict()
     untrained |= {name: value + 0.1 for name, value in untrained.items() if name.endswith(".bias")}  # zeros are no size
@@ -271,7 +277,90 @@ def small_workloads(monkeypatch: pytest.MonkeyPatch) -> None:
         return Dataset(name="cifar10", train=images, test=images, classes=CIFAR10_CLASSES, origin="zeros")
 
     monkeypatch.setattr(cifar10, "load_cifar10", load)
+    whole = load_digits()
+    small_digits = replace(whole, train=whole.train.take(torch.arange(128)), test=whole.test.take(torch.arange(64)))
+    monkeypatch.setattr(prunebench, "load_digits", lambda: small_digits, raising=False)
     few = torch.arange(8)
     monkeypatch.setattr(
         prunebench.tasks.evaluation, "evaluate", lambda m, images, **k: evaluate(m, images.take(few), **k)
     )
+
+
+# The reference, and links
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, str]:
+    """The parts that the site's hook makes of the code, by name; each is on one page."""
+    generated = runpy.run_path(str(ROOT / "docs" / "hooks.py"))["GENERATED"]
+    for page in (ROOT / "docs" / "reference").glob("*.md"):
+        assert {*re.findall(r"^<!-- generated: (.*) -->$", page.read_text(encoding="utf-8"), re.MULTILINE)} <= {
+            *generated
+        }
+    return {name: make() for name, make in generated.items()}
+
+
+def every_command(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from every_command(inner, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(every_command(main)), ids=" ".join)
+def test_a_command_is_in_the_reference_with_each_option_of_its_help(
+    path: tuple[str, ...], reference: dict[str, str]
+) -> None:
+    section = reference["commands"].partition(f"## `{' '.join(('prunebench', *path))}`\n")[2].partition("\n## ")[0]
+    printed = CliRunner().invoke(main, [*path, "--help"]).output.partition("\nOptions:\n")[2]
+    assert options(printed, before="  ") - {"--help"} == options(section, before="| `")
+
+
+def options(text: str, *, before: str) -> set[str]:
+    """The long names at the beginning of lines."""
+    found = re.findall(rf"^{re.escape(before)}((?:-\w, )?--[\w-]+(?:, --[\w-]+)*)", text, re.MULTILINE)
+    return {name for names in found for name in names.split(", ") if name.startswith("--")}
+
+
+def test_options_and_ini_keys_of_pytest_are_in_the_reference(
+    project: pytest.Pytester, reference: dict[str, str]
+) -> None:
+    printed = project.runpytest_inprocess("--help", str(ROOT / "benchmarks")).stdout.str()
+    groups = re.findall(r"^prunebench.*:\n((?:  .*\n)+)", printed, re.MULTILINE)
+    keys = re.findall(r"^  (prunebench_\w+)", printed, re.MULTILINE)
+    assert 2 == len(groups)
+    assert options("".join(groups), before="  ") == options(reference["pytest"], before="| `")
+    assert {*keys} == {*re.findall(r"^\| `(prunebench_\w+)", reference["pytest"], re.MULTILINE)}
+
+
+def test_every_key_of_the_toml_files_is_in_the_reference(reference: dict[str, str]) -> None:
+    sections = [each for each in Section.__subclasses__() if each not in {Sections, StudyFile}]
+    keys = {key for section in (*sections, ScheduleSection) for key in section.model_fields}
+    assert {"epochs", "seeds", "name"} <= keys
+    assert keys == {*re.findall(r"^\| `(\w+)", reference["keys"], re.MULTILINE)}
+
+
+def test_every_public_name_is_in_the_reference(reference: dict[str, str]) -> None:
+    assert {*prunebench.__all__} == {*re.findall(r"^::: prunebench\..*?(\w+)$", reference["names"], re.MULTILINE)}
+
+
+def test_every_page_is_in_the_navigation_and_in_the_tree() -> None:
+    listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    made = {"index.md", "contributing.md", "changelog.md"}
+    assert {page.removeprefix("docs/") for page in DOCS} | made == {*listed}
+
+
+@pytest.mark.parametrize("page", LINKING)
+def test_every_link_leads_somewhere(page: str) -> None:
+    for token in MarkdownIt("commonmark").enable("table").parse((ROOT / page).read_text(encoding="utf-8")):
+        for each in token.children or ():
+            if (target := each.attrs.get("href", each.attrs.get("src"))) is not None:
+                file, _, anchor = str(target).partition("#")
+                found = ROOT / page if not file else (ROOT / page).parent / file
+                assert found.is_file(), f"{page}: {target}"
+                assert not anchor or anchor in anchors(found), f"{page}: {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """Those of its headings, as Python-Markdown and code hosts make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}

@@ -255,7 +255,7 @@ def test_what_cannot_be_is_said_in_a_line_before_anything_is_made(old: str, new:
 
 
 def test_the_example_of_the_docs_is_one() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "studies.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[1] / "docs/how-to/compare-methods.md").read_text(encoding="utf-8")
     text = page.partition("```toml\n")[2].partition("```")[0]
     assert 2 * 5 * 5 == len(study(text.replace('"signs"', '"mine"')).runs)
 

@@ -71,7 +71,7 @@ def test_lines_fit_the_terminal_but_for_a_command_to_copy(folder: Path, columns:
 
 
 def test_the_page_quotes_what_is_printed(folder: Path) -> None:
-    page = (ROOT / "docs/terminal.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reference/terminal.md").read_text(encoding="utf-8")
     quoted = page.partition("$ prunebench compare records\n")[2].partition("```")[0]
     assert quoted == COLOUR.sub("", on_a_terminal(*COMPARE, "--only", "tiny-quick", folder=folder))
 

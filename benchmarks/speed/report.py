@@ -19,7 +19,7 @@ from prunebench.machine.environment import cpu_name
 from prunebench.storage.files import write_text
 
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
-COMMAND = "pytest benchmarks/speed --speed-report docs/performance.md"
+COMMAND = "pytest benchmarks/speed --speed-report docs/measurements/speed.md"
 OPERATIONS = {"evaluation": 2 * MACS, "epoch": 3 * 2 * MACS}
 """Floating-point operations of an image, by job; backward takes twice as many as forward."""
 

@@ -1,6 +1,6 @@
 """Speed against what a user would run instead, side by side, with the same results; one benchmark group a comparison.
 
-    pytest benchmarks/speed --speed-report docs/performance.md
+    pytest benchmarks/speed --speed-report docs/measurements/speed.md
 
 Not part of `pytest benchmarks/`: asked for by its path. A missed target is reported, other results are a failure.
 """

@@ -1,4 +1,4 @@
-"""The picture of the generated shapes in docs/results.md: four test images of each kind, in the order of the classes.
+"""The picture of the shapes in docs/measurements/runs.md: four test images of each kind, in the order of the classes.
 
 The command: `python benchmarks/studies/shapes_picture.py docs/plots/shapes.png`
 """

@@ -47,7 +47,7 @@ CALIBRATED: Mapping[str, Tolerances] = MappingProxyType(
         "digits/quick": Tolerances(loss=23, weights=7, others=7, length=1.01, statistics=5),
     }
 )
-"""By workload and recipe of prunebench's own; from docs/gate.md."""
+"""By workload and recipe of prunebench's own; from docs/measurements/gate.md."""
 
 ELSEWHERE = Tolerances(loss=2.0, weights=2.0, others=5.0, length=1.05, statistics=5.0)
 """Where nothing was calibrated: outside is INCONCLUSIVE there."""

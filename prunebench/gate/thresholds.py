@@ -22,7 +22,7 @@ largest is taken.
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """Limits at which a comparison with a baseline fails. Source of each rule: docs/gate.md.
+    """Limits at which a comparison with a baseline fails. Source of each rule: docs/explanation/gate.md.
 
     Attributes:
         alpha: one-sided probability of a false alarm, over all paired accuracy tests of one call (Holm); apart

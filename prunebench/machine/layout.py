@@ -19,8 +19,8 @@ def lay_out_(model: nn.Module, inputs: Tensor) -> nn.Module:
 
     channels_last; but on the CPU a convolution over at most 8x8 positions stays contiguous, and a hook gives it a
     contiguous input, in bf16 over at most 4x4: oneDNN took up to twice as long for it in channels_last
-    (docs/performance.md). That is so for kernels larger than 1x1 in one group, the others are left in channels_last.
-    One input is run through the model to see the sizes.
+    (docs/measurements/speed.md). That is so for kernels larger than 1x1 in one group, the others are left in
+    channels_last. One input is run through the model to see the sizes.
     """
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.dim() == 4:

@@ -12,8 +12,8 @@ def keep_freed_memory() -> None:
     """Let glibc keep freed activations for the next batch instead of giving them back to the kernel.
 
     Each batch otherwise asks for gigabytes of fresh pages that the kernel must first fill with zeros. Measured on this
-    VGG (docs/performance.md): 1.2 to 1.6 times as many images a second. Results are the same; peak memory is a little
-    higher. Does nothing where the C library is another one.
+    VGG (docs/measurements/speed.md): 1.2 to 1.6 times as many images a second. Results are the same; peak memory is a
+    little higher. Does nothing where the C library is another one.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return

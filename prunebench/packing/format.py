@@ -6,7 +6,7 @@
     ...      the chunks of each block of each tensor, in the header's order
     32       SHA-256 of everything before
 
-docs/sparse-files.md has the rest. What a chunk holds is in `encodings`.
+docs/reference/sparse-files.md has the rest. What a chunk holds is in `encodings`.
 """
 
 from __future__ import annotations

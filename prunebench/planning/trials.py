@@ -43,7 +43,7 @@ class Measured(Part):
     def score(self) -> float:
         """The score that plans of one cost are compared by, higher is better: the mean of accuracy and smooth accuracy.
 
-        Few images tell the smooth one better, but it is not what the goal is about (docs/planning.md).
+        Few images tell the smooth one better, but it is not what the goal is about (docs/how-to/choose-a-table.md).
         """
         return self.decisive if self.smooth is None else (self.decisive + self.smooth) / 2
 

@@ -35,7 +35,7 @@ def methods_lines() -> Iterator[str]:
         yield from ("", kind)
         for part in parts:
             yield from _lines(part.name, part)
-    yield from ("", "Of one's own: package.module:object, or an entry point (docs/extending.md).")
+    yield from ("", "Of one's own: package.module:object, or an entry point (docs/how-to/extend.md).")
 
 
 def _lines(name: str, part: Named) -> Iterator[str]:

@@ -14,7 +14,7 @@ class Task(Protocol):
     """The meaning of a model's outputs: how they are learned, and how each example is scored.
 
     `outputs` is the float tensor that a model gave for n inputs (`prunebench.tasks.ask`), `targets` what they should
-    have been, of the data set. A task is one file: see docs/extending.md.
+    have been, of the data set. A task is one file: see docs/how-to/extend.md.
 
     Attributes:
         name: as the TOML file and records call it.

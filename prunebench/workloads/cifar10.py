@@ -3,7 +3,7 @@
 - The original data, the course's checkpoint, the documented recipe: the documented accuracies, within `COURSE_MARGIN`.
 - Another checkpoint, the documented recipe: each run's documented change after fine-tuning against its own dense
   model, within `CHANGE_MARGIN`. Before fine-tuning nothing is documented for another checkpoint.
-- `quick`: limits measured with this project, see docs/results.md.
+- `quick`: limits measured with this project, see docs/measurements/runs.md.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ QUICK_CHANGE_FLOORS: Mapping[str, float] = MappingProxyType(
 )
 """Points against the dense model after the shortened fine-tuning of `quick`, by run.
 
-What one seed measured (docs/results.md) less 1.5 points: wide, because one seed shows no spread.
+What one seed measured (docs/measurements/runs.md) less 1.5 points: wide, because one seed shows no spread.
 """
 
 

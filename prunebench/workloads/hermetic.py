@@ -32,8 +32,9 @@ def needs_no_data(name: str, load: Callable[[], Dataset]) -> Callable[[Path | No
 def quick_floor(percent: float) -> Callable[[RunRecord], Iterable[Floor]]:
     """The least accuracy of the best epoch, for documented runs by the recipe `quick` from a dense model of the recipe.
 
-    From several seeds, each with its own dense model (docs/results.md): the lowest of the five runs' lower limits, for
-    all of them, because so few seeds do not tell the runs' spreads apart. `full` was not measured and has none.
+    From several seeds, each with its own dense model (docs/measurements/runs.md): the lowest of the five runs' lower
+    limits, for all of them, because so few seeds do not tell the runs' spreads apart. `full` was not measured and
+    has none.
     """
 
     def limits(record: RunRecord) -> Iterable[Floor]:

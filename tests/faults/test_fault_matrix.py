@@ -3,8 +3,8 @@
 A tiny network on the `digits` data goes through the real pipeline once as it should be, which gives the baseline, and
 once for each fault. It is judged as on another machine than the baseline's, where no bytes have to be equal, and by the
 tolerances of the default workload: those of `digits` are wide, for its dense models differ.
-`python tests/faults/test_fault_matrix.py` prints the table that stands in docs/gate.md. `test_real_vgg.py` plants the
-faults of training in the VGG.
+`python tests/faults/test_fault_matrix.py` prints the table that stands in docs/measurements/gate.md.
+`test_real_vgg.py` plants the faults of training in the VGG.
 """
 
 import copy

@@ -1,6 +1,6 @@
-"""docs/own-model.md does what it says: its files are written, its commands run, and what it prints is printed.
+"""docs/tutorial/first-model.md does what it says: its files are written, its commands run and print what they should.
 
-So is what docs/terminal.md quotes of the same commands.
+So is what docs/reference/terminal.md quotes of the same commands.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from prunebench.cli import main
 from prunebench.workloads import read_configuration
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/own-model.md").read_text(encoding="utf-8")
-TERMINAL = (ROOT / "docs/terminal.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PAGE, TERMINAL, TOML, GATE = (
+    (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    for page in ("tutorial/first-model", "reference/terminal", "reference/toml", "how-to/gate-a-pull-request")
+)
+BLOCK = re.compile(r"^```(\w+)(?: title=\"(\S+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
@@ -48,10 +50,6 @@ def test_the_page_works_from_nothing_to_a_red_and_a_green_gate(project: Path) ->
     for kind, name, text in BLOCK.findall(PAGE):
         if kind == "python":
             (project / name).write_text(text)
-        elif kind == "toml":
-            described = project / "described.toml"
-            described.write_text(text)
-            assert {"signs"} == {*read_configuration(described).workloads}
         else:
             for command, expected in commands(text):
                 printed, code = done(command)
@@ -60,9 +58,18 @@ def test_the_page_works_from_nothing_to_a_red_and_a_green_gate(project: Path) ->
                 check_prints(quoted.get(command, []), printed, command)
                 for line in quoted.get(f"{command} | tail -1", []):  # standard error, and then output, not as here
                     check_prints([line], printed, command)
+    for _, name, text in BLOCK.findall(GATE):
+        if name:
+            (project / name).write_text(text)
     printed, code = done("pytest test_python.py")
     assert 0 == code, printed
     assert re.search(r"NO_BASELINE  in-memory/by-hand-ci", printed)
+
+
+def test_the_example_of_the_file_is_one(tmp_path: Path) -> None:
+    described = tmp_path / "described.toml"
+    described.write_text(BLOCK.findall(TOML)[0][2])
+    assert {"signs"} == {*read_configuration(described).workloads}
 
 
 def commands(text: str) -> Iterator[tuple[str, list[str]]]:
