@@ -1,11 +1,20 @@
-"""Sessions: tests, benchmarks, lint and types. `nox -s NAME` takes one; `nox` all but `torch_versions` and `speed`."""
+"""Sessions: `nox` runs lint, types, tests and bench, `nox -s NAME` one: versions and speed are asked for by name."""
+
+from pathlib import Path
 
 import nox
 
 nox.options.sessions = ["lint", "types", "tests", "bench"]
 nox.options.default_venv_backend = "uv|virtualenv"
 
-TORCH_VERSIONS = ["2.9.1", "2.13.0", "2.15.0"]
+TORCH = {"2.9.1": "0.24.1", "2.11.0": "0.26.0", "2.13.0": "0.28.0", "2.14.1": "0.29.1"}
+"""torch -> torchvision: the oldest supported, two between, the newest. The only place that says so."""
+
+PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
+"""Those that the package's classifiers name."""
+
+QUICK = ["tests/pruning", "tests/gate", "tests/records", "tests/measure", "tests/test_pipeline.py"]
+"""Tests that reach most of what depends on versions, in a few minutes."""
 
 
 @nox.session
@@ -30,21 +39,47 @@ def speed(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("torch", TORCH_VERSIONS)
+@nox.parametrize("torch", list(TORCH))
 def torch_versions(session: nox.Session, torch: str) -> None:
-    """Run the default benchmarks on one torch version each: what a pruned model loses from one to the next.
+    """Run the default benchmarks on each torch version, from one dense model; torch_table then says what changed.
 
     For a workload that trains no dense model itself give yours: -- --workload cifar10 --data PATH --checkpoint PATH.
     """
-    session.install(f"torch=={torch}", "-e", ".")
+    session.notify("torch_table", posargs=[])  # first: a version that fails is one that the table has to show
+    session.install(f"torch=={torch}", f"torchvision=={TORCH[torch]}", "-e", ".[pack]")
     cache = session.cache_dir.absolute() / "prunebench"  # one dense model for all, which no other session then finds
     session.run(
         "pytest",
         "benchmarks/",
         f"--benchmark-save=torch-{torch}",
+        f"--prunebench-records={_records(torch)}",
         *session.posargs,
         env={"PRUNEBENCH_CACHE": str(cache)},
     )
+
+
+@nox.session
+def torch_table(session: nox.Session) -> None:
+    """Compare what torch_versions kept: nox -s torch_table -- --markdown FILE."""
+    session.install("-e", ".")
+    folders = [_records(torch) for torch in TORCH]
+    session.run(
+        "prunebench", "compare", "--across", *session.posargs, *(each for each in folders if Path(each).is_dir())
+    )
+
+
+@nox.session(python=PYTHONS)
+def pythons(session: nox.Session) -> None:
+    """Run a quick part of the tests on each Python."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", *(session.posargs or QUICK))
+
+
+@nox.session(venv_backend="uv")
+def minimums(session: nox.Session) -> None:
+    """Run a quick part of the tests with every lower bound of pyproject.toml installed at once."""
+    session.install("--resolution=lowest-direct", "-e", ".[dev]")
+    session.run("pytest", *(session.posargs or QUICK))
 
 
 @nox.session
@@ -62,3 +97,7 @@ def types(session: nox.Session) -> None:
     """Check types, strictly."""
     session.install("-e", ".[dev]")
     session.run("mypy")
+
+
+def _records(torch: str) -> str:
+    return f".prunebench/torch/{torch}"
