@@ -1,5 +1,6 @@
 """Sessions: `nox` runs lint, types, tests and bench, `nox -s NAME` one: versions and speed are asked for by name."""
 
+import shutil
 from pathlib import Path
 
 import nox
@@ -15,6 +16,9 @@ PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 
 QUICK = ["tests/pruning", "tests/gate", "tests/records", "tests/measure", "tests/test_pipeline.py"]
 """Tests that reach most of what depends on versions, in a few minutes."""
+
+DIST = Path("dist")
+FORMS = {"wheel": "*.whl", "sdist": "*.tar.gz"}
 
 
 @nox.session
@@ -80,6 +84,39 @@ def minimums(session: nox.Session) -> None:
     """Run a quick part of the tests with every lower bound of pyproject.toml installed at once."""
     session.install("--resolution=lowest-direct", "-e", ".[dev]")
     session.run("pytest", *(session.posargs or QUICK))
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build wheel and sdist and check what is in them; installed() then tries each in a clean environment."""
+    session.install("build", "twine", "check-wheel-contents")
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(DIST))
+    session.run("twine", "check", "--strict", *map(str, DIST.iterdir()))
+    session.run("check-wheel-contents", *map(str, DIST.glob("*.whl")))
+    for form in FORMS:
+        session.notify(f"installed(form='{form}')", posargs=session.posargs)
+
+
+@nox.session
+@nox.parametrize("form", list(FORMS))
+def installed(session: nox.Session, form: str) -> None:
+    """Run the documented runs and a stranger's TOML from what package() built, in an empty folder of its own."""
+    (built,) = DIST.glob(FORMS[form])
+    session.install(str(built))
+    stranger = Path("tests/package").absolute()
+    folder = Path(session.create_tmp()).absolute()
+    shutil.rmtree(folder)
+    shutil.copytree(stranger, folder / "stranger")
+    session.chdir(folder)
+    session.run("prunebench", "bench", *(session.posargs or ["--workload", "digits", "--benchmark-disable"]))
+    session.run("prunebench", "init")
+    session.run("prunebench", "check")
+    session.run("prunebench", "run", "half")
+    session.run("pytest", "prunebench.toml")
+    session.chdir(folder / "stranger")
+    session.run("prunebench", "check")
+    session.run("pytest", "prunebench.toml")
 
 
 @nox.session
