@@ -58,6 +58,7 @@ SLOW = (
     "scan",
     "data",
     "approve",
+    "bench",
     "prune",
     "shrink",
     "export",
