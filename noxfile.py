@@ -1,11 +1,24 @@
-"""Sessions: tests, benchmarks, lint, types, documentation. `nox -s NAME` takes one; `nox` most of them."""
+"""Sessions: `nox` runs lint, types, tests, bench and docs, `nox -s NAME` one: versions and speed are asked for by name."""
+
+import shutil
+from pathlib import Path
 
 import nox
 
 nox.options.sessions = ["lint", "types", "tests", "bench", "docs"]
 nox.options.default_venv_backend = "uv|virtualenv"
 
-TORCH_VERSIONS = ["2.9.1", "2.13.0", "2.15.0"]
+TORCH = {"2.9.1": "0.24.1", "2.11.0": "0.26.0", "2.13.0": "0.28.0", "2.14.1": "0.29.1"}
+"""torch -> torchvision: the oldest supported, two between, the newest. The only place that says so."""
+
+PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
+"""Those that the package's classifiers name."""
+
+QUICK = ["tests/pruning", "tests/gate", "tests/records", "tests/measure", "tests/test_pipeline.py"]
+"""Tests that reach most of what depends on versions, in a few minutes."""
+
+DIST = Path("dist")
+FORMS = {"wheel": "*.whl", "sdist": "*.tar.gz"}
 
 
 @nox.session
@@ -30,21 +43,80 @@ def speed(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("torch", TORCH_VERSIONS)
+@nox.parametrize("torch", list(TORCH))
 def torch_versions(session: nox.Session, torch: str) -> None:
-    """Run the default benchmarks on one torch version each: what a pruned model loses from one to the next.
+    """Run the default benchmarks on each torch version, from one dense model; torch_table then says what changed.
 
     For a workload that trains no dense model itself give yours: -- --workload cifar10 --data PATH --checkpoint PATH.
     """
-    session.install(f"torch=={torch}", "-e", ".")
+    session.notify("torch_table", posargs=[])  # first: a version that fails is one that the table has to show
+    session.install(f"torch=={torch}", f"torchvision=={TORCH[torch]}", "-e", ".[pack]")
     cache = session.cache_dir.absolute() / "prunebench"  # one dense model for all, which no other session then finds
     session.run(
         "pytest",
         "benchmarks/",
         f"--benchmark-save=torch-{torch}",
+        f"--prunebench-records={_records(torch)}",
         *session.posargs,
         env={"PRUNEBENCH_CACHE": str(cache)},
     )
+
+
+@nox.session
+def torch_table(session: nox.Session) -> None:
+    """Compare what torch_versions kept: nox -s torch_table -- --markdown FILE."""
+    session.install("-e", ".")
+    folders = [_records(torch) for torch in TORCH]
+    session.run(
+        "prunebench", "compare", "--across", *session.posargs, *(each for each in folders if Path(each).is_dir())
+    )
+
+
+@nox.session(python=PYTHONS)
+def pythons(session: nox.Session) -> None:
+    """Run a quick part of the tests on each Python."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", *(session.posargs or QUICK))
+
+
+@nox.session(venv_backend="uv")
+def minimums(session: nox.Session) -> None:
+    """Run a quick part of the tests with every lower bound of pyproject.toml installed at once."""
+    session.install("--resolution=lowest-direct", "-e", ".[dev]")
+    session.run("pytest", *(session.posargs or QUICK))
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build wheel and sdist and check what is in them; installed() then tries each in a clean environment."""
+    session.install("build", "twine", "check-wheel-contents")
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(DIST))
+    session.run("twine", "check", "--strict", *map(str, DIST.iterdir()))
+    session.run("check-wheel-contents", *map(str, DIST.glob("*.whl")))
+    for form in FORMS:
+        session.notify(f"installed(form='{form}')", posargs=session.posargs)
+
+
+@nox.session
+@nox.parametrize("form", list(FORMS))
+def installed(session: nox.Session, form: str) -> None:
+    """Run the documented runs and a stranger's TOML from what package() built, in an empty folder of its own."""
+    (built,) = DIST.glob(FORMS[form])
+    session.install(str(built))
+    stranger = Path("tests/package").absolute()
+    folder = Path(session.create_tmp()).absolute()
+    shutil.rmtree(folder)
+    shutil.copytree(stranger, folder / "stranger")
+    session.chdir(folder)
+    session.run("prunebench", "bench", *(session.posargs or ["--workload", "digits", "--benchmark-disable"]))
+    session.run("prunebench", "init")
+    session.run("prunebench", "check")
+    session.run("prunebench", "run", "half")
+    session.run("pytest", "prunebench.toml")
+    session.chdir(folder / "stranger")
+    session.run("prunebench", "check")
+    session.run("pytest", "prunebench.toml")
 
 
 @nox.session
@@ -79,3 +151,7 @@ def docs(session: nox.Session) -> None:
     """Build the documentation as a site in site/: a dead link or a page that does not fit fails."""
     session.install("-e", ".[docs]")
     session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
+def _records(torch: str) -> str:
+    return f".prunebench/torch/{torch}"

@@ -62,6 +62,7 @@ SLOW = (
     "scan",
     "data",
     "approve",
+    "bench",
     "prune",
     "shrink",
     "export",

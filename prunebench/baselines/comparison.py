@@ -137,13 +137,14 @@ def verdict_from(content: dict[str, Any]) -> Verdict:
     )
 
 
-def as_json(verdicts: Iterable[Verdict]) -> str:
-    """The verdicts with their evidence, worst first, for machines."""
+def as_json(verdicts: Iterable[Verdict], **more: object) -> str:
+    """The verdicts with their evidence, worst first, and what is given beside them, for machines."""
     ordered = worst_first(verdicts)
     content = {
         "exit_code": exit_code(ordered),
         "counts": Counter(verdict.status for verdict in ordered),
         "verdicts": [asdict(verdict) for verdict in ordered],
+        **more,
     }
     return json.dumps(content, indent=1, default=str) + "\n"
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import click
 
 from prunebench.cli.baseline import baseline
+from prunebench.cli.bench import bench
 from prunebench.cli.bisect import bisect
 from prunebench.cli.check import check
 from prunebench.cli.compare import compare
@@ -61,7 +62,7 @@ def _quiet() -> Iterator[None]:
 
 PROJECT = (init, check, run, train, scan, plan, study, shrink)
 GAINS = (export, latency)
-JUDGEMENT = (compare, report, baseline, history, bisect)
+JUDGEMENT = (bench, compare, report, baseline, history, bisect)
 FILES = (pack, unpack, sizes)
 VIEWS = (plot, lint, methods, runs, data)
 

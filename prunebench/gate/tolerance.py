@@ -143,10 +143,13 @@ def compare_seeds(cases: Cases, *, thresholds: Thresholds) -> Iterator[Verdict]:
 
 
 def _differ_in_seed_only(pair: tuple[RunRecord, RunRecord], member: tuple[RunRecord, RunRecord]) -> bool:
-    """True where two cases differ in their seed only, on both sides, and each pair is one experiment in itself."""
-    return all(
-        one.seed != other.seed and _same_procedure(one, other) for one, other in zip(pair, member, strict=True)
-    ) and _same_procedure(*pair)
+    """True where two cases, of one torch, differ in their seed only, and each pair is one experiment in itself."""
+    torches = {record.environment.get("torch") for record in (pair[1], member[1])}
+    return (
+        len(torches) == 1
+        and all(one.seed != other.seed and _same_procedure(one, other) for one, other in zip(pair, member, strict=True))
+        and _same_procedure(*pair)
+    )
 
 
 def _same_procedure(one: RunRecord, other: RunRecord) -> bool:

@@ -12,14 +12,19 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from prunebench.baselines.collected import Collected
+from prunebench.baselines.versions import compare_versions
 from prunebench.escaping import shown
+from prunebench.gate import Thresholds
+from prunebench.history.collect import History
 from prunebench.history.steps import FIGURES, Curve, Curves
+from prunebench.records import Record
 
 LONGEST_NAME = 1024
 
 
-def as_json(found: Curves) -> str:
-    """Every point of every curve, and its marks."""
+def as_json(found: Curves, history: History) -> str:
+    """Every point of every curve, and its marks; of several versions of torch also the table over them."""
     curves = [
         {
             "case": curve.case,
@@ -40,8 +45,20 @@ def as_json(found: Curves) -> str:
         }
         for curve in found.curves
     ]
-    about = {"alpha": found.alpha, "comparisons": found.comparisons, "level": found.level}
+    about: dict[str, object] = {"alpha": found.alpha, "comparisons": found.comparisons, "level": found.level}
+    versions = _versions(history)
+    if len(versions) > 1:
+        about["across"] = compare_versions(versions, thresholds=Thresholds(alpha=found.alpha)).content
     return json.dumps({**about, "curves": curves}, indent=1) + "\n"
+
+
+def _versions(history: History) -> dict[str, Collected]:
+    """The newest record of each case with each torch, the one that was used first in front."""
+    entries = [(case, entry) for case, found in history.cases.items() for entry in found]
+    records: dict[str, dict[str, Record]] = {}
+    for case, entry in sorted(entries, key=lambda each: each[1].record.created):
+        records.setdefault(entry.torch, {})[case] = entry.record
+    return {torch: Collected(records=found) for torch, found in records.items()}
 
 
 def as_bmf(found: Curves) -> str:

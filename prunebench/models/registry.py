@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -100,8 +101,16 @@ def architecture_digest(model: nn.Module) -> str:
     It is equal for equal architectures, whatever their weights; hooks and code are not part of it.
     """
     modules = [
-        [name, f"{type(module).__module__}.{type(module).__qualname__}", module.extra_repr()]
+        [name, f"{type(module).__module__}.{type(module).__qualname__}", _settings(module)]
         for name, module in model.named_modules()
     ]
     parameters = [[name, list(parameter.shape)] for name, parameter in model.named_parameters()]
     return hashlib.sha256(json.dumps([modules, parameters]).encode()).hexdigest()
+
+
+def _settings(module: nn.Module) -> str:
+    """A module's settings as torch 2.14 words them: before, norms did not say whether they have a bias."""
+    text, has_bias = module.extra_repr(), getattr(module, "bias", None) is not None
+    if not type(module).__module__.startswith("torch.nn.modules.") or not hasattr(module, "bias") or "bias=" in text:
+        return text
+    return re.sub(r"(elementwise_)?affine=\w+", rf"\g<0>, bias={has_bias}", text)

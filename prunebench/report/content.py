@@ -6,7 +6,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -16,6 +16,7 @@ from typing import Self
 from prunebench.baselines.collected import Collected, collect
 from prunebench.baselines.comparison import case_of, compare_sides, worst_status
 from prunebench.baselines.shelf import Approval
+from prunebench.baselines.versions import AcrossVersions, at
 from prunebench.documented.runs import RUNS, DocumentedRun, is_documented_run
 from prunebench.gate import Status, Thresholds, Verdict, check_record, worst_first
 from prunebench.planning.plan import PlanRecord, is_plan, read_plan
@@ -89,6 +90,7 @@ class Report:
         verdicts: all of them, worst first.
         runs, scans: worst first, then by case.
         notes: what was left out, and why.
+        across: several versions side by side; None for a report on one.
     """
 
     title: str
@@ -100,6 +102,7 @@ class Report:
     scans: Sequence[ScanSection] = ()
     plans: Sequence[PlanSection] = ()
     notes: Sequence[str] = ()
+    across: AcrossVersions | None = None
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -216,6 +219,17 @@ def make_report(
         plans=[PlanSection(name=name, record=plan) for name, plan in sources.plans.items()],
         notes=sources.notes,
     )
+
+
+def report_versions(versions: Mapping[str, Collected], found: AcrossVersions, *, title: str = "prunebench") -> Report:
+    """A report on several versions; of the records those of the last are shown, beside the first version's."""
+    first, last = found.versions[0], found.versions[-1]
+    records, references = (
+        {at(case, last): record for case, record in versions[version].records.items()} for version in (last, first)
+    )
+    made = make_report(Sources(records=records), found.verdicts, references=references, title=title)
+    unadvised = [replace(finding, next_step="", command="") for finding in made.findings]
+    return replace(made, headline=replace(made.headline, next_step=""), findings=unadvised, across=found)
 
 
 def _counting(verdicts: Iterable[Verdict]) -> list[Verdict]:

@@ -35,6 +35,7 @@ def gate_lines(
     *,
     records: Mapping[str, Path] | None = None,
     cases: int | None = None,
+    advise: bool = True,
     paint: Paint = lambda word, _colour: word,
 ) -> list[str]:
     """The summary of a comparison, line by line: the headline, each finding, counts, and what may have gone unseen.
@@ -42,13 +43,14 @@ def gate_lines(
     Args:
         records: the files of the new records by case, for the command that approves one.
         cases: how many were compared; by default as many as the verdicts name.
+        advise: say what to do too, as where a record could be approved.
         paint: colours the statuses.
     """
     head = headline(verdicts)
-    lines = [*_titled(head.status, head.text, paint), *wrapped(head.next_step, 2)]
+    lines = [*_titled(head.status, head.text, paint), *wrapped(head.next_step if advise else "", 2)]
     found = findings(verdicts, records=records)
     for block in blocks(finding for finding in found if not finding.advisory):
-        lines += ["", *finding_lines(block, paint), *next_lines(block[0])]
+        lines += ["", *finding_lines(block, paint), *(next_lines(block[0]) if advise else ())]
     if noted := [finding for finding in found if finding.advisory]:
         lines += ["", "Noted, without a say in the result:"]
         for finding in noted[:MOST]:

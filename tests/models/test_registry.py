@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -119,6 +120,19 @@ def test_the_architecture_digest_tells_architectures_apart_and_not_their_weights
     same = {architecture_digest(build_model("resnet20")) for _ in range(2)}
     others = {architecture_digest(build_model("resnet20", {"shortcut": "padding"})), architecture_digest(nn.ReLU())}
     assert (1, 3) == (len(same), len(same | others))
+
+
+def test_the_architecture_digest_is_the_same_where_an_older_torch_does_not_name_the_bias_of_norms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = nn.Sequential(
+        nn.BatchNorm2d(3), nn.BatchNorm1d(3, affine=False), nn.LayerNorm(4), nn.GroupNorm(1, 2), nn.Conv2d(1, 1, 1)
+    )
+    digest = architecture_digest(model)
+    for kind in {type(module) for module in list(model)[:-1]}:
+        newer = kind.extra_repr
+        monkeypatch.setattr(kind, "extra_repr", lambda self, newer=newer: re.sub(", bias=[a-zA-Z]+", "", newer(self)))
+    assert digest == architecture_digest(model)
 
 
 def test_weights_are_prunable_and_biases_and_batch_norms_are_not() -> None:

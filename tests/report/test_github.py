@@ -1,4 +1,4 @@
-"""The workflow's one comment: made once, edited after that, and never somebody else's."""
+"""The action's one comment: made once, edited after that, and never somebody else's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-WORKFLOW = Path(__file__).parents[2] / ".github" / "workflows" / "gate.yml"
+ACTION = Path(__file__).parents[2] / ".github" / "actions" / "gate" / "action.yml"
 GH = """#!/usr/bin/env python3
 import json, pathlib, sys
 store = pathlib.Path("comments.json")
@@ -34,8 +34,8 @@ store.write_text(json.dumps(comments))
 
 
 def comment_step() -> str:
-    text = WORKFLOW.read_text(encoding="utf-8")
-    found = re.search(r"- name: Comment\n.*?run: \|\n(.*?)\n      - name:", text, re.DOTALL)
+    text = ACTION.read_text(encoding="utf-8")
+    found = re.search(r"- name: Comment\n.*?run: \|\n(.*?)\n    - name:", text, re.DOTALL)
     assert found
     return textwrap.dedent(found[1])
 

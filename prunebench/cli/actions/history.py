@@ -45,7 +45,7 @@ def history(
     figure = plot_history(found) if plot_file else None
     show(history_text(found))
     written = {
-        json_file: as_json(found) if json_file else None,
+        json_file: as_json(found, collected) if json_file else None,
         bmf_file: as_bmf(found) if bmf_file else None,
         smaller: as_action_benchmarks(found, bigger_is_better=False) if smaller else None,
         bigger: as_action_benchmarks(found, bigger_is_better=True) if bigger else None,

@@ -41,6 +41,7 @@ from prunebench.report.plots import (
 from prunebench.report.scans import scan_heading, scan_table
 from prunebench.report.sentences import blocks
 from prunebench.report.tables import accuracy_table, heading, layer_table, short_name
+from prunebench.report.versions import versions_lines, versions_table
 
 WORDS = (
     ("sparsity", "The fraction of a layer's weights that were pruned, that is, set to zero: 0 is none, 1 is all."),
@@ -69,6 +70,8 @@ class Html:
             .get_template("page.html.j2")
             .render(
                 report=report,
+                versions=report.across and versions_table(report.across),
+                versions_lines=versions_lines(report.across) if report.across else [],
                 blocks=blocks(report.findings),
                 runs=[_run(section) for section in report.runs],
                 scans=[_scan(section) for section in report.scans],

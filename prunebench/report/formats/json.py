@@ -33,6 +33,7 @@ class Json:
             ],
             "scans": [{"case": section.case, "status": section.status} for section in report.scans],
             "notes": report.notes,
+            **({"across": report.across.content} if report.across else {}),
         }
         return json.dumps(content, indent=1, default=str) + "\n"
 

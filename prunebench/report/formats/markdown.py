@@ -13,6 +13,7 @@ from prunebench.escaping import markdown
 from prunebench.report.content import Report, overview, sight_table
 from prunebench.report.sentences import Finding, blocks
 from prunebench.report.table import Table
+from prunebench.report.versions import versions_lines, versions_table
 
 LIMIT = 60_000
 """Characters. GitHub takes 65,536 in a comment (its REST API's error message of 2026) and 1 MiB in a step's summary."""
@@ -37,6 +38,7 @@ class Markdown:
             MARK,
             f"## {ICONS[headline.status]} {markdown(report.title)}: {markdown(headline.text)}",
             markdown(headline.next_step),
+            *_versions(report),
             *_findings(counted[:FIRST]),
             *(f"> {markdown(note)}" for note in report.notes),
             *_folded(f"{len(counted) - FIRST} more findings", _findings(counted[FIRST:])),
@@ -49,6 +51,13 @@ class Markdown:
 
 
 MARKDOWN = Markdown()
+
+
+def _versions(report: Report) -> list[str]:
+    if report.across is None:
+        return []
+    lines = "\n".join(map(markdown, versions_lines(report.across)))
+    return [lines, *_folded("All versions", _table(versions_table(report.across)))]
 
 
 def _findings(findings: Sequence[Finding]) -> list[str]:
