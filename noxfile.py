@@ -1,4 +1,4 @@
-"""Sessions: `nox` runs lint, types, tests, bench and docs, `nox -s NAME` one: versions and speed are asked for by name."""
+"""Sessions: `nox` runs lint, types, tests, bench and docs; versions and speed are asked for by name, `nox -s NAME`."""
 
 import shutil
 from pathlib import Path

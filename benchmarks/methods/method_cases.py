@@ -153,7 +153,7 @@ def early_weights(setting: Setting) -> Path:
 def floors_of(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
     """The floor of each case from the figures of its seeds, with the 95 % interval of their mean.
 
-    A floor is the lower prediction limit for one more seed (docs/measurements/runs.md). So few seeds say little of a spread: it
+    A floor is the lower prediction limit for one more seed. So few seeds say little of a spread: it
     is the larger of the case's own and that of all cases of its kind and total, by whose seeds t goes.
     """
     values = {name: [round(value, 2) for value in found] for name, found in values.items()}
