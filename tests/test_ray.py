@@ -40,7 +40,7 @@ def cluster() -> Iterator[Any]:
     pytest.importorskip("ray", reason="needs Ray: pip install 'prunebench[ray]'")
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_worker_niceness"] = "0"  # else they wait for all other tests
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's name; else they wait for all other tests
     started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     started.add_node(num_cpus=1)
     yield started

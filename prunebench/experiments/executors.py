@@ -89,12 +89,14 @@ class Attempts(ABC):
                 return
             for outcome in self._ended():
                 begun -= 1
-                deaths[outcome.job] += outcome.died
-                if outcome.died and deaths[outcome.job] < ATTEMPTS:
-                    again.append(outcome.job)
+                if not outcome.died:
+                    yield outcome
                     continue
-                said = f" ({deaths.pop(outcome.job)} times)" if outcome.died else ""
-                yield replace(outcome, error=outcome.error + said)
+                deaths[outcome.job] += 1
+                if deaths[outcome.job] < ATTEMPTS:
+                    again.append(outcome.job)
+                else:
+                    yield replace(outcome, error=f"{outcome.error} ({ATTEMPTS} times)")
 
     @abstractmethod
     def _begin(self, job: Job) -> None:

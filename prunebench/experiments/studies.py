@@ -80,26 +80,24 @@ class Estimates:
     """Seconds that runs take: of those like it where one was measured, else by images, epochs and operations.
 
     Attributes:
-        measured: seconds by kind of run, and the work they were for.
+        measured: by kind of run, and under the empty one of all: how many, their seconds, the work they were for.
     """
 
     prepared: Mapping[str, Prepared]
-    measured: defaultdict[tuple[object, ...], list[tuple[float, float]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    measured: dict[tuple[object, ...], tuple[int, float, float]] = field(default_factory=dict)
 
     def add(self, planned: PlannedRun, seconds: float) -> None:
         """A run of this kind took so many seconds."""
-        self.measured[planned.kind].append((seconds, self._work(planned)))
+        for kind in (planned.kind, ()):
+            runs, taken, work = self.measured.get(kind, (0, 0.0, 0.0))
+            self.measured[kind] = runs + 1, taken + seconds, work + self._work(planned)
 
     def seconds(self, planned: PlannedRun) -> float:
         """Seconds that a run will take; only for the order as long as nothing is measured."""
         if like := self.measured.get(planned.kind):
-            return fmean(seconds for seconds, _ in like)
-        everything = [each for kind in self.measured.values() for each in kind]
-        if not everything:
-            return self._work(planned)
-        return self._work(planned) * sum(taken for taken, _ in everything) / sum(work for _, work in everything)
+            return like[1] / like[0]
+        _, taken, work = self.measured.get((), (0, 1.0, 1.0))
+        return self._work(planned) * taken / work
 
     def _work(self, planned: PlannedRun) -> float:
         """Operations of the fine-tuning: three times those of its answers; and of the answers before it."""
@@ -248,7 +246,8 @@ def _execute(
             failures += 1
         else:
             estimates.add(planned, done.seconds)
-        progress.done(planned, done, len(queue) + len(jobs), queue.seconds([*jobs.values()]) / executor.workers)
+        queue.done(planned)
+        progress.done(planned, done, len(queue) + len(jobs), queue.seconds() / executor.workers)
         if failures > study.failure_limit:
             raise StudyError(
                 f"{failures} runs failed, and failure_limit is {study.failure_limit}; the last, '{planned.case}': "
@@ -276,6 +275,8 @@ class _Queue:
         self._kinds: defaultdict[tuple[object, ...], deque[PlannedRun]] = defaultdict(deque)
         for planned in todo:
             self._kinds[planned.kind].append(planned)
+        self._one = {kind: runs[0] for kind, runs in self._kinds.items()}
+        self._left = {kind: len(runs) for kind, runs in self._kinds.items()}
         self._estimates = estimates
 
     def __len__(self) -> int:
@@ -285,10 +286,12 @@ class _Queue:
         waiting = [runs for runs in self._kinds.values() if runs]
         return max(waiting, key=lambda runs: self._estimates.seconds(runs[0])).popleft() if waiting else None
 
-    def seconds(self, begun: list[PlannedRun]) -> float:
+    def done(self, planned: PlannedRun) -> None:
+        self._left[planned.kind] -= 1
+
+    def seconds(self) -> float:
         """Seconds that all runs will take that are not done."""
-        waiting = sum(len(runs) * self._estimates.seconds(runs[0]) for runs in self._kinds.values() if runs)
-        return waiting + sum(map(self._estimates.seconds, begun))
+        return sum(left * self._estimates.seconds(self._one[kind]) for kind, left in self._left.items())
 
 
 @lru_cache(maxsize=2)
