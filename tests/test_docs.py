@@ -46,7 +46,7 @@ pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
-LANGUAGES = ("", "sh", "console", "python", "toml")
+LANGUAGES = ("", "sh", "console", "python", "toml", "yaml")
 OURS = ("prunebench", "pytest", "python", "nox")
 OTHERS = ("git", "gh", "printf", "python3 -m venv", ".venv/bin/pip install")
 """Programs that no test here has a say in."""
@@ -90,7 +90,7 @@ def commands(how: str) -> list[Any]:
         if page in RUN_ELSEWHERE and language:
             continue
         whole = "\n" in text
-        lines = [] if language in {"python", "toml"} else re.sub(r"\\\n\s*", " ", text).splitlines()
+        lines = [] if language in {"python", "toml", "yaml"} else re.sub(r"\\\n\s*", " ", text).splitlines()
         if language == "console":  # with what they print
             lines = [one for one in lines if one.startswith("$ ")]
         for command in (each for one in lines for each in re.split(r" {3,}| # ", one.removeprefix("$ ").strip())[:1]):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,10 @@ from prunebench.storage.imports import load_object
 
 __all__ = ["folder"]  # the fixture
 
-pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread", "own_cache"),
+    pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray: pip install 'prunebench[ray]'"),
+]
 MEET = """
 import os, time
 
@@ -37,7 +42,6 @@ ONE = {"CPU": 1.0, "GPU": 0.0, "memory": 0.0}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Two nodes of a core each."""
-    pytest.importorskip("ray", reason="needs Ray: pip install 'prunebench[ray]'")
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's name; else they wait for all other tests
@@ -107,6 +111,11 @@ def test_a_cluster_that_cannot_be_reached_is_said_in_a_line(scheme: str) -> None
     assert f"the Ray cluster '{address}' cannot be reached: Connection refused" in output
     assert 1 == output.strip().count("\n") + 1
     assert not Path(".prunebench").exists()
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "pip install 'prunebench[ray]'" in invoke("run", "s.toml", "--on", "ray", code=2).output
 
 
 def test_what_is_no_address_is_refused() -> None:
