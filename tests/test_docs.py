@@ -50,7 +50,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = ["README.md", "CONTRIBUTING.md", *DOCS]
 LINKING = [*PAGES, "CHANGELOG.md", "SECURITY.md"]
-LANGUAGES = ("", "sh", "console", "python", "text", "toml")
+LANGUAGES = ("", "sh", "console", "python", "text", "toml", "yaml")
 OURS = ("prunebench", "pytest", "python", "nox")
 OTHERS = ("git", "gh", "printf", "python3 -m venv", ".venv/bin/pip install")
 """Programs that no test here has a say in."""
@@ -98,7 +98,7 @@ def commands(how: str) -> list[Any]:
         if page in RUN_ELSEWHERE and language:
             continue
         whole = "\n" in text
-        lines = [] if language in {"python", "toml"} else re.sub(r"\\\n\s*", " ", text).splitlines()
+        lines = [] if language in {"python", "toml", "yaml"} else re.sub(r"\\\n\s*", " ", text).splitlines()
         if language == "console":  # with what they print
             lines = [one for one in lines if one.startswith("$ ")]
         for command in (each for one in lines for each in re.split(r" {3,}| # ", one.removeprefix("$ ").strip())[:1]):

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from scipy.stats import binomtest, ttest_1samp, ttest_ind
 from prunebench.cli import main
 from prunebench.errors import PlotError, StudyError
 from prunebench.experiments.executors import Executor, Job, Outcome
-from prunebench.experiments.studies import Done, StudyProgress, _setting, preview, run_study
+from prunebench.experiments.studies import Done, StudyProgress, preview, run_study, shared_setting
 from prunebench.experiments.study import PlannedRun, Study, read_study
 from prunebench.gate.studies import MethodComparison, compare_methods, study_results
 from prunebench.records import Data, FailedRun, FineTuning, RunRecord, failed_run, read_record, write_record
@@ -96,6 +96,9 @@ class Here:
 
     workers = 1
 
+    def shared(self, makes: Mapping[str, Job]) -> Mapping[str, Job]:
+        return makes
+
     def outcomes(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         for job in jobs:
             try:
@@ -116,7 +119,7 @@ class Seen(StudyProgress):
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    _setting.cache_clear()  # as in a process of its own
+    shared_setting.cache_clear()  # as in a process of its own
     for name, text in (("study_net.py", NET), ("study_data.py", DATA), ("prunebench.toml", TOML), ("s.toml", STUDY)):
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
@@ -332,7 +335,7 @@ def test_too_many_failures_stop_the_study() -> None:
 def test_records_of_other_weights_are_refused() -> None:
     run_study(study(), Here())
     Path("prunebench.toml").write_text(TOML.replace("learning_rate = 0.05", "learning_rate = 0.06"))
-    _setting.cache_clear()
+    shared_setting.cache_clear()
     with pytest.raises(StudyError, match="is of other data or dense weights than 'mine' has now: give the study"):
         run_study(study(), Here())
 
@@ -429,7 +432,7 @@ def test_a_run_that_kills_its_process_every_time_has_failed_and_the_others_go_on
     text = STUDY.replace('"taylor"', '"study_broken:Broken"').replace("[0.5, 0.8]", "0.5").replace("[0, 1]", "0")
     Path("s.toml").write_text(text)
     output = invoke("run", "s.toml", "--workers", "1", code=1).output
-    assert "its process ended with code 9, 3 times" in output
+    assert "its process ended with code 9 (3 times)" in output
     assert "2 runs: 1 done, 1 failed, 0 to go" in output
 
 

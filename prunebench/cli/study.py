@@ -24,6 +24,7 @@ def study() -> None:
 @STUDY
 @click.option("--dry-run", is_flag=True, help="Say how many runs, how long and how much disk, by the shortest run.")
 @click.option("--workers", type=click.IntRange(1), help="Processes at once. Default: cores by threads of a process.")
+@click.option("--on", metavar="CLUSTER", help="Ray: 'ray' for the one that runs here, HOST:PORT, ray://HOST:PORT.")
 @click.option("--retry", is_flag=True, help="Execute runs that failed as well.")
 def run(**options: Any) -> None:
     """Execute the runs that have no record yet, longest first.

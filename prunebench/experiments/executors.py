@@ -1,4 +1,7 @@
-"""Places where jobs are done: `Executor`, and this machine's processes, of which any may be killed at any time."""
+"""Places where jobs are done: `Executor`, and this machine's processes, of which any may be killed at any time.
+
+Ray is in `ray_executor`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ import multiprocessing
 import os
 import signal
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -57,13 +61,58 @@ class Executor(Protocol):
         """
         ...
 
+    def shared(self, makes: Mapping[str, Job]) -> Mapping[str, Job]:
+        """Jobs that give what those of `makes` do, and cost little wherever they are done; by the same names.
+
+        Raises:
+            StudyError: one cannot be made; begins with its name.
+        """
+        ...
+
+
+class Attempts(ABC):
+    """The part of an executor that counts: a job whose process was killed is begun again."""
+
+    workers: int
+
+    def outcomes(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        """Do the jobs, and give what becomes of them, as it does; one whose process was killed is begun again."""
+        waiting, again, deaths, begun = iter(jobs), deque[Job](), Counter[Job](), 0
+        while True:
+            while begun < self.workers:
+                job = again.popleft() if again else next(waiting, None)
+                if job is None:
+                    break
+                self._begin(job)
+                begun += 1
+            if not begun:
+                return
+            for outcome in self._ended():
+                begun -= 1
+                if not outcome.died:
+                    yield outcome
+                    continue
+                deaths[outcome.job] += 1
+                if deaths[outcome.job] < ATTEMPTS:
+                    again.append(outcome.job)
+                else:
+                    yield replace(outcome, error=f"{outcome.error} ({ATTEMPTS} times)")
+
+    @abstractmethod
+    def _begin(self, job: Job) -> None:
+        """Begin a job; there is a worker for it."""
+
+    @abstractmethod
+    def _ended(self) -> Iterable[Outcome]:
+        """Wait for one job at least; the ends of those that ended."""
+
 
 def usable_cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class LocalExecutor:
+class LocalExecutor(Attempts):
     """Processes of this machine, each with so many threads; to be used in a `with` block, at whose end they are ended.
 
     They end too where this process is killed.
@@ -85,31 +134,23 @@ class LocalExecutor:
             worker.end()
         self._idle, self._busy = [], {}
 
-    def outcomes(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Do the jobs, and give what becomes of them, as it does; one whose process was killed is begun again."""
-        waiting, again, deaths = iter(jobs), deque[Job](), Counter[Job]()
-        while True:
-            while len(self._busy) < self.workers:
-                job = again.popleft() if again else next(waiting, None)
-                if job is None:
-                    break
-                worker = self._idle.pop() if self._idle else _Worker(self._threads)
-                self._busy[worker.connection] = worker
-                worker.begin(job)
-            if not self._busy:
-                return
-            for ready in wait(list(self._busy)):
-                assert isinstance(ready, Connection), "those were given"
-                worker = self._busy.pop(ready)
-                outcome = worker.outcome()
-                if outcome.died:
-                    deaths[outcome.job] += 1
-                    if deaths[outcome.job] < ATTEMPTS:
-                        again.append(outcome.job)
-                        continue
-                else:
-                    self._idle.append(worker)
-                yield outcome
+    def shared(self, makes: Mapping[str, Job]) -> Mapping[str, Job]:
+        """The same jobs: what they make is in the cache, which all processes of this machine share."""
+        return makes
+
+    def _begin(self, job: Job) -> None:
+        worker = self._idle.pop() if self._idle else _Worker(self._threads)
+        self._busy[worker.connection] = worker
+        worker.begin(job)
+
+    def _ended(self) -> Iterator[Outcome]:
+        for ready in wait(list(self._busy)):
+            assert isinstance(ready, Connection), "those were given"
+            worker = self._busy.pop(ready)
+            outcome = worker.outcome()
+            if not outcome.died:
+                self._idle.append(worker)
+            yield outcome
 
 
 class _Worker:
@@ -146,23 +187,31 @@ class _Worker:
 def _how(code: int | None) -> str:
     ended = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
     hint = ": out of memory?" if code == -9 else ""
-    return f"its process ended {ended}, {ATTEMPTS} times{hint}"
+    return f"its process ended {ended}{hint}"
 
 
 def _serve(connection: Connection, threads: int) -> None:
     """Do the jobs that come, one after the other, as long as there is somebody to send them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever interrupts the study ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
-    keep_freed_memory()
+    set_up(threads)
     with contextlib.suppress(EOFError):
         while True:
-            job = connection.recv()
-            try:
-                answer = job(), ""
-            except Exception as error:  # a job is to say what went wrong: the other side cannot load all errors
-                answer = None, str(error) if type(error).__module__.startswith("prunebench.") else first_line(error)
-            connection.send(answer)
+            connection.send(answered(connection.recv()))
+
+
+def set_up(threads: int) -> None:
+    """Make this process one that does jobs, with so many threads."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+
+
+def answered(job: Job) -> tuple[Any, str]:
+    """The answer of a job; or None, and in a line what went wrong: the other side cannot load all errors."""
+    try:
+        return job(), ""
+    except Exception as error:  # the model's code, and a user's own methods, may raise anything
+        return None, str(error) if type(error).__module__.startswith("prunebench.") else first_line(error)
 
 
 def _end_with_parent() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from prunebench.errors import StorageError, StudyError, first_line
 from prunebench.experiments.executors import Executor, Job, Outcome
@@ -18,9 +19,10 @@ from prunebench.experiments.requests import requested_run, resolve
 from prunebench.experiments.study import PlannedRun, Settings, Study
 from prunebench.machine.devices import resolve_device
 from prunebench.measure import count_macs, file_size_bytes
-from prunebench.records import FailedRun, RunRecord, failed_run, write_record
-from prunebench.storage.files import check_writable, sweep
+from prunebench.records import FailedRun, RunRecord, failed_run, record_text, write_record
+from prunebench.storage.files import check_writable, sweep, write_text
 from prunebench.storage.locks import alone
+from prunebench.storage.revisions import provenance
 from prunebench.training import check_recipe
 from prunebench.workloads import find_recipe, find_workload
 
@@ -30,14 +32,16 @@ STATES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """The answer of a process about a run whose record is written.
+    """The answer of a process about a run.
 
     Attributes:
+        record: the text of the file that is kept; empty where the run failed.
         seconds: from its beginning to its record, data and dense model loaded; 0 where it failed.
         accuracy: in percent, of the model that is kept; None where the run failed.
         error: why it failed; empty where it did not.
     """
 
+    record: str = ""
     seconds: float = 0.0
     accuracy: float | None = None
     error: str = ""
@@ -45,14 +49,16 @@ class Done:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Facts of a workload whose data and dense model are in the cache.
+    """Facts of a workload whose data and dense model are made.
 
     Attributes:
+        setting: gives them, in any process that does jobs.
         digests: of the data and the dense weights.
         images, macs: training images; multiply-accumulates of one image.
         state_bytes: of the dense weights in a file.
     """
 
+    setting: Callable[[], Setting]
     digests: tuple[str, str]
     images: int
     macs: int
@@ -74,26 +80,24 @@ class Estimates:
     """Seconds that runs take: of those like it where one was measured, else by images, epochs and operations.
 
     Attributes:
-        measured: seconds by kind of run, and the work they were for.
+        measured: by kind of run, and under the empty one of all: how many, their seconds, the work they were for.
     """
 
     prepared: Mapping[str, Prepared]
-    measured: defaultdict[tuple[object, ...], list[tuple[float, float]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    measured: dict[tuple[object, ...], tuple[int, float, float]] = field(default_factory=dict)
 
     def add(self, planned: PlannedRun, seconds: float) -> None:
         """A run of this kind took so many seconds."""
-        self.measured[planned.kind].append((seconds, self._work(planned)))
+        for kind in (planned.kind, ()):
+            runs, taken, work = self.measured.get(kind, (0, 0.0, 0.0))
+            self.measured[kind] = runs + 1, taken + seconds, work + self._work(planned)
 
     def seconds(self, planned: PlannedRun) -> float:
         """Seconds that a run will take; only for the order as long as nothing is measured."""
         if like := self.measured.get(planned.kind):
-            return fmean(seconds for seconds, _ in like)
-        everything = [each for kind in self.measured.values() for each in kind]
-        if not everything:
-            return self._work(planned)
-        return self._work(planned) * sum(taken for taken, _ in everything) / sum(work for _, work in everything)
+            return like[1] / like[0]
+        _, taken, work = self.measured.get((), (0, 1.0, 1.0))
+        return self._work(planned) * taken / work
 
     def _work(self, planned: PlannedRun) -> float:
         """Operations of the fine-tuning: three times those of its answers; and of the answers before it."""
@@ -196,9 +200,12 @@ def _estimates(
 ) -> Estimates:
     """Load or make data and dense models, once for all runs; what runs take, by the records that are there."""
     names = list(dict.fromkeys(planned.workload for planned in study.runs))
-    jobs: dict[Job, str] = {partial(prepare_workload, name, study.settings): name for name in names}
     for name in names:
         progress.preparing(name)
+    made = executor.shared({f"workload '{name}'": partial(shared_setting, name, study.settings) for name in names})
+    jobs: dict[Job, str] = {
+        partial(prepared_workload, give): name for name, give in zip(names, made.values(), strict=True)
+    }
     prepared: dict[str, Prepared] = {}
     for outcome in executor.outcomes(jobs):
         if outcome.error:
@@ -221,24 +228,26 @@ def _estimates(
 def _execute(
     study: Study, todo: list[PlannedRun], executor: Executor, estimates: Estimates, progress: StudyProgress
 ) -> None:
-    queue = _Queue(todo, estimates)
+    queue, source = _Queue(todo, estimates), provenance()
     jobs: dict[Job, PlannedRun] = {}
 
     def ask() -> Iterator[Job]:
         while (planned := queue.longest()) is not None:
-            job = partial(execute_planned, planned, study.record_path(planned), str(study.path))
+            setting = estimates.prepared[planned.workload].setting
+            job = partial(execute_planned, planned, setting, study_file=str(study.path), source=source)
             jobs[job] = planned
             yield job
 
     failures = 0
     for outcome in executor.outcomes(ask()):
         planned = jobs.pop(outcome.job)
-        done = _done(study, planned, outcome)
+        done = _kept(study.record_path(planned), planned, outcome)
         if done.error:
             failures += 1
         else:
             estimates.add(planned, done.seconds)
-        progress.done(planned, done, len(queue) + len(jobs), queue.seconds([*jobs.values()]) / executor.workers)
+        queue.done(planned)
+        progress.done(planned, done, len(queue) + len(jobs), queue.seconds() / executor.workers)
         if failures > study.failure_limit:
             raise StudyError(
                 f"{failures} runs failed, and failure_limit is {study.failure_limit}; the last, '{planned.case}': "
@@ -246,14 +255,17 @@ def _execute(
             )
 
 
-def _done(study: Study, planned: PlannedRun, outcome: Outcome) -> Done:
-    if outcome.died:
-        write_record(failed_run(planned.case, outcome.error), study.record_path(planned))
-        return Done(error=outcome.error)
-    if outcome.error:
+def _kept(path: Path, planned: PlannedRun, outcome: Outcome) -> Done:
+    """The answer about a run, once its record, or that of its failure, is written."""
+    if outcome.error and not outcome.died:
         raise StudyError(outcome.error)
-    assert isinstance(outcome.value, Done), "what the job returns"
-    return outcome.value
+    done = Done(error=outcome.error) if outcome.died else outcome.value
+    assert isinstance(done, Done), "what the job returns"
+    if done.error:
+        write_record(failed_run(planned.case, done.error), path)
+    else:
+        write_text(path, done.record)
+    return replace(done, record="")
 
 
 class _Queue:
@@ -263,6 +275,8 @@ class _Queue:
         self._kinds: defaultdict[tuple[object, ...], deque[PlannedRun]] = defaultdict(deque)
         for planned in todo:
             self._kinds[planned.kind].append(planned)
+        self._one = {kind: runs[0] for kind, runs in self._kinds.items()}
+        self._left = {kind: len(runs) for kind, runs in self._kinds.items()}
         self._estimates = estimates
 
     def __len__(self) -> int:
@@ -272,15 +286,17 @@ class _Queue:
         waiting = [runs for runs in self._kinds.values() if runs]
         return max(waiting, key=lambda runs: self._estimates.seconds(runs[0])).popleft() if waiting else None
 
-    def seconds(self, begun: list[PlannedRun]) -> float:
+    def done(self, planned: PlannedRun) -> None:
+        self._left[planned.kind] -= 1
+
+    def seconds(self) -> float:
         """Seconds that all runs will take that are not done."""
-        waiting = sum(len(runs) * self._estimates.seconds(runs[0]) for runs in self._kinds.values() if runs)
-        return waiting + sum(map(self._estimates.seconds, begun))
+        return sum(left * self._estimates.seconds(self._one[kind]) for kind, left in self._left.items())
 
 
 @lru_cache(maxsize=2)
-def _setting(workload: str, settings: Settings) -> Setting:
-    """The data, the dense model and its answers, which all runs of a process on one workload share."""
+def shared_setting(workload: str, settings: Settings) -> Setting:
+    """Load or make the data, the dense model and its answers, which all runs of a process on one workload share."""
     return prepare(
         find_workload(workload),
         device=resolve_device(settings.device),
@@ -290,10 +306,11 @@ def _setting(workload: str, settings: Settings) -> Setting:
     )
 
 
-def prepare_workload(workload: str, settings: Settings) -> Prepared:
-    """Load or make the data and the dense model of a workload, so that they are in the cache."""
-    setting = _setting(workload, settings)
+def prepared_workload(give: Callable[[], Setting]) -> Prepared:
+    """Facts of the workload whose data and dense model `give` gives."""
+    setting = give()
     return Prepared(
+        setting=give,
         digests=(setting.data.digest, setting.dense.digest),
         images=len(setting.data.train),
         macs=sum(count_macs(setting.dense.model, example_of(setting)).values()),
@@ -301,24 +318,31 @@ def prepare_workload(workload: str, settings: Settings) -> Prepared:
     )
 
 
-def execute_planned(planned: PlannedRun, path: Path, source: str) -> Done:
-    """Execute one run, and write its record, or that of its failure, to `path`.
+def execute_planned(
+    planned: PlannedRun, give: Callable[[], Setting], *, study_file: str, source: Mapping[str, Any]
+) -> Done:
+    """Execute one run, in any process.
+
+    Args:
+        give: the data and the dense model.
+        source: the revisions of the project that the study is of, as `provenance` gives them: where the run is executed
+            there may be no repository.
 
     Raises:
-        StorageError: a file cannot be written: nothing is wrong with the run.
+        StorageError: the cache cannot be written: nothing is wrong with the run.
     """
     try:
-        shared = _setting(planned.workload, planned.settings)
+        shared = give()
         start = time.perf_counter()
-        requested, workload = requested_run(planned.run, planned.workload, planned.asked, source=source)
+        requested, workload = requested_run(planned.run, planned.workload, planned.asked, source=study_file)
         name, recipe = find_recipe(workload, planned.recipe)
         check_recipe(recipe)
-        setting = replace(shared, recipe_name=name, recipe=recipe, seed=planned.seed)
+        setting = replace(shared, workload=workload, recipe_name=name, recipe=recipe, seed=planned.seed)
         run = resolve(requested, workload, setting.dense.model, setting.data, seed=planned.seed)
-        record = execute(run, setting, finetune=planned.settings.finetune, keep=lambda made: write_record(made, path))
+        record = execute(run, setting, finetune=planned.settings.finetune).model_copy(update=source)
     except StorageError:
         raise
     except Exception as error:  # the model's code, and a user's own methods, may raise anything
-        write_record(failed_run(planned.case, first_line(error)), path)
         return Done(error=first_line(error))
-    return Done(seconds=time.perf_counter() - start, accuracy=record.kept_accuracy.percent)
+    seconds = time.perf_counter() - start
+    return Done(record=record_text(record), seconds=seconds, accuracy=record.kept_accuracy.percent)

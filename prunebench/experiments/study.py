@@ -76,6 +76,14 @@ class SampleSection(Section):
     seed: Natural = 0
 
 
+class ResourcesSection(Section):
+    """`resources`: what a cluster keeps for each run; by default a core a thread, and a GPU where the device is one."""
+
+    cpus: Annotated[float, Field(gt=0)] | None = None
+    gpus: Annotated[float, Field(ge=0)] | None = None
+    memory_gib: Annotated[float, Field(gt=0)] | None = None
+
+
 class StudySection(Section):
     """`[study]`: what is compared, on which workloads, by which recipes, with which seeds."""
 
@@ -93,6 +101,7 @@ class StudySection(Section):
     precision: Precision = "fp32"
     device: str = "cpu"
     threads: Positive = 1
+    resources: ResourcesSection = ResourcesSection()
     failure_limit: Natural = 10
 
 
@@ -103,7 +112,8 @@ class StudyFile(Section):
 
 
 _TABLES: Mapping[str, type[Section]] = {
-    "study": StudySection, "grid": GridSection, "runs": GridSection, "reference": GridSection, "sample": SampleSection
+    "study": StudySection, "grid": GridSection, "runs": GridSection, "reference": GridSection, "sample": SampleSection,
+    "resources": ResourcesSection,
 }  # fmt: skip
 
 
@@ -156,6 +166,7 @@ class Study:
 
     Attributes:
         runs: in the file's order, the last key that has several values changing fastest, and then the seed.
+        resources: of a cluster that a run needs, by Ray's names: CPU, GPU, memory in bytes.
         reference: parts of a method; each run is compared with the one that differs from it in these alone.
         measured: names of what runs measure beside size and accuracy.
     """
@@ -165,6 +176,7 @@ class Study:
     runs: tuple[PlannedRun, ...]
     reference: Mapping[str, Any]
     settings: Settings
+    resources: Mapping[str, float]
     failure_limit: int
     measured: frozenset[str]
 
@@ -239,6 +251,7 @@ def read_study(path: str | Path) -> Study:
         runs=tuple({planned.id: planned for planned in runs}.values()),
         reference=reference,
         settings=runs[0].settings,
+        resources=_resources(section),
         failure_limit=section.failure_limit,
         measured=frozenset[str]().union(*measured),
     )
@@ -258,6 +271,12 @@ def _reference(section: GridSection | None, runs: Sequence[PlannedRun]) -> dict[
     if not any(reference.items() <= planned.parts.items() for planned in runs):
         raise StudyError(f"'study.reference': no run of the study has {_said(reference)}")
     return reference
+
+
+def _resources(section: StudySection) -> dict[str, float]:
+    asked = section.resources
+    gpus = float(section.device.startswith("cuda")) if asked.gpus is None else asked.gpus
+    return {"CPU": asked.cpus or section.threads, "GPU": gpus, "memory": round((asked.memory_gib or 0) * 2**30)}
 
 
 def _said(parts: Mapping[str, Any]) -> str:

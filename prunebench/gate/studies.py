@@ -150,7 +150,8 @@ def compare_methods(
     Raises:
         RecordError: answers to another number of images.
     """
-    found = [(result, other) for result in results if (other := _reference(result, results, reference)) is not None]
+    by_method = {_method(each.planned, each.planned.parts): each for each in results}
+    found = [(result, other) for result in results if (other := _reference(result, by_method, reference)) is not None]
     over_seeds = [_over_seeds(result, other) for result, other in found]
     adjusted = iter(holm([p for p in over_seeds if p is not None]))
     pairs = [_pairs(result, other) for result, other in found]
@@ -168,17 +169,19 @@ def compare_methods(
     ]
 
 
-def _reference(result: Result, results: Sequence[Result], reference: Mapping[str, object]) -> Result | None:
+def _method(planned: PlannedRun, parts: Mapping[str, object]) -> tuple[object, ...]:
+    """The same for results that differ in nothing a study names."""
+    return planned.workload, planned.recipe, *sorted(parts.items())
+
+
+def _reference(
+    result: Result, by_method: Mapping[tuple[object, ...], Result], reference: Mapping[str, object]
+) -> Result | None:
     """The result to compare with; None where there is none, or it is this one."""
     mine = result.planned
     if not reference or reference.items() <= mine.parts.items():
         return None
-    wanted = {**mine.parts, **reference}
-    for other in results:
-        its = other.planned
-        if (its.parts, its.workload, its.recipe) == (wanted, mine.workload, mine.recipe):
-            return other
-    return None
+    return by_method.get(_method(mine, {**mine.parts, **reference}))
 
 
 def _over_seeds(result: Result, other: Result) -> float | None:

@@ -20,6 +20,7 @@ from prunebench.records.record import (
     Signature,
     Timings,
     read_record,
+    record_text,
     write_record,
 )
 from prunebench.records.run_folder import failed_run, failures_kept, keep_record
@@ -54,5 +55,6 @@ __all__ = [
     "keep_record",
     "name_case",
     "read_record",
+    "record_text",
     "write_record",
 ]

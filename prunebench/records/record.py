@@ -370,8 +370,13 @@ Record = Annotated[Annotated[RunRecord, Tag("run")] | Annotated[Scan, Tag("scan"
 
 
 def write_record(record: RunRecord | FailedRun, path: str | Path) -> None:
-    """Write as JSON with sorted keys and a digest of the content; whole or not at all."""
-    write_text(Path(path), render(record.model_dump(mode="json")))
+    """Write the text of a record; whole or not at all."""
+    write_text(Path(path), record_text(record))
+
+
+def record_text(record: RunRecord | FailedRun) -> str:
+    """The text of a record's file: JSON with sorted keys and a digest of the content."""
+    return render(record.model_dump(mode="json"))
 
 
 def read_record(path: str | Path) -> RunRecord:

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from prunebench.cli.shell import say, show
 from prunebench.experiments.executors import LocalExecutor, usable_cores
+from prunebench.experiments.ray_executor import RayExecutor
 from prunebench.experiments.studies import Done, StudyProgress, preview, run_study
 from prunebench.experiments.study import PlannedRun, Study, read_study
 from prunebench.gate.studies import study_results
@@ -37,14 +38,13 @@ class _Lines(StudyProgress):
             say(line, err=True)
 
 
-def run(file: Path, dry_run: bool, workers: int | None, retry: bool) -> None:
+def run(file: Path, dry_run: bool, workers: int | None, on: str | None, retry: bool) -> None:
     """Execute the runs that have no record yet, longest first."""
     study = read_study(file)
-    threads = study.settings.threads
-    workers = min(workers or max(1, usable_cores() // threads), len(study.runs))
-    with LocalExecutor(workers=workers, threads=threads) as executor:
+    with _executor(study, on, workers) as executor:
         if dry_run:
             found = preview(study, executor, progress=_Lines())
+            workers = executor.workers
             say(
                 f"{found.runs:,} runs, {found.done:,} done. The others take about {_time(found.seconds / workers)} of "
                 f"{workers} workers, {_time(found.seconds)} of one, by the times of {found.timed:,}.",
@@ -55,6 +55,13 @@ def run(file: Path, dry_run: bool, workers: int | None, retry: bool) -> None:
         kept = run_study(study, executor, retry=retry, progress=_Lines())
     _say_status(study, kept)
     sys.exit(1 if any(isinstance(record, FailedRun) for record in kept.values()) else 0)
+
+
+def _executor(study: Study, on: str | None, workers: int | None) -> LocalExecutor | RayExecutor:
+    threads = study.settings.threads
+    if on is not None:
+        return RayExecutor(on, resources=study.resources, threads=threads, workers=workers)
+    return LocalExecutor(workers=min(workers or max(1, usable_cores() // threads), len(study.runs)), threads=threads)
 
 
 def status(file: Path) -> None:

@@ -1,0 +1,123 @@
+"""Studies on a Ray cluster of two nodes, on this machine: the same records as of one process, whatever is lost."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_study import NET, STUDY, Here, Seen, folder, invoke, study, timeless
+
+from prunebench.errors import StudyError
+from prunebench.experiments.ray_executor import RayExecutor
+from prunebench.experiments.studies import Done, run_study
+from prunebench.experiments.study import PlannedRun
+
+__all__ = ["folder"]  # the fixture
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread", "own_cache"),
+    pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray: pip install 'prunebench[ray]'"),
+]
+ONE = {"CPU": 1.0, "GPU": 0.0, "memory": 0.0}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes of a core each."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's name; else they wait for all other tests
+    started = None
+    try:
+        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        started.add_node(num_cpus=1)
+    except Exception as error:  # Ray gives a node 30 s, which is its own to say
+        if started is not None:
+            started.shutdown()
+        pytest.skip(f"no Ray cluster starts here: {error}")
+    yield started
+    started.shutdown()
+
+
+class Losing(Seen):
+    """Loses a node of the cluster once two runs are done."""
+
+    def __init__(self, cluster: Any) -> None:
+        super().__init__()
+        self.cluster = cluster
+
+    def done(self, planned: PlannedRun, outcome: Done, left: int, seconds: float) -> None:
+        super().done(planned, outcome, left, seconds)
+        if len(self.cases) == 2:
+            self.cluster.remove_node(min(self.cluster.worker_nodes, key=id), allow_graceful=False)
+
+
+def test_a_cluster_makes_the_same_records_though_it_loses_a_node(cluster: Any) -> None:
+    serial = {id_: timeless(record) for id_, record in run_study(study(), Here()).items()}
+    study().folder.rename("serial")
+    Path("study_net.py").write_text(NET.replace('os.environ.get("STEP_SECONDS", 0)', "0.1"))
+    seen = Losing(cluster)
+    with RayExecutor(cluster.address, resources=ONE, threads=1) as executor:
+        assert 2 == executor.workers
+        kept = run_study(study(), executor, progress=seen)
+    assert serial == {id_: timeless(record) for id_, record in kept.items()}
+    assert 8 == len(seen.cases)
+
+
+def test_a_cluster_without_room_for_a_run_is_refused(cluster: Any) -> None:
+    with (
+        pytest.raises(StudyError, match=r"no node .* has what 'study.resources' asks for each run, CPU 1, GPU 1: exp"),
+        RayExecutor(cluster.address, resources={**ONE, "GPU": 1}, threads=1),
+    ):
+        raise AssertionError("refused on entry")
+
+
+def test_data_that_no_node_can_have_end_the_study_in_a_line(cluster: Any) -> None:
+    Path("study_data.py").write_text("def load():\n    raise OSError('gone')")
+    output = invoke("run", "s.toml", "--on", cluster.address, code=2).output
+    assert "workload 'mine': data 'study_data:load' cannot be loaded: OSError: gone" in output
+    assert {} == study().kept()
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_cannot_be_reached_is_said_in_a_line(scheme: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{unused.getsockname()[1]}"
+        output = invoke("run", "s.toml", "--on", address, code=2).output
+    assert f"the Ray cluster '{address}' cannot be reached: Connection refused" in output
+    assert 1 == output.strip().count("\n") + 1
+    assert not Path(".prunebench").exists()
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "pip install 'prunebench[ray]'" in invoke("run", "s.toml", "--on", "ray", code=2).output
+
+
+def test_what_is_no_address_is_refused() -> None:
+    assert "'cluster' is no Ray cluster: expected ray, HOST:PORT or ray://HOST:PORT" in (
+        invoke("run", "s.toml", "--on", "cluster", code=2).output
+    )
+
+
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [("{ cpus = 0 }", "greater than 0"), ("{ cores = 1 }", "unknown key 'study.resources.cores'"), ("2", "valid")],
+)
+def test_resources_that_cannot_be_are_refused(resources: str, said: str) -> None:
+    with pytest.raises(StudyError, match=said):
+        study(STUDY.replace("[study.grid]", f"resources = {resources}\n[study.grid]"))
+
+
+def test_a_run_takes_a_core_a_thread_and_a_gpu_where_the_device_is_one() -> None:
+    text = STUDY.replace("[study.grid]", "threads = 2\n[study.grid]")
+    assert {"CPU": 2, "GPU": 0, "memory": 0} == study(text).resources
+    text = STUDY.replace("[study.grid]", "device = 'cuda'\nresources = { memory_gib = 1.5 }\n[study.grid]")
+    assert {"CPU": 1, "GPU": 1, "memory": 3 * 2**29} == study(text).resources
