@@ -188,6 +188,6 @@ def kept_floors(path: Path = FLOORS) -> dict[str, dict[str, Any]]:
 def floor(case: Case) -> Floor | None:
     """The floor of a case; None where none was measured, or so few seeds leave one that guards nothing."""
     kept = kept_floors().get(case.id)
-    if kept is None or (case.figure == "accuracy_before" and kept["least"] <= 0):
+    if kept is None or kept["least"] <= (0 if case.figure == "accuracy_before" else -100):
         return None
     return Floor(figure=case.figure, least=kept["least"], rule=f"floor of benchmarks/methods, {kept['n']} seeds")

@@ -52,6 +52,7 @@ def setting(options: argparse.Namespace, seed: int, progress: ProgressBar) -> Se
     if checkpoint is None and workload.trains_itself:
         data, cpu = workload.data(options.data, progress.loading), torch.device("cpu")
         checkpoint = own_checkpoint(workload, data, seed=seed)
+        progress.stage(f"seed {seed}: dense training")
         if not is_current(checkpoint, cpu):
             train_dense(workload, data, output=checkpoint, seed=seed, device=cpu, progress=progress)
     amount = AMOUNTS[options.workload]
