@@ -102,6 +102,14 @@ def test_counts_are_what_masks_prune(name: str, shape: tuple[int, ...]) -> None:
     assert counts[0] == 0
 
 
+@pytest.mark.parametrize("name", ["element", "channel", "2:4", "block2x2"])
+def test_the_memory_format_changes_nothing(name: str) -> None:
+    model = nn.Sequential(nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8, 8))
+    last = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    plan = {"0.weight": 0.5, "2.weight": 0.0}
+    assert plan_masks(model, plan, granularity=name).digest == plan_masks(last, plan, granularity=name).digest
+
+
 @pytest.mark.parametrize("name", ["channel", "2:4", "block2x2"])
 def test_pruning_twice_by_the_granularity_changes_nothing(name: str) -> None:
     layer = nn.Conv2d(8, 4, 3)
