@@ -10,7 +10,7 @@ from prunebench.cli.shell import perform
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=True)
 @click.argument("arguments", metavar="[PYTEST OPTIONS]...", nargs=-1, type=click.UNPROCESSED)
 def bench(arguments: tuple[str, ...]) -> None:
-    """Measure the documented runs and gate them against the packaged baselines.
+    """Measure the documented runs, gated by the packaged baselines.
 
     It is pytest on the suite that prunebench brings, so pytest's options work, and those of the suite: --workload,
     --recipe, --checkpoint, --data, --device, --precision, --seed, --table. Records are kept in .prunebench/records.

@@ -113,7 +113,7 @@ def test_the_file_of_the_folder_is_found(file: Path) -> None:
         ('"*" = 0.5', '"*" = 50', "'run.half.sparsity.\\*': .*less than or equal to 1, got 50.*did you mean 0.5"),
         ('"*" = 0.5', '"*" = "half"', "'run.half.sparsity.\\*': .*number"),
         ("change = -0.5", "chang = -0.5", "unknown key 'run.half.floor.chang': expected one of accuracy, .*did you mean 'change'"),
-        ("total = 0.8", "", "run 'erk': allocation 'erk' needs total"),
+        ("total = 0.8", "", "run 'erk': allocation needs total"),
         ("total = 0.8", "total = 0.8\nsparsity = 0.5", "run 'erk' needs either sparsity, or total"),
         ("total = 0.8", 'total = 0.8\ncriterion = "tayler"', "run 'erk': unknown criterion 'tayler'.*did you mean 'taylor'"),
         ("total = 0.8", 'total = 0.8\npruning_schedule = {name = "gradual", ende = 1}', "run 'erk': unknown setting .*'ende'"),
