@@ -11,6 +11,15 @@ import torch
 
 from prunebench.storage.files import CACHE_VARIABLE
 
+LONG = ("test_oracle.py", "test_real_vgg.py", "test_own_model.py", "test_benchmarks.py", "test_study.py")
+"""Files of few, long tests."""
+
+
+@pytest.hookimpl(trylast=True)  # after tests were shuffled
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
