@@ -22,3 +22,10 @@ def invoke(*arguments: str, code: int = 0) -> Result:
     done = CliRunner().invoke(main, ["--quiet", *arguments])
     assert code == done.exit_code, done.output
     return done
+
+
+def call(*arguments: object) -> Result:
+    """A command whatever its exit code, that ends in no traceback."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    return result

@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from statistics import mean, variance
 from typing import Any, Literal
@@ -185,9 +186,14 @@ def kept_floors(path: Path = FLOORS) -> dict[str, dict[str, Any]]:
     return found
 
 
+@cache
+def _stored() -> dict[str, dict[str, Any]]:
+    return kept_floors()
+
+
 def floor(case: Case) -> Floor | None:
     """The floor of a case; None where none was measured, or so few seeds leave one that guards nothing."""
-    kept = kept_floors().get(case.id)
+    kept = _stored().get(case.id)
     if kept is None or kept["least"] <= (0 if case.figure == "accuracy_before" else -100):
         return None
     return Floor(figure=case.figure, least=kept["least"], rule=f"floor of benchmarks/methods, {kept['n']} seeds")

@@ -7,15 +7,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from gate.scan_documents import PLACES, base_right, losing, make_scan
 from record_factory import digest, make_baseline, make_record
+from small_project import call
 
 from prunebench.baselines import approval
 from prunebench.baselines.approvers import changed_files
 from prunebench.baselines.collected import collect
 from prunebench.baselines.shelf import list_baselines, read_baseline, write_baseline
-from prunebench.cli import main
 from prunebench.errors import ApprovalError, RecordError
 from prunebench.gate import Thresholds
 from prunebench.records import case_id, family, in_families, keep_record, name_case
@@ -50,12 +50,6 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git("add", "code.py")
     git("commit", "-qm", "code")
     return tmp_path
-
-
-def call(*arguments: object) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-    return result
 
 
 def misuse(*arguments: object) -> str:

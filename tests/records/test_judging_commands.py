@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from record_factory import digest, make_baseline, make_record
+from small_project import call
 
 import prunebench
 from prunebench.baselines.shelf import list_baselines, read_baseline, write_baseline
-from prunebench.cli import main
 from prunebench.records import FailedRun, RunRecord, keep_record, write_record
 
 
@@ -24,12 +23,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def call(*arguments: object) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-    return result
 
 
 def misuse(*arguments: object) -> str:

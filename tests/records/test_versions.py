@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from record_factory import accuracy, make_record
-from small_project import DATA, invoke
+from small_project import DATA, call, invoke
 from torch import Tensor, nn
 
 from prunebench.baselines.collected import Collected
 from prunebench.baselines.versions import SAME, AcrossVersions, compare_versions, read_versions
-from prunebench.cli import main
 from prunebench.errors import RecordError
 from prunebench.gate import Status, Thresholds
 from prunebench.records import FailedRun, RunRecord, keep_record
@@ -64,12 +62,6 @@ def across(*records: RunRecord, **others: Any) -> AcrossVersions:
 
 def differing(found: AcrossVersions) -> dict[str, list[str]]:
     return {row.thing: list(row.cells) for row in found.rows if not row.is_same}
-
-
-def call(*arguments: object) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-    return result
 
 
 @pytest.mark.usefixtures("one_thread", "own_cache")
