@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -89,15 +89,26 @@ class MethodAtWork:
         """Elements that a weight of `shape` keeps."""
         return prod(shape) - self.units.pruned_elements(shape, sparsity)
 
-    def choose(self, model: nn.Module, plan: SparsityPlan, alive: Masks | None) -> Masks:
-        """The masks for `plan` on the model as it is now; what is pruned already goes before all others."""
+    @property
+    def reads_movement(self) -> bool:
+        """True where the criterion does."""
+        return "movement" in self.criterion.needs
+
+    def choose(
+        self, model: nn.Module, plan: SparsityPlan, alive: Masks | None, movement: Mapping[str, Tensor] | None
+    ) -> Masks:
+        """The masks for `plan` on the model as it is now; what is pruned already goes before all others.
+
+        Movement is that of the training; before its first step that of a pass over the evidence.
+        """
+        evidence = self.evidence(model) if movement is None else Evidence(seed=self.seed, movement=movement)
         return plan_masks(
             model,
             plan,
             criterion=self.criterion,
             granularity=self.units,
             example=self.example,
-            evidence=self.evidence(model),
+            evidence=evidence,
             alive=alive,
         )
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from prunebench.errors import MaskError, PlanError, TrainingError, first_line
 from prunebench.models import copied, load_state_, prunable_parameters, state_digest
-from prunebench.pruning import Masks, SparsityPlan, compounded, keep_mask, pruned_count
+from prunebench.pruning import Masks, SparsityPlan, add_movement_, compounded, keep_mask, pruned_count
 from prunebench.pruning.schedules import PruningSchedule, settings_of
 
 
@@ -31,11 +31,19 @@ class Chooser(Protocol):
         """The number of elements that a weight of `shape` keeps."""
         ...
 
-    def choose(self, model: nn.Module, plan: SparsityPlan, alive: Masks | None) -> Masks:
+    @property
+    def reads_movement(self) -> bool:
+        """True where the choice goes by how weights have moved in the training."""
+        ...
+
+    def choose(
+        self, model: nn.Module, plan: SparsityPlan, alive: Masks | None, movement: Mapping[str, Tensor] | None
+    ) -> Masks:
         """The masks of every weight in `plan`, on its device. Leaves the model and its gradients as they are.
 
         Args:
             alive: the masks so far; no element that they prune may be kept.
+            movement: sums of -g w over all steps so far, by parameter; None before the first, or where it is not read.
         """
         ...
 
@@ -45,12 +53,19 @@ class ByMagnitude:
     """Single elements by |w|, each layer on its own; what is pruned already goes before all others."""
 
     key: str = "magnitude, element"
+    reads_movement: bool = False
 
     def kept(self, shape: Sequence[int], sparsity: float) -> int:
         """All but `round(sparsity * numel)`."""
         return math.prod(shape) - pruned_count(math.prod(shape), sparsity)
 
-    def choose(self, model: nn.Module, plan: SparsityPlan, alive: Masks | None) -> Masks:
+    def choose(
+        self,
+        model: nn.Module,
+        plan: SparsityPlan,
+        alive: Masks | None,
+        movement: Mapping[str, Tensor] | None,  # noqa: ARG002
+    ) -> Masks:
         """The masks of the largest weights among those alive."""
         masks = {}
         for name, weight in prunable_parameters(model).items():
@@ -119,6 +134,7 @@ class Pruning:
     Attributes:
         epochs: of all rounds.
         trace: every change so far.
+        movement: sums of -g w over the steps so far, where the chooser reads them.
 
     Raises:
         PlanError, UnknownNameError: the plan does not fit the model, or the schedule does not end in it.
@@ -138,6 +154,7 @@ class Pruning:
         self._due = self._timetable(model)
         self._shapes = {name: weight.shape for name, weight in prunable_parameters(model).items()}
         self.trace: list[MaskChange] = []
+        self.movement: dict[str, Tensor] = {}
 
     def _check_early(self, model: nn.Module) -> str | None:
         if not self.schedule.rewinds_weights:
@@ -194,6 +211,11 @@ class Pruning:
         """True where masks change at `step`, now: where they regrow, once this batch's gradients are there."""
         return step in self._due and (self.schedule.dropped(step, self._steps) > 0) == has_gradients
 
+    def watch(self, model: nn.Module) -> None:
+        """Add up the movement of a step, where the chooser reads it: after `backward`, before the optimizer's step."""
+        if self.pruner.chooser.reads_movement:
+            add_movement_(self.movement, model)
+
     def change_(self, step: int, model: nn.Module, alive: Masks | None) -> Masks:
         """The new masks, not yet applied; `model` goes back to the early weights where the schedule says so.
 
@@ -203,7 +225,8 @@ class Pruning:
         """
         plan, fraction = self._due[step], self.schedule.dropped(step, self._steps)
         fewer = {name: compounded(sparsity, fraction) if sparsity else 0.0 for name, sparsity in plan.items()}
-        masks = self.pruner.chooser.choose(model, SparsityPlan(fewer) if fraction else plan, alive)
+        plan_now = SparsityPlan(fewer) if fraction else plan
+        masks = self.pruner.chooser.choose(model, plan_now, alive, self.movement or None)
         masks.check_fits(model)
         for name in plan:
             if name not in masks:

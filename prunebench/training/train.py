@@ -265,6 +265,8 @@ def _train_epoch(state: _State, settings: _Settings, number: int) -> tuple[float
             outputs = ask(model, inputs)
             loss = settings.loss(inputs, outputs, targets)
             loss.backward()  # type: ignore[no-untyped-call]
+            if state.pruning is not None:
+                state.pruning.watch(model)
             state.change_masks_(step, has_gradients=True)
             tallying.step(inputs, targets, outputs, state.optimizer)
             state.optimizer.step()
@@ -433,7 +435,7 @@ class _State:
         }
         if self.pruning is not None:
             content["masks"] = dict(self.masks) if self.masks is not None else None
-            content["trace"] = self.pruning.saved()
+            content["trace"], content["movement"] = self.pruning.saved(), self.pruning.movement
         buffer = io.BytesIO()  # torch.save reports a full disk as a RuntimeError, a plain write as what it is
         torch.save(content, buffer)
         with replacing(path) as temporary:
@@ -468,6 +470,8 @@ class _State:
             masks = content["masks"]
             self.masks = Masks(masks).to(model_device(self.model)) if masks is not None else None
             self.pruning.take_up_(content["trace"])
+            device = model_device(self.model)
+            self.pruning.movement = {name: sums.to(device) for name, sums in content["movement"].items()}
 
     def _match_memory_format(self) -> None:
         """Lay what is kept of each weight out in memory like it, as in a training never stopped: bytes depend on it."""

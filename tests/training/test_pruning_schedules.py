@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,27 @@ from torch import Tensor, nn
 
 from prunebench.errors import CheckpointError, MaskError, PlanError, PrunebenchError, TrainingError, UnknownNameError
 from prunebench.models import state_digest
-from prunebench.pruning import Masks, SparsityPlan, prune_
+from prunebench.pruning import Evidence, Masks, SparsityPlan, find_criterion, plan_masks, prune_
 from prunebench.pruning.schedules import Gradual, LearningRateRewinding, PruningSchedule
 from prunebench.training import ByMagnitude, Pruner
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+Moved = Mapping[str, Tensor] | None
+
+
+@dataclass(frozen=True)
+class ByMovement(ByMagnitude):
+    """Keeps what a criterion of movement keeps, and all that it was given to choose by."""
+
+    key: str = "movement"
+    reads_movement: bool = True
+    given: list[Moved] = field(default_factory=list)
+
+    def choose(self, model: nn.Module, plan: SparsityPlan, alive: Masks | None, movement: Moved) -> Masks:
+        self.given.append(movement and {name: sums.clone() for name, sums in movement.items()})
+        evidence = Evidence(movement=movement or {name: torch.zeros_like(model.get_parameter(name)) for name in plan})
+        return plan_masks(model, plan, criterion=find_criterion("movement"), evidence=evidence, alive=alive)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +88,32 @@ def test_a_training_stopped_at_every_epoch_and_gone_on_with_ends_in_the_same_byt
         assert epoch == resumed.resumed_after
         assert_same(uninterrupted, resumed)
     assert_same(uninterrupted, trained(pruner(name), recipe, folder=tmp_path / "all"))
+
+
+@pytest.mark.parametrize("name", ["gradual", "iterative", "rigl"])
+def test_movement_is_added_up_over_all_steps_and_survives_a_stop(tmp_path: Path, name: str) -> None:
+    net, sums, expected, chooser = model(), dict[str, Tensor](), list[Moved](), ByMovement()
+
+    def add(layer: str, weight: Tensor) -> None:
+        sums[layer] = sums[layer] - weight.grad * weight.detach()
+
+    for layer, weight in net.named_parameters():
+        sums[layer] = torch.zeros_like(weight)
+        weight.register_post_accumulate_grad_hook(partial(add, layer))
+
+    class Noting(ByMovement):
+        def choose(self, *arguments: Any) -> Masks:
+            expected.append({layer: moved.detach().clone() for layer, moved in sums.items()})
+            return super().choose(*arguments)
+
+    training = trained(pruner(name, chooser=Noting(given=chooser.given)), recipe_for(name), trains=net)
+    for number, (wanted, got) in enumerate(zip(expected, chooser.given, strict=True)):
+        assert (training.trace[number].step == 0) == (got is None)
+        for layer, moved in (got or {}).items():
+            assert torch.equal(wanted[layer], moved)
+    for epoch in range(1, len(training.epochs)):
+        stop(pruner(name, chooser=ByMovement()), tmp_path, after=epoch, recipe=recipe_for(name))
+    assert_same(training, trained(pruner(name, chooser=ByMovement()), recipe_for(name), folder=tmp_path))
 
 
 OTHERS: dict[str, Callable[[], Pruner]] = {
@@ -150,21 +193,22 @@ class Failing(Never):
 class Afresh(ByMagnitude):
     """Chooses by weights that it draws each time, whatever was pruned."""
 
-    def choose(self, model: nn.Module, plan: SparsityPlan, alive: Masks | None) -> Masks:
-        return super().choose(built(Plain, seed=round(100 * plan["backbone.4.weight"])), plan, None)
+    def choose(self, model: nn.Module, plan: SparsityPlan, alive: Masks | None, movement: Moved) -> Masks:
+        return super().choose(built(Plain, seed=round(100 * plan["backbone.4.weight"])), plan, None, movement)
 
 
 @dataclass(frozen=True)
 class Forgetful(ByMagnitude):
-    def choose(self, model: nn.Module, plan: SparsityPlan, alive: Masks | None) -> Masks:
-        chosen = dict(super().choose(model, plan, alive))
+    def choose(self, model: nn.Module, plan: SparsityPlan, alive: Masks | None, movement: Moved) -> Masks:
+        chosen = dict(super().choose(model, plan, alive, movement))
         return Masks({name: chosen[name] for name in [*chosen][1:]})
 
 
 @dataclass(frozen=True)
 class Rounding(ByMagnitude):
-    def choose(self, model: nn.Module, plan: SparsityPlan, alive: Masks | None) -> Masks:
-        return super().choose(model, SparsityPlan({name: round(value, 1) for name, value in plan.items()}), alive)
+    def choose(self, model: nn.Module, plan: SparsityPlan, alive: Masks | None, movement: Moved) -> Masks:
+        rounded = SparsityPlan({name: round(value, 1) for name, value in plan.items()})
+        return super().choose(model, rounded, alive, movement)
 
 
 REFUSED: dict[str, tuple[Callable[[], Pruner], type[PrunebenchError], str]] = {
