@@ -107,9 +107,9 @@ def mcnemar(counts: PairedCounts) -> float:
     return float(binomtest(counts.b, counts.b + counts.c, 0.5, alternative="greater").pvalue)
 
 
-def two_sided_mcnemar(b: NDArray[Any], c: NDArray[Any]) -> list[float]:
+def two_sided_mcnemar(b: NDArray[Any], c: NDArray[Any]) -> NDArray[np.float64]:
     """Exact two-sided p of "neither model is better", for many pairs at once; `b` and `c` as in `PairedCounts`."""
-    p_values: list[float] = np.minimum(1.0, 2 * binom.sf(np.maximum(b, c) - 1, b + c, 0.5)).tolist()
+    p_values: NDArray[np.float64] = np.minimum(1.0, 2 * binom.sf(np.maximum(b, c) - 1, b + c, 0.5))
     return p_values
 
 

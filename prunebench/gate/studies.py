@@ -164,7 +164,7 @@ def compare_methods(
     adjusted = iter(holm([p for p in over_seeds if p is not None]))
     pairs = [list(_pairs(result, other)) for result, other in found]
     counts = np.array([(pair.b, pair.c) for each in pairs for _, pair in each], dtype=int).reshape(-1, 2)
-    within = iter(holm(two_sided_mcnemar(*counts.T)))
+    within = iter(holm(two_sided_mcnemar(*counts.T).tolist()))
     return [
         MethodComparison(
             result=result,
@@ -234,19 +234,21 @@ def rank_methods(results: Sequence[Result], *, alpha: float) -> list[Ranking]:
         seeds = sorted(set[int].intersection(*(set(each.rows) for each in members)))
         if len(members) < 2 or not seeds:
             continue
-        won = [_wins([each.rows[seed] for each in members], alpha) for seed in seeds]
-        for place, result in enumerate(members):
-            ranks = [(len(members) + 1 + int(one[:, place].sum()) - int(one[place].sum())) / 2 for one in won]
-            found.append(Ranking(result=result, ranks=ranks, methods=len(members)))
+        wins = _wins(members, seeds, alpha)
+        ranks = (len(members) + 1 + wins.sum(axis=1) - wins.sum(axis=2)) / 2
+        for result, by_seed in zip(members, ranks.T.tolist(), strict=True):
+            found.append(Ranking(result=result, ranks=by_seed, methods=len(members)))
     return found
 
 
-def _wins(rows: Sequence[RunRow], alpha: float) -> NDArray[np.bool_]:
-    """True where the model of the first index is told apart from that of the second, and better."""
-    right = np.stack([correctness(_answers(row)) for row in rows]).astype(float)
-    only = right @ (1 - right).T  # images that the first alone got right
-    first, second = np.triu_indices(len(rows), k=1)
+def _wins(members: Sequence[Result], seeds: Sequence[int], alpha: float) -> NDArray[np.bool_]:
+    """Bool (seeds, methods, methods): the first method's model is told apart from the second's, and better."""
+    answers = [[correctness(_answers(each.rows[seed])) for each in members] for seed in seeds]
+    right = np.array(answers, dtype=np.float32)  # counts are exact in it
+    only = right @ (1 - right).transpose(0, 2, 1)  # images that the first alone got right
+    first, second = np.triu_indices(len(members), k=1)
     apart = np.zeros_like(only, dtype=bool)
-    apart[first, second] = np.array(holm(two_sided_mcnemar(only[first, second], only[second, first]))) < alpha
-    wins: NDArray[np.bool_] = (apart | apart.T) & (only > only.T)
+    p_values = two_sided_mcnemar(only[:, first, second], only[:, second, first])
+    apart[:, first, second] = np.array([holm(each) for each in p_values.tolist()]) < alpha
+    wins: NDArray[np.bool_] = (apart | apart.transpose(0, 2, 1)) & (only > only.transpose(0, 2, 1))
     return wins

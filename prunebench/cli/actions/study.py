@@ -79,11 +79,11 @@ def results(file: Path, alpha: float) -> None:
 
 
 def plot(file: Path, alpha: float, output: Path) -> None:
-    """Draw accuracy against compression and theoretical speed-up."""
+    """Draw accuracy by compression and theoretical speed-up, rank over seeds, and time."""
     check_suffix(output)
     check_targets({"--output": output}, inputs=(file,))
     study = read_study(file)
-    title = f"Study '{study.name}': accuracy of pruned models"
+    title = f"Study '{study.name}'"
     write_figure(plot_study(study_results(study, study.kept()), alpha=alpha, title=title), output)
     say(f"Plot: {output}")
 
