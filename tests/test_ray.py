@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_study import NET, STUDY, Here, Seen, folder, invoke, study, timeless
+from test_study import NET, STUDY, Here, Seen, folder, invoke, study, timeless_records
 
 from prunebench.errors import StudyError
 from prunebench.experiments.ray_executor import RayExecutor
@@ -62,14 +62,15 @@ class Losing(Seen):
 
 
 def test_a_cluster_makes_the_same_records_though_it_loses_a_node(cluster: Any) -> None:
-    serial = {id_: timeless(record) for id_, record in run_study(study(), Here()).items()}
+    run_study(study(), Here())
+    serial = timeless_records()
     study().folder.rename("serial")
     Path("study_net.py").write_text(NET.replace('os.environ.get("STEP_SECONDS", 0)', "0.1"))
     seen = Losing(cluster)
     with RayExecutor(cluster.address, resources=ONE, threads=1) as executor:
         assert 2 == executor.workers
-        kept = run_study(study(), executor, progress=seen)
-    assert serial == {id_: timeless(record) for id_, record in kept.items()}
+        run_study(study(), executor, progress=seen)
+    assert serial == timeless_records()
     assert 8 == len(seen.cases)
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ from record_factory import answered, make_record
 from scipy.stats import binomtest, ttest_1samp, ttest_ind
 
 from prunebench.cli import main
-from prunebench.errors import PlotError, StudyError
+from prunebench.errors import PlotError, RecordError, StudyError
 from prunebench.experiments.executors import Executor, Job, Outcome
+from prunebench.experiments.rows import RunRow, read_rows, record_stamps, row_of
 from prunebench.experiments.studies import Done, StudyProgress, preview, run_study, shared_setting
 from prunebench.experiments.study import PlannedRun, Study, read_study
-from prunebench.gate.studies import MethodComparison, compare_methods, study_results
+from prunebench.gate.studies import MethodComparison, compare_methods, half_width, rank_methods, study_results
 from prunebench.records import Data, FailedRun, FineTuning, RunRecord, failed_run, read_record, write_record
 from prunebench.report.plots import plot_study
 from prunebench.report.studies import study_text
@@ -143,6 +145,12 @@ def timeless(record: RunRecord | FailedRun) -> dict[str, Any]:
     if content.get("finetuning"):
         del content["finetuning"]["resumed_after"]
     return content
+
+
+def timeless_records() -> dict[str, dict[str, Any]]:
+    """Those of the study in the folder, none of which failed, by id."""
+    paths = map(study().record_path, study().runs)
+    return {path.stem: timeless(read_record(path)) for path in paths if path.is_file()}
 
 
 # What a file asks for
@@ -271,12 +279,12 @@ def test_a_study_makes_the_records_that_run_makes() -> None:
     assert 8 == len(kept)
     asked = ["--workload", "mine", "--criterion", "taylor", "--total", "0.8", "--seed", "1"]
     assert 0 == CliRunner().invoke(main, ["--quiet", "run", *asked, "--json", "r.json"]).exit_code
-    (mine,) = (kept[one.id] for one in study().runs if one.case == "mine/uniform-0.8-ci~taylor-seed1")
-    assert timeless(read_record("r.json")) == timeless(mine)
+    (mine,) = (one.id for one in study().runs if one.case == "mine/uniform-0.8-ci~taylor-seed1")
+    assert timeless(read_record("r.json")) == timeless_records()[mine]
 
 
 def test_what_has_a_record_is_not_run_again() -> None:
-    first = run_study(study(), Here())
+    first, records = run_study(study(), Here()), timeless_records()
     dropped = study().runs[3]
     study().record_path(dropped).unlink()
     seen = Seen()
@@ -284,7 +292,7 @@ def test_what_has_a_record_is_not_run_again() -> None:
     assert [dropped.case] == seen.cases
     assert list(first) == list(again)
     assert all(first[id_] == again[id_] for id_ in first if id_ != dropped.id)
-    assert timeless(first[dropped.id]) == timeless(again[dropped.id])
+    assert records == timeless_records()
 
 
 def test_the_longest_are_run_first() -> None:
@@ -373,6 +381,53 @@ def test_data_that_cannot_be_had_end_the_study_in_a_line() -> None:
     assert {} == study().kept()
 
 
+# The table of rows
+
+
+def test_every_run_has_the_row_of_its_record_and_whatever_becomes_of_the_table_results_are_right() -> None:
+    kept = run_study(study(), Here())
+    paths = [study().record_path(planned) for planned in study().runs]
+    assert [row_of(read_record(path)) for path in paths] == list(kept.values())
+    table, stamps = study().table, record_stamps(paths[0].parent)
+    assert kept == {id_: row for id_, row in read_rows(table, stamps).items() if id_ in kept}
+    whole = table.read_bytes()
+    second = whole.index(b"\n", whole.index(b"\n") + 1)
+    cuts = [0, 1, second - 1, second, second + 1, len(whole) - 1]
+    broken = [
+        *(whole[:cut] for cut in cuts),
+        b"\xff\x00" + whole,
+        whole.replace(b"\n[", b"\n7\n\xff[", 1),
+        b"[2]" + whole,
+    ]
+    for content in broken:
+        table.write_bytes(content)
+        assert kept == study().kept()
+        assert kept == read_rows(table, stamps)
+
+
+def test_a_row_saves_reading_its_record_and_counts_only_while_that_stands() -> None:
+    found = made(seeds([80.0, 81.0, 82.0], [84.0, 85.0, 86.0]))
+    kept, path = found.kept(), found.record_path(found.runs[0])
+    before, text = path.stat(), path.read_text()
+    path.write_text(text.replace('"seed": 0', '"seed": 7'))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert kept == found.kept()
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    with pytest.raises(RecordError, match="was edited or damaged"):
+        found.kept()
+    path.unlink()
+    assert list(kept)[1:] == list(found.kept())
+    path.write_text(text)
+    assert kept == found.kept()
+
+
+def test_a_table_that_cannot_be_written_costs_time_alone() -> None:
+    found = made(seeds([80.0], [84.0]))
+    found.table.mkdir()
+    assert found.kept() == found.kept()
+    assert 2 == sum(isinstance(row, RunRow) for row in found.kept().values())
+
+
 # Killed
 
 
@@ -400,7 +455,8 @@ def until(condition: Any, seconds: float = 120) -> Any:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here")
 def test_killed_workers_and_a_killed_driver_lose_nothing_and_change_nothing(own_cache: Path) -> None:
-    serial = {id_: timeless(record) for id_, record in run_study(study(), Here()).items()}
+    run_study(study(), Here())
+    serial = timeless_records()
     study().folder.rename("serial")
     slow = {**os.environ, "STEP_SECONDS": "0.05", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "prunebench.cli", "--quiet", "study", "run", "s.toml", "--workers", "2"]
@@ -420,10 +476,9 @@ def test_killed_workers_and_a_killed_driver_lose_nothing_and_change_nothing(own_
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))  # they do not outlive it
     assert 2 <= records() < 8
     assert 0 == subprocess.run(command, env=slow).returncode
-    kept = study().kept()
-    assert serial == {id_: timeless(record) for id_, record in kept.items()}
-    resumed = [one.finetuning.resumed_after for one in kept.values() if isinstance(one, RunRecord) and one.finetuning]
-    assert max(resumed) > 0
+    assert serial == timeless_records()
+    kept = [read_record(path).finetuning for path in map(study().record_path, study().runs)]
+    assert max(tuned.resumed_after for tuned in kept if tuned) > 0
     assert [] == begun()
 
 
@@ -439,9 +494,16 @@ def test_a_run_that_kills_its_process_every_time_has_failed_and_the_others_go_on
 # What the results say
 
 
-def made(right: dict[tuple[str, int], float], *, totals: str = "0.5", **changes: Any) -> Study:
+def made(
+    right: dict[tuple[str, int], float],
+    *,
+    totals: str = "0.5",
+    criteria: str = '"magnitude", "taylor"',
+    **changes: Any,
+) -> Study:
     """A study whose runs, by criterion and seed, answered so many percent right; those without a figure failed."""
-    found = study(STUDY.replace("[0.5, 0.8]", totals).replace("[0, 1]", "[0, 1, 2]"))
+    text = STUDY.replace('"magnitude", "taylor"', criteria).replace("[0.5, 0.8]", totals)
+    found = study(text.replace("[0, 1]", "[0, 1, 2]"))
     numbers = np.random.default_rng(0)
     for planned in found.runs:
         path = found.record_path(planned)
@@ -481,7 +543,7 @@ def test_p_over_seeds_is_students_and_the_interval_too() -> None:
     found = compared(seeds(before, after))
     assert ttest_ind(before, after).pvalue == pytest.approx(found.p)
     low, high = ttest_1samp(after, 0).confidence_interval(0.95)
-    assert (high - low) / 2 == pytest.approx(found.result.half_width(0.05))
+    assert (high - low) / 2 == pytest.approx(half_width(found.result.accuracies, 0.05))
     assert (np.mean(after), "better") == (pytest.approx(found.result.accuracy), found.verdict)
     assert "worse" == compared(seeds(after, before)).verdict
 
@@ -561,16 +623,32 @@ def test_an_export_of_another_form_or_without_pyarrow_says_what_it_takes(monkeyp
     assert not list(Path().glob("rows*"))
 
 
-def test_a_plot_has_two_panels_with_a_line_and_a_band_a_method() -> None:
+def test_a_method_ranks_above_another_only_where_the_test_tells_their_models_apart() -> None:
+    names = '"magnitude", "taylor", "snip"'
+    right = {("magnitude", 0): 60.0, ("taylor", 0): 61.0, ("snip", 0): 80.0}
+    right |= {("magnitude", 1): 80.0, ("taylor", 1): 70.0, ("snip", 1): 60.0, ("magnitude", 2): 70.0}
+    found = made(right, criteria=names)
+    ranked = rank_methods(study_results(found, found.kept()), alpha=0.05)
+    assert {"magnitude": [2.5, 1.0], "taylor": [2.5, 2.0], "snip": [1.0, 3.0]} == {
+        each.result.label: each.ranks for each in ranked
+    }
+
+
+def test_a_plot_has_a_panel_a_figure_with_a_line_and_a_band_a_method() -> None:
     found = made(seeds([80.0, 81.0, 82.0], [84.0, 85.0, 86.0]), totals="[0.5, 0.8]")
     results = study_results(found, found.kept())
     axes = plot_study(results).axes
-    assert ["mine: compression ratio", "mine: theoretical speed-up"] == [each.get_title() for each in axes]
-    for each, figure in zip(axes, ("compression", "speed_up"), strict=True):
+    assert ["accuracy, %, by compression", "accuracy, %, by theoretical speed-up", "mean rank by total"] == [
+        each.get_title() for each in axes[:3]
+    ]
+    ranks = [fmean(each.ranks) for each in rank_methods(results, alpha=0.05)]
+    expected = [("compression", 85.0), ("speed_up", 85.0), (None, None), ("compression", 2.751)]
+    for each, (figure, mean) in zip(axes, expected, strict=True):
         lines = {line.get_label(): line for line in each.lines if not str(line.get_label()).startswith("_")}
         assert {"magnitude", "taylor"} == set(lines)
-        assert [getattr(result, figure) for result in results[2:]] == list(lines["taylor"].get_xdata())
-        assert [85.0, 85.0] == pytest.approx(list(lines["taylor"].get_ydata()))
+        at = [getattr(result, figure) for result in results[2:]] if figure else [0.5, 0.8]
+        assert at == list(lines["taylor"].get_xdata())
+        assert ([mean, mean] if mean else ranks[1::2]) == pytest.approx(list(lines["taylor"].get_ydata()))
         assert 2 == len(each.collections)
     invoke("plot", "s.toml", "-o", "a.png")
     invoke("plot", "s.toml", "-o", "b.png")

@@ -55,7 +55,7 @@ def results(**options: Any) -> None:
 @ALPHA
 @click.option("--output", "-o", type=FILE, required=True, help="The picture: a .png, .svg or .pdf file.")
 def plot(**options: Any) -> None:
-    """Draw accuracy against compression and theoretical speed-up."""
+    """Draw accuracy, theoretical speed-up, rank over seeds, and time."""
     perform("study.plot", **options)
 
 

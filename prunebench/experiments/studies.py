@@ -8,7 +8,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -16,10 +15,11 @@ from prunebench.errors import StorageError, StudyError, first_line
 from prunebench.experiments.executors import Executor, Job, Outcome
 from prunebench.experiments.flow import Setting, example_of, execute, prepare
 from prunebench.experiments.requests import requested_run, resolve
+from prunebench.experiments.rows import RunRow, add_row, row_of
 from prunebench.experiments.study import PlannedRun, Settings, Study
 from prunebench.machine.devices import resolve_device
 from prunebench.measure import count_macs, file_size_bytes
-from prunebench.records import FailedRun, RunRecord, failed_run, record_text, write_record
+from prunebench.records import FailedRun, failed_run, record_text, write_record
 from prunebench.storage.files import check_writable, sweep, write_text
 from prunebench.storage.locks import alone
 from prunebench.storage.revisions import provenance
@@ -36,14 +36,14 @@ class Done:
 
     Attributes:
         record: the text of the file that is kept; empty where the run failed.
+        row: of the record; None where the run failed.
         seconds: from its beginning to its record, data and dense model loaded; 0 where it failed.
-        accuracy: in percent, of the model that is kept; None where the run failed.
         error: why it failed; empty where it did not.
     """
 
     record: str = ""
+    row: RunRow | None = None
     seconds: float = 0.0
-    accuracy: float | None = None
     error: str = ""
 
 
@@ -127,8 +127,8 @@ class Preview:
 
 def run_study(
     study: Study, executor: Executor, *, retry: bool = False, progress: StudyProgress | None = None
-) -> dict[str, RunRecord | FailedRun]:
-    """Execute the runs that have no record; all records, by id, in the order of the runs.
+) -> dict[str, RunRow | FailedRun]:
+    """Execute the runs that have no record; the rows of all, by id, in the order of the runs.
 
     Each run is that of `prunebench run`, and writes its own record, whole or not at all. Stop it any time: runs that
     have a record are not done again, and an unfinished training goes on from its last epoch.
@@ -161,11 +161,11 @@ def preview(study: Study, executor: Executor, *, progress: StudyProgress | None 
     with _alone(study):
         kept = study.kept()
         estimates = _estimates(study, executor, kept, progress)
-        if not any(isinstance(record, RunRecord) for record in kept.values()):
+        if not any(isinstance(row, RunRow) for row in kept.values()):
             shortest = min(study.runs, key=estimates.seconds)
             _execute(study, [shortest], executor, estimates, progress)
             kept = study.kept()
-        timed = [planned for planned in study.runs if isinstance(kept.get(planned.id), RunRecord)]
+        timed = [planned for planned in study.runs if isinstance(kept.get(planned.id), RunRow)]
         if not timed:
             failed = [record.error for record in kept.values() if isinstance(record, FailedRun)]
             raise StudyError(f"the run that was to be timed failed: {failed[-1]}")
@@ -191,12 +191,12 @@ def _alone(study: Study) -> Iterator[None]:
         yield
 
 
-def _is_to_do(record: RunRecord | FailedRun | None, *, retry: bool) -> bool:
+def _is_to_do(record: RunRow | FailedRun | None, *, retry: bool) -> bool:
     return record is None or (retry and isinstance(record, FailedRun))
 
 
 def _estimates(
-    study: Study, executor: Executor, kept: Mapping[str, RunRecord | FailedRun], progress: StudyProgress
+    study: Study, executor: Executor, kept: Mapping[str, RunRow | FailedRun], progress: StudyProgress
 ) -> Estimates:
     """Load or make data and dense models, once for all runs; what runs take, by the records that are there."""
     names = list(dict.fromkeys(planned.workload for planned in study.runs))
@@ -213,15 +213,14 @@ def _estimates(
         prepared[jobs[outcome.job]] = outcome.value
     estimates = Estimates(prepared=prepared)
     for planned in study.runs:
-        if not isinstance(record := kept.get(planned.id), RunRecord):
+        if not isinstance(row := kept.get(planned.id), RunRow):
             continue
-        if (record.data.digest, record.checkpoints.dense) != prepared[planned.workload].digests:
+        if (row.data, row.dense) != prepared[planned.workload].digests:
             raise StudyError(
                 f"'{study.record_path(planned)}' is of other data or dense weights than '{planned.workload}' has now: "
                 "give the study another name, or remove its records"
             )
-        times = record.timings
-        estimates.add(planned, sum((*times.prune, *times.evaluate, *times.epochs)))
+        estimates.add(planned, row.seconds)
     return estimates
 
 
@@ -241,7 +240,7 @@ def _execute(
     failures = 0
     for outcome in executor.outcomes(ask()):
         planned = jobs.pop(outcome.job)
-        done = _kept(study.record_path(planned), planned, outcome)
+        done = _kept(study, planned, outcome)
         if done.error:
             failures += 1
         else:
@@ -255,16 +254,18 @@ def _execute(
             )
 
 
-def _kept(path: Path, planned: PlannedRun, outcome: Outcome) -> Done:
+def _kept(study: Study, planned: PlannedRun, outcome: Outcome) -> Done:
     """The answer about a run, once its record, or that of its failure, is written."""
     if outcome.error and not outcome.died:
         raise StudyError(outcome.error)
     done = Done(error=outcome.error) if outcome.died else outcome.value
     assert isinstance(done, Done), "what the job returns"
-    if done.error:
+    path = study.record_path(planned)
+    if done.row is None:
         write_record(failed_run(planned.case, done.error), path)
     else:
         write_text(path, done.record)
+        add_row(study.table, planned.id, done.row, record=path)
     return replace(done, record="")
 
 
@@ -345,4 +346,4 @@ def execute_planned(
     except Exception as error:  # the model's code, and a user's own methods, may raise anything
         return Done(error=first_line(error))
     seconds = time.perf_counter() - start
-    return Done(record=record_text(record), seconds=seconds, accuracy=record.kept_accuracy.percent)
+    return Done(record=record_text(record), row=row_of(record), seconds=seconds)

@@ -20,6 +20,7 @@ from prunebench.documented.method import TotalOf
 from prunebench.documented.runs import Run, run_digest
 from prunebench.errors import PrunebenchError, StudyError
 from prunebench.experiments.requests import requested_run
+from prunebench.experiments.rows import RunRow, add_rows, read_rows, record_stamps, row_of
 from prunebench.machine.devices import Precision
 from prunebench.records import FailedRun, RunRecord, name_case
 from prunebench.records.record import parse_kept
@@ -189,30 +190,46 @@ class Study:
         """The file of a run's record."""
         return self.folder / "records" / f"{planned.id}.json"
 
-    def kept(self) -> dict[str, RunRecord | FailedRun]:
-        """The records that are there, by id, in the order of the runs.
+    @property
+    def table(self) -> Path:
+        """The file of the rows of its records."""
+        return self.folder / "rows.jsonl"
+
+    def kept(self) -> dict[str, RunRow | FailedRun]:
+        """The rows of the records that are there, and failures, by id, in the order of the runs.
 
         Raises:
-            RecordError: one is damaged.
+            RecordError: a record is damaged.
             StudyError: they are of several data sets or dense models of one workload.
         """
-        found: dict[str, RunRecord | FailedRun] = {}
+        stamps = record_stamps(self.folder / "records")
+        rows, new = read_rows(self.table, stamps), dict[str, RunRow]()
+        found: dict[str, RunRow | FailedRun] = {}
         started: dict[str, tuple[str, str]] = {}
-        for planned in self.runs:
-            path = self.record_path(planned)
-            if not path.is_file():
-                continue
-            record = parse_kept(read_document(path), path=path)
-            assert isinstance(record, RunRecord | FailedRun), "a study keeps nothing else"
-            if isinstance(record, RunRecord):
-                digests = record.data.digest, record.checkpoints.dense
-                if started.setdefault(planned.workload, digests) != digests:
+        try:
+            for planned in self.runs:
+                if planned.id not in stamps:
+                    continue
+                row = found[planned.id] = rows.get(planned.id) or self._read(planned)
+                if isinstance(row, FailedRun):
+                    continue
+                if planned.id not in rows:
+                    new[planned.id] = row
+                if started.setdefault(planned.workload, (row.data, row.dense)) != (row.data, row.dense):
                     raise StudyError(
-                        f"'{path}' is of other data or dense weights of '{planned.workload}' than those before it: "
-                        "expected one study of them; remove it, or give the study another name"
+                        f"'{self.record_path(planned)}' is of other data or dense weights of '{planned.workload}' than "
+                        "those before it: expected one study of them; remove it, or give the study another name"
                     )
-            found[planned.id] = record
+        finally:
+            if new:
+                add_rows(self.table, new, stamps)
         return found
+
+    def _read(self, planned: PlannedRun) -> RunRow | FailedRun:
+        path = self.record_path(planned)
+        record = parse_kept(read_document(path), path=path)
+        assert isinstance(record, RunRecord | FailedRun), "a study keeps nothing else"
+        return row_of(record) if isinstance(record, RunRecord) else record
 
     @cached_property
     def varied(self) -> list[str]:
@@ -309,6 +326,18 @@ def _runs(section: StudySection, path: Path) -> Iterator[tuple[PlannedRun, Seque
         content = [chosen.name, called, asdict(steps), found.name, table, measures, asdict(method), asdict(settings)]
         group = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
         schedule = ScheduleSection(name=method.pruning_schedule, **method.schedule_settings)
+        parts = {
+            "run": run,
+            "criterion": method.criterion,
+            "granularity": method.granularity,
+            "allocation": method.allocation,
+            "total": method.total,
+            "total_of": method.total_of,
+            "limits": _word(method.limits) or None,
+            "pruning_schedule": _word(schedule),
+            "evidence_examples": method.evidence_examples,
+            "recalibrate": method.recalibrated,
+        }
         for seed in section.seeds:
             case = name_case(
                 workload=chosen.name, run=found.name, recipe=called, method=method, seed=seed,
@@ -322,18 +351,7 @@ def _runs(section: StudySection, path: Path) -> Iterator[tuple[PlannedRun, Seque
                 recipe=called,
                 run=run,
                 asked=asked,
-                parts={
-                    "run": run,
-                    "criterion": method.criterion,
-                    "granularity": method.granularity,
-                    "allocation": method.allocation,
-                    "total": method.total,
-                    "total_of": method.total_of,
-                    "limits": _word(method.limits) or None,
-                    "pruning_schedule": _word(schedule),
-                    "evidence_examples": method.evidence_examples,
-                    "recalibrate": method.recalibrated,
-                },
+                parts=parts,
                 seed=seed,
                 epochs=epochs or 0,
                 settings=settings,

@@ -19,6 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +105,12 @@ def mcnemar(counts: PairedCounts) -> float:
     if counts.b + counts.c == 0:
         return 1.0
     return float(binomtest(counts.b, counts.b + counts.c, 0.5, alternative="greater").pvalue)
+
+
+def two_sided_mcnemar(b: NDArray[Any], c: NDArray[Any]) -> NDArray[np.float64]:
+    """Exact two-sided p of "neither model is better", for many pairs at once; `b` and `c` as in `PairedCounts`."""
+    p_values: NDArray[np.float64] = np.minimum(1.0, 2 * binom.sf(np.maximum(b, c) - 1, b + c, 0.5))
+    return p_values
 
 
 def drop_interval(counts: PairedCounts, *, alpha: float) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 from urllib.parse import quote
 
 from prunebench.documented.method import ELEMENT, ONE_SHOT, Method
@@ -158,6 +159,7 @@ def chosen_cases(wanted: Iterable[str], known: Collection[str], *, first: Collec
     return list(dict.fromkeys(found))
 
 
+@lru_cache(maxsize=4096)
 def in_path(name: str) -> str:
     """A name as it is written in a file's name."""
     quoted = quote(name, safe="").replace("~", "%7E")  # which begins a part of the method

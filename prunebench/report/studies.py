@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.errors import StudyError
+from prunebench.experiments.rows import NAMES, RunRow
 from prunebench.experiments.study import PlannedRun, Study
-from prunebench.gate.studies import MethodComparison, Result, compare_methods, study_results, theoretical_speed_up
-from prunebench.records import FailedRun, RunRecord
+from prunebench.gate.studies import MethodComparison, Result, compare_methods, half_width, study_results
+from prunebench.records import FailedRun
 from prunebench.report.table import Table, columns
 from prunebench.storage.files import replacing, write_text
 from prunebench.storage.imports import import_extra
@@ -22,7 +22,7 @@ from prunebench.storage.imports import import_extra
 FORMS = (".csv", ".parquet")
 
 
-def study_text(study: Study, kept: Mapping[str, RunRecord | FailedRun], *, alpha: float) -> str:
+def study_text(study: Study, kept: Mapping[str, RunRow | FailedRun], *, alpha: float) -> str:
     """Means with intervals, one table for each workload, recipe and amount of fine-tuning; comparisons; notes.
 
     Raises:
@@ -64,10 +64,10 @@ def _name(result: Result) -> list[object]:
 def _means(results: Sequence[Result], alpha: float) -> Table:
     rows = []
     for result in results:
-        width = result.half_width(alpha)
+        width = half_width(result.accuracies, alpha)
         change = result.accuracy - result.dense_accuracy
         rows.append([
-            *_name(result), len(result.records), f"{result.accuracy:.2f}", "-" if width is None else f"{width:.2f}",
+            *_name(result), len(result.rows), f"{result.accuracy:.2f}", "-" if width is None else f"{width:.2f}",
             f"{change:+.2f}", f"{result.compression:.2f}x", f"{result.speed_up:.2f}x",
         ])  # fmt: skip
     headers = ["method", "total", "seeds", "accuracy, %", f"+- at {100 * (1 - alpha):g} %", "from dense",
@@ -113,61 +113,24 @@ def _notes(
         yield "Where a side has one seed, the verdict is on those two models, not on the methods."
 
 
-def study_rows(study: Study, kept: Mapping[str, RunRecord | FailedRun]) -> list[dict[str, Any]]:
+def study_rows(study: Study, kept: Mapping[str, RunRow | FailedRun]) -> list[dict[str, Any]]:
     """One row a run that has a record: every setting and score; accuracies in percent, sizes in bits and bytes."""
     rows = [_row(study, planned, kept[planned.id]) for planned in study.runs if planned.id in kept]
     names = dict.fromkeys(name for row in rows for name in row)
     return [{name: row.get(name) for name in names} for row in rows]
 
 
-def _row(study: Study, planned: PlannedRun, record: RunRecord | FailedRun) -> dict[str, Any]:
+def _row(study: Study, planned: PlannedRun, kept: RunRow | FailedRun) -> dict[str, Any]:
     settings = {name: value for name, value in vars(planned.settings).items() if name != "finetune"}
     row: dict[str, Any] = {
         "id": planned.id, "case": planned.case, "method": study.label(planned), "workload": planned.workload,
         "recipe": planned.recipe, **planned.parts, "seed": planned.seed, **settings,
-        "status": "failed" if isinstance(record, FailedRun) else "done", "error": "",
+        "status": "failed" if isinstance(kept, FailedRun) else "done", "error": "",
     }  # fmt: skip
-    names = ("created", "revision", "dirty", "prunebench_revision")
-    provenance = {name: getattr(record, name) for name in names}
-    if isinstance(record, FailedRun):
-        return row | provenance | {"error": record.error}
-    tuned = record.finetuning
-    return (
-        row
-        | provenance
-        | {
-            "run_name": record.run,
-            "accuracy_dense": record.dense_accuracy.percent,
-            "accuracy_pruned": record.pruned_accuracy.percent,
-            "accuracy_best": tuned.best.percent if tuned else None,
-            "accuracy_last": tuned.last.percent if tuned else None,
-            "change": record.change_after_finetuning,
-            "test_answers": record.kept_accuracy.images,
-            "best_epoch": tuned.best_epoch if tuned else None,
-            "epochs": len(tuned.losses) if tuned else 0,
-            "trained_images": tuned.signature.images if tuned else 0,
-            "final_loss": tuned.losses[-1] if tuned else None,
-            "finetuning": json.dumps(tuned.settings, sort_keys=True) if tuned else None,
-            "elements": record.elements,
-            "nonzeros": sum(record.nonzeros.values()),
-            "size_percent": record.size_percent,
-            "dense_size_bits": record.dense_size_bits,
-            "pruned_size_bits": record.pruned_size_bits,
-            "file_mib": record.file_mib,
-            "compression": record.dense_size_bits / max(record.pruned_size_bits, 1),
-            "speed_up": theoretical_speed_up(record),
-            "latency_ratio": record.latency.ratio if record.latency else None,
-            "seconds_pruning": min(record.timings.prune),
-            "seconds_training": sum(record.timings.epochs),
-            "model": record.model,
-            "data": record.data.digest,
-            "dense": record.checkpoints.dense,
-            "pruned": record.checkpoints.pruned,
-            "masks": record.masks_digest,
-            "torch": str(record.environment.get("torch", "")),
-            "cpu": str(record.environment.get("cpu", "")),
-        }
-    )
+    if isinstance(kept, FailedRun):
+        names = ("created", "revision", "dirty", "prunebench_revision")
+        return row | {name: getattr(kept, name) for name in names} | {"error": kept.error}
+    return row | {name: getattr(kept, name) for name in NAMES if name != "correct_bits"}
 
 
 def check_form(path: Path) -> None:

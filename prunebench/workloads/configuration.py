@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -269,7 +270,12 @@ def read_configuration(path: str | Path) -> Configuration:
             recipe that does not exist.
     """
     path = Path(path)
-    content = read_toml(path)
+    return _configuration(path, path.resolve().parent, _text(path))
+
+
+@lru_cache(maxsize=8)  # a study of many runs asks for each
+def _configuration(path: Path, folder: Path, text: str) -> Configuration:
+    content = _toml(path, text)
     if content is None:
         raise WorkloadError(f"'{path}' has no [tool.prunebench] table")
     try:
@@ -278,7 +284,6 @@ def read_configuration(path: str | Path) -> Configuration:
         raise WorkloadError(f"'{path}': {first_problem(error, _keys)}") from error
     if not sections.workload and not sections.run:
         raise WorkloadError(f"'{path}' describes nothing: expected [workload.NAME] with model and data, or [run.NAME]")
-    folder = path.resolve().parent
     workloads = {name: _workload(name, section, folder, path) for name, section in sections.workload.items()}
     runs = {name: _run(name, section, workloads, path) for name, section in sections.run.items()}
     return Configuration(path=path, workloads=workloads, runs=runs)
@@ -290,12 +295,21 @@ def read_toml(path: Path) -> dict[str, Any] | None:
     Raises:
         WorkloadError: it cannot be read.
     """
+    return _toml(path, _text(path))
+
+
+def _text(path: Path) -> str:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise WorkloadError(f"cannot read '{path}': {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise WorkloadError(f"'{path}' is not text in UTF-8: save it as UTF-8 ({error.reason})") from error
+
+
+def _toml(path: Path, text: str) -> dict[str, Any] | None:
+    try:
+        content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise WorkloadError(f"'{path}' is not TOML: {error}") from error
     if path.name == PYPROJECT:

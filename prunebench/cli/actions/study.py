@@ -10,10 +10,11 @@ from tqdm import tqdm
 from prunebench.cli.shell import say, show
 from prunebench.experiments.executors import LocalExecutor, usable_cores
 from prunebench.experiments.ray_executor import RayExecutor
+from prunebench.experiments.rows import RunRow
 from prunebench.experiments.studies import Done, StudyProgress, preview, run_study
 from prunebench.experiments.study import PlannedRun, Study, read_study
 from prunebench.gate.studies import study_results
-from prunebench.records import FailedRun, RunRecord
+from prunebench.records import FailedRun
 from prunebench.report.plots import check_suffix, plot_study, write_figure
 from prunebench.report.progress import is_quiet
 from prunebench.report.studies import check_form, study_rows, study_text, write_rows
@@ -29,7 +30,8 @@ class _Lines(StudyProgress):
         self._say(f"{workload}: data and dense model, once for all runs")
 
     def done(self, planned: PlannedRun, outcome: Done, left: int, seconds: float) -> None:
-        said = f"failed: {outcome.error}" if outcome.error else f"{outcome.accuracy:.2f} %, {outcome.seconds:.0f} s"
+        row = outcome.row
+        said = f"{row.accuracy:.2f} %, {outcome.seconds:.0f} s" if row else f"failed: {outcome.error}"
         rest = f"; {left:,} to go" + (f", about {_time(seconds)}" if seconds >= 1 else "") if left else ""
         self._say(f"{planned.case}: {said}{rest}")
 
@@ -77,11 +79,11 @@ def results(file: Path, alpha: float) -> None:
 
 
 def plot(file: Path, alpha: float, output: Path) -> None:
-    """Draw accuracy against compression and theoretical speed-up."""
+    """Draw accuracy by compression and theoretical speed-up, rank over seeds, and time."""
     check_suffix(output)
     check_targets({"--output": output}, inputs=(file,))
     study = read_study(file)
-    title = f"Study '{study.name}': accuracy of pruned models"
+    title = f"Study '{study.name}'"
     write_figure(plot_study(study_results(study, study.kept()), alpha=alpha, title=title), output)
     say(f"Plot: {output}")
 
@@ -96,7 +98,7 @@ def export(file: Path, output: Path) -> None:
     say(f"{len(rows):,} of {len(study.runs):,} runs: {output}")
 
 
-def _say_status(study: Study, kept: dict[str, RunRecord | FailedRun]) -> None:
+def _say_status(study: Study, kept: dict[str, RunRow | FailedRun]) -> None:
     failed = {planned.case: kept[planned.id] for planned in study.runs if isinstance(kept.get(planned.id), FailedRun)}
     for case, record in failed.items():
         assert isinstance(record, FailedRun), "chosen above"

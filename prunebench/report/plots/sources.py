@@ -14,10 +14,23 @@ def record_source(record: RunRecord) -> str:
 
 def checkpoint_sources(records: Iterable[RunRecord]) -> list[str]:
     """A line a dense checkpoint."""
-    lines = {
-        f"{record.checkpoints.origin}: weights {record.checkpoints.dense[:12]}; {record.data.name} "
-        f"{record.data.digest[:12]}, {record.dense_accuracy.images:,} test images"
-        + (f"; best epoch chosen on {record.finetuning.selected_on} images" if record.finetuning else "")
+    return dense_sources(
+        (
+            record.checkpoints.origin,
+            record.checkpoints.dense,
+            record.data.name,
+            record.data.digest,
+            record.dense_accuracy.images,
+            record.finetuning.selected_on if record.finetuning else None,
+        )
         for record in records
-    }
-    return sorted(lines)
+    )
+
+
+def dense_sources(found: Iterable[tuple[str, str, str, str, int, str | None]]) -> list[str]:
+    """A line for each origin and digest of weights, name and digest of data, test images, and images chosen on."""
+    return [
+        f"{origin}: weights {dense[:12]}; {data} {digest[:12]}, {images:,} test images"
+        + (f"; best epoch chosen on {chosen_on} images" if chosen_on else "")
+        for origin, dense, data, digest, images, chosen_on in sorted(set(found), key=str)
+    ]

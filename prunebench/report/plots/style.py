@@ -232,6 +232,11 @@ class Grid:
         return self.heading + (0.22 if self.own_x else 0.06)
 
     @property
+    def between(self) -> float:
+        """Room between two columns, as a share of a panel's width."""
+        return 0.34 if self.own_y else 0.12 if self.own_x else 0.08
+
+    @property
     def body(self) -> float:
         """Inches for all of it, axis labels included."""
         return self.heading + self.rows * self.panel + (self.rows - 1) * self.gap + 0.42
@@ -252,7 +257,7 @@ def panels(page: Page, grid: Grid, *, x_label: str, y_label: str) -> list[Axes]:
             "bottom": page.bottom + page.height(0.42),
             "top": page.top - page.height(grid.heading),
             "hspace": grid.gap / grid.panel,
-            "wspace": 0.34 if grid.own_y else 0.12 if grid.own_x else 0.08,
+            "wspace": grid.between,
         },
     )
     axes = list(table.flat)
