@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
-import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -98,7 +98,9 @@ def _package(name: str, model: str) -> Any:
 def architecture_digest(model: nn.Module) -> str:
     """SHA-256 over each module's name, class and settings, and each parameter's name and shape, in order.
 
-    It is equal for equal architectures, whatever their weights; hooks and code are not part of it.
+    Settings are the numbers, words and tuples of them that a module keeps under the name of a parameter of its
+    constructor, such as `stride`. It is equal for equal architectures, whatever their weights and however torch words
+    them; hooks and code are not part of it.
     """
     modules = [
         [name, f"{type(module).__module__}.{type(module).__qualname__}", _settings(module)]
@@ -108,9 +110,13 @@ def architecture_digest(model: nn.Module) -> str:
     return hashlib.sha256(json.dumps([modules, parameters]).encode()).hexdigest()
 
 
-def _settings(module: nn.Module) -> str:
-    """A module's settings as torch 2.14 words them: before, norms did not say whether they have a bias."""
-    text, has_bias = module.extra_repr(), getattr(module, "bias", None) is not None
-    if not type(module).__module__.startswith("torch.nn.modules.") or not hasattr(module, "bias") or "bias=" in text:
-        return text
-    return re.sub(r"(elementwise_)?affine=\w+", rf"\g<0>, bias={has_bias}", text)
+def _settings(module: nn.Module) -> dict[str, Any]:
+    kinds = [kind for kind in type(module).__mro__ if issubclass(kind, nn.Module)]  # LSTM itself takes *args
+    names = {name for kind in kinds for name in inspect.signature(kind.__init__).parameters}
+    return {name: value for name in sorted(names) if _is_plain(value := vars(module).get(name))}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(each is None or _is_plain(each) for each in value)
+    return isinstance(value, (bool, int, float, str))
