@@ -6,6 +6,7 @@ import csv
 import itertools
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from record_factory import answered, make_record
 from scipy.stats import binomtest, ttest_1samp, ttest_ind
 
 from prunebench.cli import main
-from prunebench.errors import PlotError, StudyError
+from prunebench.errors import PlotError, StorageError, StudyError
 from prunebench.experiments.executors import Executor, Job, Outcome
 from prunebench.experiments.studies import Done, StudyProgress, preview, run_study, shared_setting
 from prunebench.experiments.study import PlannedRun, Study, read_study
@@ -143,6 +144,11 @@ def timeless(record: RunRecord | FailedRun) -> dict[str, Any]:
     if content.get("finetuning"):
         del content["finetuning"]["resumed_after"]
     return content
+
+
+def resumed_after(kept: Mapping[str, RunRecord | FailedRun]) -> list[int]:
+    """The epochs that each run found done when its training was taken up last."""
+    return [one.finetuning.resumed_after for one in kept.values() if isinstance(one, RunRecord) and one.finetuning]
 
 
 # What a file asks for
@@ -373,6 +379,22 @@ def test_data_that_cannot_be_had_end_the_study_in_a_line() -> None:
     assert {} == study().kept()
 
 
+def test_a_full_disk_ends_the_study_in_a_line_and_leaves_no_half_record() -> None:
+    text = STUDY.replace("[study.grid]", "finetune = false\n[study.grid]")
+    whole = run_study(study(text), Here())
+    path = study(text).record_path(study(text).runs[3])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size // 2, hard))
+    path.unlink()
+    try:
+        with pytest.raises(StorageError, match=f"cannot write '{path}': File too large; free space there"):
+            run_study(study(text), Here())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert 7 == len(list(path.parent.iterdir()))
+    assert list(whole) == list(run_study(study(text), Here()))
+
+
 # Killed
 
 
@@ -422,8 +444,7 @@ def test_killed_workers_and_a_killed_driver_lose_nothing_and_change_nothing(own_
     assert 0 == subprocess.run(command, env=slow).returncode
     kept = study().kept()
     assert serial == {id_: timeless(record) for id_, record in kept.items()}
-    resumed = [one.finetuning.resumed_after for one in kept.values() if isinstance(one, RunRecord) and one.finetuning]
-    assert max(resumed) > 0
+    assert max(resumed_after(kept)) > 0
     assert [] == begun()
 
 
