@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_study import NET, STUDY, Here, Seen, folder, invoke, study, timeless_records
+from study_kills import children, raylet
+from test_study import NET, STUDY, Here, Seen, folder, invoke, resumed_after, study, timeless_records, until
 
 from prunebench.errors import StudyError
 from prunebench.experiments.ray_executor import RayExecutor
@@ -30,14 +34,14 @@ ONE = {"CPU": 1.0, "GPU": 0.0, "memory": 0.0}
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes of a core each."""
+    """A head, and a node for two runs at once."""
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's name; else they wait for all other tests
     started = None
     try:
-        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        started.add_node(num_cpus=1)
+        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        started.add_node(num_cpus=2)
     except Exception as error:  # Ray has no type of its own for it
         if started is not None:
             started.shutdown()
@@ -49,29 +53,45 @@ def cluster() -> Iterator[Any]:
 
 
 class Losing(Seen):
-    """Loses a node of the cluster once two runs are done."""
+    """Loses the node of the cluster, at work on two runs, once two are done; there is another when that is said."""
 
-    def __init__(self, cluster: Any) -> None:
+    def __init__(self, cluster: Any, trainings: Path) -> None:
         super().__init__()
-        self.cluster = cluster
+        self.cluster, self.trainings = cluster, trainings
+        self.lines: list[str] = []
 
     def done(self, planned: PlannedRun, outcome: Done, left: int, seconds: float) -> None:
         super().done(planned, outcome, left, seconds)
         if len(self.cases) == 2:
-            self.cluster.remove_node(min(self.cluster.worker_nodes, key=id), allow_graceful=False)
+            threading.Thread(target=self.lose).start()
+
+    def lose(self) -> None:
+        (node,) = self.cluster.worker_nodes
+        until(lambda: list(self.trainings.glob("*.pt")))
+        at_work = children(raylet(node))
+        self.cluster.remove_node(node, allow_graceful=False)
+        for pid in at_work:  # else they go on for a moment
+            os.kill(pid, signal.SIGKILL)
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+        self.cluster.add_node(num_cpus=2)
 
 
-def test_a_cluster_makes_the_same_records_though_it_loses_a_node(cluster: Any) -> None:
+def test_a_cluster_makes_the_same_records_though_it_loses_its_only_node_at_work(cluster: Any, own_cache: Path) -> None:
     run_study(study(), Here())
     serial = timeless_records()
     study().folder.rename("serial")
     Path("study_net.py").write_text(NET.replace('os.environ.get("STEP_SECONDS", 0)', "0.1"))
-    seen = Losing(cluster)
-    with RayExecutor(cluster.address, resources=ONE, threads=1) as executor:
+    seen = Losing(cluster, own_cache / "training")
+    with RayExecutor(cluster.address, resources=ONE, threads=1, say=seen.say) as executor:
         assert 2 == executor.workers
         run_study(study(), executor, progress=seen)
     assert serial == timeless_records()
     assert 8 == len(seen.cases)
+    assert max(resumed_after()) > 0
+    (line,) = seen.lines
+    assert "has room for a run: waiting for one" in line
 
 
 def test_a_cluster_without_room_for_a_run_is_refused(cluster: Any) -> None:
@@ -98,6 +118,15 @@ def test_a_cluster_that_cannot_be_reached_is_said_in_a_line(scheme: str) -> None
     assert f"the Ray cluster '{address}' cannot be reached: Connection refused" in output
     assert 1 == output.strip().count("\n") + 1
     assert not Path(".prunebench").exists()
+
+
+def test_a_port_that_is_none_of_ray_is_said_in_a_line() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        address = f"127.0.0.1:{server.server_port}"
+        output = invoke("run", "s.toml", "--on", address, code=2).output
+        server.shutdown()
+    assert f"error: '{address}' is no Ray cluster: expected the port of 'ray start'" in output.splitlines()[-1]
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

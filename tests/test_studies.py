@@ -126,6 +126,8 @@ SMOKE = [
     ("criteria_times", ["--rounds", "1", "--examples", "2"], "of one pass"),
     ("rewinding", ["--rounds", "3", "--images", "32", "--seeds", "1"], "learning-rate-rewinding"),
     ("adaptive_speed", ["--precision", "fp32"], "times as fast"),
+    ("study_kills", ["--kills", "1", "--seeds", "1", "--step", "0.02", "--only", "processes", "--seed", "4"], "twice"),
+    ("study_overhead", ["--workload", "small", "--runs", "total = 0.5", "--only", "one process"], "0 of 3"),
 ]
 
 
@@ -148,6 +150,9 @@ def test_a_study_prints_its_table(
         monkeypatch.setattr(study, "build_model", lambda name: small())
         first = replace(RUN, sparsity=dict.fromkeys(SPARSITY, 0.0) | {"0.weight": 0.5})  # which batch norm follows
         monkeypatch.setattr(study, "RUNS", {"run3": first})
+    if name.startswith("study_"):  # which set them
+        monkeypatch.setenv("PRUNEBENCH_CACHE", "cache")
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
     if name == "adaptive_speed":
         speed_on_little(study, monkeypatch)
     assert printed in said(name, *arguments, capsys=capsys, monkeypatch=monkeypatch)

@@ -6,6 +6,7 @@ import csv
 import itertools
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from record_factory import answered, make_record
 from scipy.stats import binomtest, ttest_1samp, ttest_ind
 
 from prunebench.cli import main
-from prunebench.errors import PlotError, RecordError, StudyError
+from prunebench.errors import PlotError, RecordError, StorageError, StudyError
 from prunebench.experiments.executors import Executor, Job, Outcome
 from prunebench.experiments.rows import RunRow, read_rows, record_stamps, row_of
 from prunebench.experiments.studies import Done, StudyProgress, preview, run_study, shared_setting
@@ -151,6 +152,12 @@ def timeless_records() -> dict[str, dict[str, Any]]:
     """Those of the study in the folder, none of which failed, by id."""
     paths = map(study().record_path, study().runs)
     return {path.stem: timeless(read_record(path)) for path in paths if path.is_file()}
+
+
+def resumed_after() -> list[int]:
+    """The epochs that each run found done when its training was taken up last."""
+    tuned = [read_record(path).finetuning for path in map(study().record_path, study().runs)]
+    return [one.resumed_after for one in tuned if one]
 
 
 # What a file asks for
@@ -428,6 +435,22 @@ def test_a_table_that_cannot_be_written_costs_time_alone() -> None:
     assert 2 == sum(isinstance(row, RunRow) for row in found.kept().values())
 
 
+def test_a_full_disk_ends_the_study_in_a_line_and_leaves_no_half_record() -> None:
+    text = STUDY.replace("[study.grid]", "finetune = false\n[study.grid]")
+    whole = run_study(study(text), Here())
+    path = study(text).record_path(study(text).runs[3])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size // 2, hard))
+    path.unlink()
+    try:
+        with pytest.raises(StorageError, match=f"cannot write '{path}': File too large; free space there"):
+            run_study(study(text), Here())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert 7 == len(list(path.parent.iterdir()))
+    assert list(whole) == list(run_study(study(text), Here()))
+
+
 # Killed
 
 
@@ -477,8 +500,7 @@ def test_killed_workers_and_a_killed_driver_lose_nothing_and_change_nothing(own_
     assert 2 <= records() < 8
     assert 0 == subprocess.run(command, env=slow).returncode
     assert serial == timeless_records()
-    kept = [read_record(path).finetuning for path in map(study().record_path, study().runs)]
-    assert max(tuned.resumed_after for tuned in kept if tuned) > 0
+    assert max(resumed_after()) > 0
     assert [] == begun()
 
 

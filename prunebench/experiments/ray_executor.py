@@ -7,7 +7,7 @@ import logging
 import os
 import pickle
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,13 @@ EXCLUDED = (".prunebench", ".git", "__pycache__", ".venv")
 
 SECONDS_TO_CONNECT = 5.0
 
+_SETTINGS = b"\x04"
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
+"""Ray speaks gRPC, which answers this with its own settings (RFC 9113, 3.4)."""
+
+SECONDS_TO_LOOK = 5.0
+"""Without an outcome for so long, see whether there still is a node with room."""
+
 
 class RayExecutor(Attempts):
     """Workers of a Ray cluster; to be used in a `with` block, at whose end the cluster is left as it was.
@@ -38,6 +45,7 @@ class RayExecutor(Attempts):
         resources: of one job, by Ray's names: CPU, GPU, memory in bytes.
         threads: of one job.
         workers: jobs at once; by default as many as the cluster has the resources for.
+        say: called with a line, once, when no node is left that has room for a job: jobs wait for one then.
 
     Raises:
         StudyError: on entry: the cluster cannot be reached or used, or has no room for one job.
@@ -45,14 +53,22 @@ class RayExecutor(Attempts):
     """
 
     def __init__(
-        self, address: str, *, resources: Mapping[str, float], threads: int, workers: int | None = None
+        self,
+        address: str,
+        *,
+        resources: Mapping[str, float],
+        threads: int,
+        workers: int | None = None,
+        say: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.workers = workers or 0
-        self._address, self._threads = address, threads
+        self._address, self._threads, self._say = address, threads, say
         self._asked = {name: amount for name, amount in resources.items() if amount}
         self._begun: dict[Any, Job] = {}
+        self._is_waiting = False
 
     def __enter__(self) -> Self:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # read on import; what goes wrong is an exception too
         self._ray = import_extra("ray", extra="ray")
         address = os.environ.get("RAY_ADDRESS") or "auto" if self._address == RUNNING else self._address
         if address != "auto":
@@ -73,7 +89,8 @@ class RayExecutor(Attempts):
             )(_done)
         except Exception as error:  # of no common kind
             self._ray.shutdown()
-            raise StudyError(f"the Ray cluster '{self._address}' cannot be used: {first_line(error)}") from error
+            said = " ".join(str(error).split())  # of a version mismatch the versions come in lines of their own
+            raise StudyError(f"the Ray cluster '{self._address}' cannot be used: {said}") from error
         self.workers = self.workers or self._room()
         if not self.workers:
             self._ray.shutdown()
@@ -108,7 +125,8 @@ class RayExecutor(Attempts):
         self._begun[self._task.remote(job, self._threads)] = job
 
     def _ended(self) -> Iterator[Outcome]:
-        ready, _ = self._ray.wait(list(self._begun))
+        while not (ready := self._ray.wait(list(self._begun), timeout=SECONDS_TO_LOOK)[0]):
+            self._look_for_room()
         for ref in ready:
             yield self._outcome(ref, self._begun.pop(ref))
 
@@ -124,6 +142,14 @@ class RayExecutor(Attempts):
             return Outcome(job=job, died=True, error=f"its process or node ended: {first_line(failed)}")
         return Outcome(job=job, value=value, error=error)
 
+    def _look_for_room(self) -> None:
+        was_waiting, self._is_waiting = self._is_waiting, not self._room()
+        if self._is_waiting and not was_waiting:
+            self._say(
+                f"no node of the Ray cluster '{self._address}' has room for a run: waiting for one; interrupt it, and "
+                "the same command goes on"
+            )
+
     def _room(self) -> int:
         """Jobs that the nodes have the resources for at once."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
@@ -131,16 +157,20 @@ class RayExecutor(Attempts):
 
 
 def _check_reachable(address: str) -> None:
-    """Find out whether anybody listens there: Ray itself tries for a minute, and may end the process."""
+    """Find out whether Ray listens there: Ray itself tries for a minute or two, and may end the process."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdecimal() and int(port) < 2**16):
         raise StudyError(f"'{address}' is no Ray cluster: expected {RUNNING}, HOST:PORT or ray://HOST:PORT")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_CONNECT).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_CONNECT) as connection:
+            connection.sendall(_HTTP2_GREETING)
+            answer = connection.recv(9)
     except OSError as error:
         raise StudyError(
             f"the Ray cluster '{address}' cannot be reached: {error.strerror or error}; expected one, by 'ray start'"
         ) from error
+    if answer[3:4] != _SETTINGS and "RAY_USE_TLS" not in os.environ:
+        raise StudyError(f"'{address}' is no Ray cluster: expected the port of 'ray start', not that of its dashboard")
 
 
 def _environment(threads: int) -> dict[str, Any]:

@@ -27,17 +27,19 @@ class _Lines(StudyProgress):
     """A line a run on standard error."""
 
     def preparing(self, workload: str) -> None:
-        self._say(f"{workload}: data and dense model, once for all runs")
+        _tell(f"{workload}: data and dense model, once for all runs")
 
     def done(self, planned: PlannedRun, outcome: Done, left: int, seconds: float) -> None:
         row = outcome.row
         said = f"{row.accuracy:.2f} %, {outcome.seconds:.0f} s" if row else f"failed: {outcome.error}"
         rest = f"; {left:,} to go" + (f", about {_time(seconds)}" if seconds >= 1 else "") if left else ""
-        self._say(f"{planned.case}: {said}{rest}")
+        _tell(f"{planned.case}: {said}{rest}")
 
-    def _say(self, line: str) -> None:
-        if not is_quiet():
-            say(line, err=True)
+
+def _tell(line: str) -> None:
+    """Say something about the progress."""
+    if not is_quiet():
+        say(line, err=True)
 
 
 def run(file: Path, dry_run: bool, workers: int | None, on: str | None, retry: bool) -> None:
@@ -62,7 +64,7 @@ def run(file: Path, dry_run: bool, workers: int | None, on: str | None, retry: b
 def _executor(study: Study, on: str | None, workers: int | None) -> LocalExecutor | RayExecutor:
     threads = study.settings.threads
     if on is not None:
-        return RayExecutor(on, resources=study.resources, threads=threads, workers=workers)
+        return RayExecutor(on, resources=study.resources, threads=threads, workers=workers, say=_tell)
     return LocalExecutor(workers=min(workers or max(1, usable_cores() // threads), len(study.runs)), threads=threads)
 
 
