@@ -112,7 +112,7 @@ SMOKE = [
     ("evidence_memory", ["taylor", "--examples", "2"], "MiB above"),
     ("signatures", ["records"], "digits/quick"),
     ("shapes_picture", ["shapes.png"], "disc"),
-    ("study_scale", ["records", "--runs", "800", "--workers", "50"], "study export"),
+    ("study_scale", ["records", "--runs", "400", "--workers", "50"], "study export"),
     ("times", ["--pairs", "1"], "quiet, then bursts"),
     ("bisections", ["--histories", "1", "--commits", "8", "--images", "2000"], "evaluations"),
     ("shrunk_answers", ["lstm", "--inputs", "20"], "55 + 7,084"),

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from prunebench.experiments.executors import Job, Outcome
+from prunebench.experiments.flow import Setting
 from prunebench.experiments.rows import RunRow, row_of
 from prunebench.experiments.studies import Done, Prepared, prepared_workload, run_study
 from prunebench.experiments.study import PlannedRun, Study, read_study
@@ -156,7 +157,7 @@ class Simulated:
         if template is None:
             record = self._records[0]
             digests = record.data.digest, record.checkpoints.dense
-            return Prepared(setting=print, digests=digests, images=record.data.train_images, macs=1, state_bytes=1)
+            return Prepared(setting=_never, digests=digests, images=record.data.train_images, macs=1, state_bytes=1)
         noisy = self._hard + self._numbers.normal(0, 0.05, len(self._hard))
         right = np.zeros(len(noisy), dtype=bool)
         right[np.argsort(noisy)[: template.row.correct]] = True
@@ -191,6 +192,10 @@ class Simulated:
         content = record.model_dump(mode="json")
         plain = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return Template(record, row_of(record), render(content), plain, content_digest(content))
+
+
+def _never() -> Setting:
+    raise AssertionError("nobody executes these runs")
 
 
 def _packed(right: NDArray[np.bool_]) -> str:
