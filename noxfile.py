@@ -17,6 +17,25 @@ PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 QUICK = ["tests/pruning", "tests/gate", "tests/records", "tests/measure", "tests/test_pipeline.py"]
 """Tests that reach most of what depends on versions, in a few minutes."""
 
+BOUNDED = [
+    "tests/report/test_plots.py",  # matplotlib, pillow
+    "tests/report/test_escaping.py",  # jinja2, markdown-it-py, pydantic
+    "tests/report/test_page.py",  # playwright, axe
+    "tests/export",  # onnx, onnxruntime, onnxscript
+    "tests/latency",  # openvino
+    "tests/packing/test_packing.py",  # zstandard, constriction
+    "tests/planning/test_search.py",  # cma
+    "tests/shrink",  # torch-pruning
+    "tests/data",  # pyarrow, scikit-learn, scipy, torchvision
+    "tests/models",  # safetensors, timm
+    "tests/plugin/test_toml_plugin.py",  # pytest-benchmark
+    "tests/test_progress.py",  # tqdm
+    "tests/test_package.py",  # hatchling
+    "tests/test_github.py",  # PyYAML
+    "tests/test_ray.py",
+]
+"""Tests of what else has a lower bound; beside each, whose."""
+
 DIST = Path("dist")
 FORMS = {"wheel": "*.whl", "sdist": "*.tar.gz"}
 
@@ -81,9 +100,12 @@ def pythons(session: nox.Session) -> None:
 
 @nox.session(venv_backend="uv")
 def minimums(session: nox.Session) -> None:
-    """Run a quick part of the tests with every lower bound of pyproject.toml installed at once."""
-    session.install("--resolution=lowest-direct", "-e", ".[dev]")
-    session.run("pytest", *(session.posargs or QUICK))
+    """Run a part of the tests, and build the site, with every lower bound of pyproject.toml installed at once."""
+    session.install("--resolution=lowest-direct", "-e", ".[dev,docs]")
+    needed = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
+    session.install("--no-deps", *(each.replace(">=", "==") for each in needed))  # nox itself asks for newer ones
+    session.run("pytest", *(session.posargs or QUICK + BOUNDED))
+    session.run("mkdocs", "build", "--strict")
 
 
 @nox.session

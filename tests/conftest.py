@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from prunebench.storage.files import CACHE_VARIABLE
+
+settings.register_profile(  # a busy machine is no failure
+    "unhurried", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unhurried")
 
 LONG = ("test_oracle.py", "test_real_vgg.py", "test_own_model.py", "test_benchmarks.py", "test_study.py")
 """Files of few, long tests."""
