@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +12,6 @@ from pytest_here import run_pytest
 pytest_plugins = ["pytester"]
 
 RunTests = Callable[..., tuple[int, str]]
-ROOT = Path(__file__).parents[2]
 NET = """
 from torch import nn
 
@@ -90,18 +86,16 @@ def test_one_run_passes_its_floor_and_the_other_fails_with_it_named(folder: Path
     assert "2 failed, 4 deselected" in again, again
 
 
-def test_it_stops_at_the_first_failure_where_that_is_asked(run_tests: RunTests) -> None:
-    _, printed = run_tests("prunebench.toml", "-x", "--benchmark-disable")
-    assert "1 failed, 3 passed" in printed, printed
-
-
-@pytest.mark.usefixtures("run_tests")
-def test_workers_of_xdist_share_the_tests() -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "PYTEST_"))}
-    environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "pytest", "prunebench.toml", "-p", "no:randomly", "-n", "2", "-k", "half"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert "3 passed" in done.stdout, done.stdout + done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "outcome"),
+    [
+        (("-x", "--benchmark-disable"), "1 failed, 3 passed"),
+        (("-n", "2", "-k", "half"), "3 passed"),
+    ],
+)
+def test_options_of_pytest_mean_what_they_mean(arguments: tuple[str, ...], outcome: str, run_tests: RunTests) -> None:
+    _, printed = run_tests("prunebench.toml", *arguments)
+    assert outcome in printed, printed
 
 
 def test_one_test_runs_alone(run_tests: RunTests) -> None:
