@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from prunebench.machine.memory import keep_freed_memory
 from prunebench.storage.files import CACHE_VARIABLE
 
-LONG = ("test_oracle.py", "test_real_vgg.py", "test_own_model.py", "test_benchmarks.py", "test_study.py")
+LONG = ("test_oracle.py", "test_real_vgg.py", "test_benchmarks.py", "test_study.py")
 """Files of few, long tests."""
 
 
