@@ -27,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--recipe", help="quick (default) or full: on cifar10 the documented recipe")
     group.addoption("--checkpoint", type=Path, help="dense checkpoint: .safetensors, .pth or .pt")
     group.addoption("--data", type=Path, help="CIFAR-10: a folder or archive (default: PRUNEBENCH_DATA)")
+    group.addoption("--test-images", type=int, help="ask only so many, as a quick look: the records are of other data")
     group.addoption("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps or auto")
     group.addoption("--precision", default="fp32", choices=("fp32", "bf16"), help="arithmetic of training")
     group.addoption("--seed", type=int, default=0, help="seed of fine-tuning")
@@ -70,6 +71,7 @@ def setting(pytestconfig: pytest.Config, progress: ProgressBar) -> Setting:
             device=resolve_device(option("--device")),
             precision=option("--precision"),
             seed=option("--seed"),
+            test_images=option("--test-images"),
             progress=progress,
         )
     except PrunebenchError as error:

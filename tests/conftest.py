@@ -10,15 +10,18 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from prunebench.machine.memory import keep_freed_memory
 from prunebench.storage.files import CACHE_VARIABLE
 
-settings.register_profile(  # a busy machine is no failure
-    "unhurried", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("unhurried")
-
-LONG = ("test_oracle.py", "test_real_vgg.py", "test_own_model.py", "test_benchmarks.py", "test_study.py")
+LONG = ("test_oracle.py", "test_real_vgg.py", "test_benchmarks.py", "test_study.py")
 """Files of few, long tests."""
+
+
+def pytest_configure() -> None:
+    """A busy machine fails no test of properties; memory is kept as by the command line: a VGG is 1.4 times as fast."""
+    settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("unhurried")
+    keep_freed_memory()
 
 
 @pytest.hookimpl(trylast=True)  # after tests were shuffled
@@ -33,6 +36,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv(CACHE_VARIABLE, str(cache))
     return cache
+
+
+@pytest.fixture
+def is_asked_for(request: pytest.FixtureRequest) -> bool:
+    """True where the test's file, or its folder within `tests`, was named to pytest: it may take minutes."""
+    tests, directory = Path(__file__).parent, request.config.invocation_params.dir
+    named = [(directory / argument.partition("::")[0]).resolve() for argument in request.config.args]
+    return any(path in (request.path, *request.path.parents) and tests in path.parents for path in named)
 
 
 @pytest.fixture

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pytest_here import run_pytest
 from record_factory import make_baseline
 
 from prunebench.baselines.shelf import read_baseline, write_baseline
@@ -20,15 +18,13 @@ from prunebench.sensitivity import read_scan
 from prunebench.workloads import BUILT_IN, find_workload
 from prunebench.workloads.dense import own_checkpoint
 
+pytest_plugins = ["pytester"]
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-def run_benchmarks(folder: Path, *arguments: object, suite: Path = BENCHMARKS) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", suite, "-p", "no:randomly", "-p", "no:cacheprovider", *arguments]
-    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, cwd=folder, env=alone
-    )
+def run_benchmarks(pytester: pytest.Pytester, *arguments: object, suite: Path = BENCHMARKS) -> tuple[int, str]:
+    return run_pytest(pytester, suite, "-p", "no:cacheprovider", *arguments)
 
 
 @pytest.fixture
@@ -73,16 +69,18 @@ def tiny_suite(tmp_path: Path) -> Path:
     return suite
 
 
-def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(tiny_suite: Path, tmp_path: Path) -> None:
-    first = run_benchmarks(tmp_path, "--benchmark-save=here", suite=tiny_suite)
-    assert 0 == first.returncode, first.stdout
-    assert "NO_BASELINE  digits/scan-vgg-400" in first.stdout
-    assert "sensitivity of" in first.stdout
+def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(
+    tiny_suite: Path, pytester: pytest.Pytester
+) -> None:
+    code, printed = run_benchmarks(pytester, "--benchmark-save=here", suite=tiny_suite)
+    assert 0 == code, printed
+    assert "NO_BASELINE  digits/scan-vgg-400" in printed
+    assert "sensitivity of" in printed
     assert 1 == sum(
         ["layer", "elements", "is", "0.5", "0.7", "0.9", "worst", "drop"] == line.split()
-        for line in first.stdout.splitlines()
+        for line in printed.splitlines()
     )
-    (saved,) = (tmp_path / ".benchmarks").rglob("*_here.json")
+    (saved,) = Path(".benchmarks").rglob("*_here.json")
     content = json.loads(saved.read_text())
     (benchmark,) = content["benchmarks"]
     assert (400, 6) == (benchmark["extra_info"]["images"], benchmark["extra_info"]["points"])
@@ -92,9 +90,9 @@ def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(tiny_suite: 
     write_baseline(make_baseline(scan), tiny_suite / "baselines")
     # Without times: a scan of milliseconds on a busy machine takes half as long again, which is INCONCLUSIVE.
     judged = ("--benchmark-disable", "--prunebench-strict=yes", "--prunebench-times=no")
-    again = run_benchmarks(tmp_path, *judged, suite=tiny_suite)
-    assert 0 == again.returncode, again.stdout
-    assert "7 of 7 checks passed, 1 case" in again.stdout, again.stdout
+    code, printed = run_benchmarks(pytester, *judged, suite=tiny_suite)
+    assert 0 == code, printed
+    assert "7 of 7 checks passed, 1 case" in printed
 
     everything_right = base64.b64encode(np.packbits(np.ones(400, dtype=bool)).tobytes()).decode("ascii")
     point = scan.points[0].model_copy(
@@ -110,33 +108,34 @@ def test_sensitivity_is_shown_and_gated_with_a_baseline_and_without(tiny_suite: 
     )
     better = scan.model_copy(update={"points": [point, *scan.points[1:]]})
     write_baseline(make_baseline(better), tiny_suite / "baselines")
-    worse = run_benchmarks(tmp_path, "--benchmark-disable", suite=tiny_suite)
-    assert 1 == worse.returncode, worse.stdout
-    assert "1 of 8 checks of digits/scan-vgg-400 failed" in worse.stdout
-    said = " ".join(worse.stdout.split())
+    code, printed = run_benchmarks(pytester, "--benchmark-disable", suite=tiny_suite)
+    assert 1 == code, printed
+    assert "1 of 8 checks of digits/scan-vgg-400 failed" in printed
+    said = " ".join(printed.split())
     assert f"FAIL digits/scan-vgg-400 Accuracy with {point.layer} pruned to sparsity 0.5 fell by " in said
 
 
 @pytest.mark.parametrize("switch", [[], ["--benchmark-disable"], ["--benchmark-save=here"]])
 def test_a_wrong_size_fails_with_benchmarking_on_off_or_saved(
-    switch: list[str], wrong_table: Path, untrained_checkpoint: Path, tmp_path: Path
+    switch: list[str], wrong_table: Path, untrained_checkpoint: Path, pytester: pytest.Pytester
 ) -> None:
     chosen = ["-k", "test_evaluation and (run1 or wrong)"]
     options = ["--workload", "digits", "--checkpoint", untrained_checkpoint, "--table", wrong_table]
-    done = run_benchmarks(tmp_path, *chosen, *options, *switch)
-    assert 1 == done.returncode, done.stdout
-    assert "1 failed, 1 passed" in done.stdout
-    said = " ".join(done.stdout.split())
+    options += ["--test-images", 20]
+    code, printed = run_benchmarks(pytester, *chosen, *options, *switch)
+    assert 1 == code, printed
+    assert "1 failed, 1 passed" in printed
+    said = " ".join(printed.split())
     assert "Size: 15.8534 MiB. Promised: at least 15.8550, at most 15.8650 (documented 15.86, within 0.005" in said
     assert "Look closer with 'prunebench check' and 'prunebench run RUN --no-finetune'" in said
 
 
-def test_a_saved_benchmark_carries_sizes(untrained_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_saved_benchmark_carries_sizes(untrained_checkpoint: Path, pytester: pytest.Pytester) -> None:
     options = ["--checkpoint", untrained_checkpoint, "--benchmark-save=here", "-k", "test_pruning and run5"]
-    options += ["--workload", "digits"]
-    done = run_benchmarks(tmp_path, *options)
-    assert 0 == done.returncode, done.stdout
-    (saved,) = (tmp_path / ".benchmarks").rglob("*_here.json")
+    options += ["--workload", "digits", "--test-images", 20]
+    code, printed = run_benchmarks(pytester, *options)
+    assert 0 == code, printed
+    (saved,) = Path(".benchmarks").rglob("*_here.json")
     (benchmark,) = json.loads(saved.read_text())["benchmarks"]
     assert ("test_pruning[run5]", 32 * 807_150) == (benchmark["name"], benchmark["extra_info"]["size_bits"])
 
@@ -148,37 +147,37 @@ def test_a_saved_benchmark_carries_sizes(untrained_checkpoint: Path, tmp_path: P
         (["--recipe", "huge"], "unknown recipe 'huge'"),
         (["--table", "absent.toml"], "cannot read the table 'absent.toml'"),
         (["--checkpoint", "absent.pth"], "no checkpoint at 'absent.pth'"),
+        (["--workload", "digits", "--test-images", 601], "test images must be between 1 and 600, got 601"),
     ],
 )
-def test_bad_options_are_one_line_and_not_a_traceback(arguments: list[str], message: str, tmp_path: Path) -> None:
-    done = run_benchmarks(tmp_path, *arguments, "-k", "test_pruning and run1")
-    assert done.returncode in {2, 4}, done.stdout
-    assert message in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+def test_bad_options_are_one_line_and_not_a_traceback(
+    arguments: list[str], message: str, pytester: pytest.Pytester
+) -> None:
+    code, printed = run_benchmarks(pytester, *arguments, "-k", "test_pruning and run1")
+    assert code in {2, 4}, printed
+    assert message in printed
+    assert "Traceback" not in printed
 
 
-def test_a_run_of_another_model_is_one_line_and_not_a_traceback(tmp_path: Path) -> None:
+def test_a_run_of_another_model_is_one_line_and_not_a_traceback(pytester: pytest.Pytester) -> None:
     workload = BUILT_IN["digits-vit"]
-    save_state(workload.build().state_dict(), tmp_path / "vit.safetensors")
+    save_state(workload.build().state_dict(), Path("vit.safetensors"))
     options = ["--workload", workload.name, "--checkpoint", "vit.safetensors"]
-    done = run_benchmarks(tmp_path, *options, "-k", "test_pruning and run1")
-    assert 1 == done.returncode, done.stdout
-    assert "\nerror: unknown layer 'backbone.conv0.weight'" in done.stdout
-    assert "During handling" not in done.stdout
+    code, printed = run_benchmarks(pytester, *options, "-k", "test_pruning and run1")
+    assert 1 == code, printed
+    assert "\nerror: unknown layer 'backbone.conv0.weight'" in printed
+    assert "During handling" not in printed
 
 
 @pytest.mark.parametrize(
     ("asked", "collected"), [((), False), ((BENCHMARKS / "speed",), True), ((BENCHMARKS / "test_runs.py",), False)]
 )
 def test_speed_comparisons_run_only_when_asked_for_by_path(
-    asked: tuple[Path, ...], collected: bool, tmp_path: Path
+    asked: tuple[Path, ...], collected: bool, pytester: pytest.Pytester
 ) -> None:
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*command, *map(str, asked or (BENCHMARKS,))], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-    assert 0 == done.returncode, done.stdout
-    assert collected == ("test_speed[" in done.stdout)
+    code, printed = run_pytest(pytester, "--collect-only", "-q", "-p", "no:cacheprovider", *(asked or (BENCHMARKS,)))
+    assert 0 == code, printed
+    assert collected == ("test_speed[" in printed)
 
 
 @pytest.mark.parametrize("name", ["digits", "shapes"])

@@ -80,11 +80,11 @@ def test_lint_exits_with_1_where_a_table_of_a_user_is_wrong(tmp_path: Path) -> N
 def test_run_prints_the_tables_and_writes_the_record(untrained_checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "record.json"
     arguments = ("--workload", "digits", "--checkpoint", untrained_checkpoint, "--no-finetune", "--json", output)
-    result = call("run", "run3", *arguments)
+    result = call("run", "run3", *arguments, "--test-images", 50)
     assert 0 == result.exit_code, result.output
     assert "12 of 12 checks passed" in result.output
     record = read_record(output)
-    assert ("run3", 2_710_807, 600) == (record.run, sum(record.nonzeros.values()), record.pruned_accuracy.images)
+    assert ("run3", 2_710_807, 50) == (record.run, sum(record.nonzeros.values()), record.pruned_accuracy.images)
     conv7 = next(line.split() for line in result.output.splitlines() if line.startswith("conv7"))
     assert ["conv7", "0.90", "2,359,296", "235,930", "2,123,366", "9.4"] == conv7
 
@@ -110,7 +110,8 @@ def test_run_on_fewer_test_images_is_a_record_of_other_data(untrained_checkpoint
 def test_run_takes_a_table_of_a_user(untrained_checkpoint: Path, tmp_path: Path) -> None:
     table = _write_table(tmp_path / "mine.toml")
     output = tmp_path / "record.json"
-    result = call("run", table, "--checkpoint", untrained_checkpoint, "--no-finetune", "--json", output)
+    asked = ("--checkpoint", untrained_checkpoint, "--test-images", 50, "--no-finetune", "--json", output)
+    result = call("run", table, *asked)
     assert 0 == result.exit_code, result.output
     assert ("mine", 4_155_875) == (json.loads(output.read_text())["run"], sum(read_record(output).nonzeros.values()))
 
@@ -296,10 +297,10 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(untrained_checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "record.json"
-    arguments = ["run", "run1", "--no-finetune", "--checkpoint", str(untrained_checkpoint), "--json", str(output)]
+    arguments = ["run", "run1", "--no-finetune", "--test-images", "50", "--json", str(output)]
     done = subprocess.run(
         # -B: bytecode that Python cuts at the limit would break every later import of the module.
-        [sys.executable, "-B", "-m", "prunebench.cli", *arguments],
+        [sys.executable, "-B", "-m", "prunebench.cli", *arguments, "--checkpoint", str(untrained_checkpoint)],
         capture_output=True,
         text=True,
         check=False,

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
@@ -151,7 +151,6 @@ def test_accuracy_is_in_percent() -> None:
     assert (3, 8) == (result.correct_count, result.count)
 
 
-@settings(deadline=None)
 @given(batch_size=st.integers(1, 40))
 def test_the_answer_does_not_depend_on_the_batch_size_where_arithmetic_is_exact(batch_size: int) -> None:
     data = random_images(30)
@@ -212,7 +211,6 @@ def test_an_image_whose_logits_are_not_all_finite_is_wrong_whatever_is_answered(
     assert [2, 11] == (~result.correct).nonzero().flatten().tolist()
 
 
-@settings(deadline=None)
 @given(correct=st.lists(st.booleans(), min_size=1, max_size=70))
 def test_the_correctness_bits_decode_to_the_same_images(correct: list[bool]) -> None:
     result = evaluation(torch.zeros(len(correct)).long(), torch.tensor(correct))
@@ -226,7 +224,6 @@ def test_the_first_image_is_the_highest_bit_of_the_first_byte() -> None:
     assert b"\x80\x00" == base64.b64decode(result.correct_bits)
 
 
-@settings(deadline=None)
 @given(place=st.integers(0, 19), change=st.integers(1, 999))
 @example(place=0, change=256)  # a class beyond one byte
 def test_the_digest_changes_with_any_one_answer_and_with_nothing_else(place: int, change: int) -> None:

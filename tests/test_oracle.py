@@ -1,26 +1,37 @@
-"""prunebench's counts on CIFAR-10 are those of a plain PyTorch script."""
+"""prunebench's counts on CIFAR-10 are those of a plain PyTorch script, and its images those that Pillow decodes.
+
+`pytest tests/test_oracle.py` counts ten times as many images as the whole test suite: all 10,000 for run 3.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import io
+import random
 import sys
-from pathlib import Path
+import tarfile
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from torch import Tensor, nn
 
 from prunebench.cli import main
-from prunebench.data import Examples, load_cifar10
+from prunebench.data import Dataset, Examples, load_cifar10
+from prunebench.data.archives import is_archive
 from prunebench.data.batches import whole_batches
+from prunebench.data.cifar10 import CIFAR10_CLASSES
 from prunebench.documented.runs import documented_run
 from prunebench.gate.paired import correctness
 from prunebench.machine.layout import lay_out_
 from prunebench.models import build_model, load_state, load_state_
 from prunebench.pruning import prune_
 from prunebench.records import read_record
+from prunebench.storage.files import CACHE_VARIABLE
 from prunebench.tasks.evaluation import evaluate
 
 ROUNDING = 1e-3
@@ -39,6 +50,19 @@ def plain() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="module")
+def decoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that keeps CIFAR-10 as it is decoded, once for all tests."""
+    return tmp_path_factory.mktemp("decoded")
+
+
+@pytest.fixture(scope="module")
+def cifar10(cifar10_path: Path, decoded: Path) -> Dataset:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(decoded))
+        return load_cifar10(cifar10_path)
+
+
 def _ours(weights: Path, test: Examples) -> nn.Module:
     model = build_model("vgg")
     load_state_(model, load_state(weights), origin=str(weights))
@@ -53,19 +77,20 @@ def plain_images(plain: ModuleType, cifar10_path: Path) -> tuple[Tensor, Tensor]
     return inputs, labels
 
 
-@pytest.mark.parametrize(("stage", "count"), [("dense", 2_000), ("run3", 10_000)])
+@pytest.mark.parametrize(("stage", "count"), [("dense", 200), ("run3", 1_000)])
 def test_counts_equal_those_of_plain_pytorch(
     stage: str,
     count: int,
     plain: ModuleType,
     plain_images: tuple[Tensor, Tensor],
-    cifar10_path: Path,
+    cifar10: Dataset,
     cifar10_checkpoint: Path,
+    is_asked_for: bool,
 ) -> None:
+    count *= 10 if is_asked_for else 1
     inputs, labels = (each[:: len(each) // count] for each in plain_images)
     weights = load_state(cifar10_checkpoint)
-    test = load_cifar10(cifar10_path).test
-    test = test.take(torch.arange(0, len(test), len(test) // count))
+    test = cifar10.test.take(torch.arange(0, len(cifar10.test), len(cifar10.test) // count))
     model = _ours(cifar10_checkpoint, test)
     if stage == "run3":
         weights = plain.prune(weights, plain.RUN3)
@@ -83,7 +108,9 @@ def test_counts_equal_those_of_plain_pytorch(
 
 def test_a_public_resnet_by_toml_counts_as_plain_pytorch_does(
     plain_images: tuple[Tensor, Tensor],
+    cifar10: Dataset,
     cifar10_path: Path,
+    decoded: Path,
     cifar10_checkpoint: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -109,13 +136,40 @@ sparsity = 0.5
 """)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PRUNEBENCH_DATA", str(cifar10_path))
-    done = CliRunner().invoke(main, ["run", "half", "--no-finetune", "--json", "record.json"])
+    monkeypatch.setenv(CACHE_VARIABLE, str(decoded))
+    asked = ["run", "half", "--no-finetune", "--test-images", "1000", "--json", "record.json"]
+    done = CliRunner().invoke(main, asked)
     assert 0 == done.exit_code, done.output
     record = read_record("record.json")
     public = sys.modules["public_resnet"]
-    count = 2_000
+    chosen = torch.randperm(10_000, generator=torch.Generator().manual_seed(0))[:1_000]
     for accuracy, sparsity in ((record.dense_accuracy, 0.0), (record.pruned_accuracy, 0.5)):
-        inputs, labels = (each[:count] for each in plain_images)
+        inputs, labels = (each[chosen] for each in plain_images)
         expected = public.right(public.loaded(str(weights), 20, sparsity), inputs, labels)
-        assert expected.tolist() == correctness(accuracy)[:count].tolist()
-        assert 10_000 == accuracy.images
+        assert expected.tolist() == correctness(accuracy).tolist()
+
+
+def test_the_real_archive_holds_cifar10_and_its_images_are_those_that_pillow_decodes(
+    cifar10: Dataset, cifar10_path: Path
+) -> None:
+    if not is_archive(cifar10_path):
+        pytest.skip(f"'{cifar10_path}' is no archive of class folders")
+    assert (50_000, 3, 32, 32) == tuple(cifar10.train.inputs.shape)
+    assert (10_000, 3, 32, 32) == tuple(cifar10.test.inputs.shape)
+    assert [5_000] * 10 == cifar10.train.targets.bincount().tolist()
+    assert [1_000] * 10 == cifar10.test.targets.bincount().tolist()
+    with tarfile.open(cifar10_path) as archive:
+        content = {
+            PurePosixPath(member.name).parts[-3:]: file.read()
+            for member in archive
+            if member.isfile() and (file := archive.extractfile(member))
+        }
+    names = {
+        split: sorted((CIFAR10_CLASSES.index(c), f) for s, c, f in content if s == split) for split in ("train", "test")
+    }
+    for split, images in (("train", cifar10.train), ("test", cifar10.test)):
+        for index in random.Random(0).sample(range(len(images)), 10):
+            label, name = names[split][index]
+            picture = Image.open(io.BytesIO(content[split, CIFAR10_CLASSES[label], name])).convert("RGB")
+            assert label == int(images.targets[index])
+            assert np.array_equal(np.asarray(picture).transpose(2, 0, 1), images.inputs[index].numpy())

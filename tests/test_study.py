@@ -467,7 +467,7 @@ def children(parent: int) -> list[int]:
     return found
 
 
-def until(condition: Any, seconds: float = 120) -> Any:
+def until(condition: Any, seconds: float = 900) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := condition():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
@@ -106,7 +106,6 @@ def test_to_float_gives_the_bits_of_torchvisions_to_tensor() -> None:
     assert (0.0, 1.0) == (float(converted.min()), float(converted.max()))
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 30), batch_size=st.integers(1, 35), seed=st.integers(0, 2**31))
 def test_an_epoch_is_a_permutation_and_keeps_the_last_smaller_batch(n: int, batch_size: int, seed: int) -> None:
     data = numbered(n)

@@ -11,7 +11,7 @@ import lzma
 import random
 import tarfile
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
@@ -22,7 +22,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from prunebench.data import CIFAR10_CLASSES, load_cifar10
-from prunebench.data.archives import is_archive
 from prunebench.data.cifar10 import verify_source
 from prunebench.errors import DataError, DataNotFoundError, StorageError
 from prunebench.storage.files import CACHE_VARIABLE
@@ -288,26 +287,3 @@ def test_verifying_the_source_accepts_what_was_decoded_from_it_and_nothing_else(
     (path / "test" / "cat" / "0000.png").write_bytes(tree()["test/dog/0000.png"])
     with pytest.raises(DataError, match="the cached copy has"):
         verify_source(dataset)
-
-
-def test_the_real_archive_holds_cifar10_and_its_images_are_those_that_pillow_decodes(cifar10_path: Path) -> None:
-    if not is_archive(cifar10_path):
-        pytest.skip(f"'{cifar10_path}' is no archive of class folders")
-    dataset = load_cifar10(cifar10_path)
-    assert (50_000, 3, 32, 32) == tuple(dataset.train.inputs.shape)
-    assert (10_000, 3, 32, 32) == tuple(dataset.test.inputs.shape)
-    assert [5_000] * 10 == dataset.train.targets.bincount().tolist()
-    assert [1_000] * 10 == dataset.test.targets.bincount().tolist()
-    with tarfile.open(cifar10_path) as archive:
-        content = {
-            PurePosixPath(member.name).parts[-3:]: file.read()
-            for member in archive
-            if member.isfile() and (file := archive.extractfile(member))
-        }
-    names = {split: sorted((CIFAR10_CLASSES.index(c), f) for s, c, f in content if s == split) for split in PER_CLASS}
-    for split, images in (("train", dataset.train), ("test", dataset.test)):
-        for index in random.Random(0).sample(range(len(images)), 10):
-            label, name = names[split][index]
-            picture = Image.open(io.BytesIO(content[split, CIFAR10_CLASSES[label], name])).convert("RGB")
-            assert label == int(images.targets[index])
-            assert np.array_equal(np.asarray(picture).transpose(2, 0, 1), images.inputs[index].numpy())

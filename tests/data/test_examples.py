@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prunebench.data.examples import Dataset, Examples, Normalization, split_validation
@@ -121,7 +121,6 @@ def test_equal_content_has_an_equal_digest_whatever_its_memory_format() -> None:
     assert data.digest == numbered(5).digest
 
 
-@settings(deadline=None)
 @given(place=st.integers(0, 5 * 3 * 4 * 4 - 1), change=st.integers(1, 255))
 def test_the_digest_changes_with_any_one_pixel(place: int, change: int) -> None:
     data = numbered(5)
@@ -166,7 +165,6 @@ def test_take_gives_the_images_asked_for_in_that_order() -> None:
     assert taken.inputs.is_contiguous(memory_format=torch.channels_last)
 
 
-@settings(deadline=None)
 @given(n=st.integers(2, 40), data=st.data())
 def test_a_validation_split_is_disjoint_and_complete_and_keeps_images_with_their_labels(
     n: int, data: st.DataObject

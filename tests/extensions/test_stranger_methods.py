@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
 from extensions.test_strangers import FILES, HERE, install
+from pytest_here import run_pytest
 from torch import nn
 
 import prunebench as pb
@@ -18,6 +17,8 @@ from prunebench.cli import main
 from prunebench.errors import PlanError
 from prunebench.pruning import criterion_names, granularity_names, known_granularity
 from prunebench.records import case_id
+
+pytest_plugins = ["pytester"]
 
 KINDS = ("criterion", "granularity", "schedule")
 TOML = (
@@ -79,7 +80,9 @@ def test_a_granularity_prunes_and_is_allocated_in(name: str) -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_every_command_and_pytest_take_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_and_pytest_take_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester
+) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / "prunebench.toml").write_text(TOML)
@@ -99,10 +102,8 @@ def test_every_command_and_pytest_take_them(tmp_path: Path, monkeypatch: pytest.
     record = pb.read_record("record.json")
     assert "mine/small-quick~gradient~rows~one-cycle" == case_id(record)
     assert "~gradient~rows~one-cycle" in (project / "page.html").read_text()
-    tests = [sys.executable, "-m", "pytest", "prunebench.toml", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
-    found = subprocess.run(tests, capture_output=True, text=True)
-    assert 0 == found.returncode, found.stdout + found.stderr
-    assert "3 passed" in found.stdout
+    code, printed = run_pytest(pytester, "prunebench.toml", "-q", "-p", "no:cacheprovider")
+    assert (0, True) == (code, "3 passed" in printed), printed
 
 
 def test_a_record_makes_nothing_be_imported_that_is_not_installed_by_name() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from pytest_here import run_pytest
 from record_factory import make_record
 from schedule_checks import FINAL, kept, pruner, trained
 
@@ -19,6 +19,8 @@ import prunebench as pb
 from prunebench.cli import main
 from prunebench.pruning.schedules import pruning_schedule_names
 from prunebench.records import keep_record
+
+pytest_plugins = ["pytester"]
 
 HERE = Path(__file__).parent
 MOST_LINES = 40
@@ -72,7 +74,9 @@ KINDS = [*FILES]
 
 
 @pytest.fixture
-def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(
+    request: pytest.FixtureRequest, pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A project's folder with a prunebench.toml, beside an installed package of a stranger's."""
     kind = request.param
     installed = tmp_path / "site-packages"
@@ -120,7 +124,9 @@ def test_a_stranger_writes_one_short_file(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "kind"), [(kind, kind) for kind in KINDS], indirect=["folder"], ids=KINDS)
-def test_every_command_takes_it(folder: Path, kind: str, command: Callable[..., Result]) -> None:
+def test_every_command_takes_it(
+    folder: Path, kind: str, command: Callable[..., Result], pytester: pytest.Pytester
+) -> None:
     workload = ("--workload", WORKLOADS[kind])
     assert "All of this works" in command("check", *workload).output
     command("train", *workload)
@@ -150,14 +156,8 @@ def test_every_command_takes_it(folder: Path, kind: str, command: Callable[..., 
         path.name for path in folder.glob("*.toml") if path.name != "prunebench.toml"
     )
     options = ["-p", "no:cacheprovider", "--prunebench-strict=yes", "--prunebench-times=no"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "prunebench.toml", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stdout + done.stderr
-    assert "3 passed" in done.stdout
+    code, printed = run_pytest(pytester, "prunebench.toml", *options)
+    assert (0, True) == (code, "3 passed" in printed), printed
 
 
 def test_a_report_format_of_a_stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -509,7 +509,7 @@ def test_a_record_that_contradicts_itself_cannot_be_built(change):
         record(**change)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_a_damaged_record_is_refused_or_judged_and_a_changed_figure_never_passes(data):
     """One value anywhere is changed, on either side; whatever the schema still takes has to get its verdicts."""
@@ -554,7 +554,7 @@ def test_best_weights_that_are_the_last_epochs_are_a_contradiction():
         record(**tuned, **worse)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lost=st.integers(0, 300), gained=st.integers(0, 300), more=st.integers(1, 100))
 def test_worse_never_turns_a_fail_into_a_pass_and_sides_mirror(lost, gained, more):
     before = answers(1500)

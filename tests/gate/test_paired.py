@@ -98,7 +98,7 @@ def test_scipy_and_statsmodels_agree(statsmodels, counts):
     assert two_sided == pytest.approx(min(1, 2 * min(mcnemar(counts), mcnemar(counts.mirrored))), abs=1e-12)
 
 
-@settings(max_examples=20, deadline=None)  # statsmodels takes tens of milliseconds a call
+@settings(max_examples=20)
 @given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_statsmodels_holm_agrees(statsmodels, p_values):
     expected = statsmodels.multipletests(p_values, method="holm")[1]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -29,8 +29,6 @@ from prunebench.models import (
     save_state,
     state_digest,
 )
-
-unhurried = settings(deadline=None)  # a busy machine is no failure
 
 State = dict[str, Tensor]
 
@@ -155,7 +153,6 @@ def test_a_truncated_checkpoint_is_refused(
     refusal(path)
 
 
-@unhurried
 @given(form=st.sampled_from(sorted(WRITERS)), where=st.floats(0, 1, exclude_max=True))
 def test_a_checkpoint_cut_anywhere_is_refused(
     form: str, where: float, checkpoint_bytes: dict[str, bytes], scratch: Path
@@ -165,7 +162,6 @@ def test_a_checkpoint_cut_anywhere_is_refused(
     refusal(scratch)
 
 
-@unhurried
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning", "ignore:Defining your `__torch_function__`")
 @given(form=st.sampled_from(sorted(WRITERS)), where=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
 def test_a_damaged_byte_gives_tensors_or_a_checkpoint_error_and_nothing_else(
@@ -182,7 +178,6 @@ def test_a_damaged_byte_gives_tensors_or_a_checkpoint_error_and_nothing_else(
         assert all(isinstance(value, Tensor) for value in loaded.values())
 
 
-@unhurried
 @given(content=st.binary(max_size=200))
 @example(content=b"this is a text file, not a checkpoint\nwith a second line\n")
 @example(content=b'{"weight": [1, 2, 3]}\n')

@@ -33,7 +33,7 @@ def assert_same(expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
         assert bits_of(tensor) == bits_of(other), name
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     dtype=st.sampled_from([*DTYPES]),
     shape=st.lists(st.integers(0, 12), max_size=4).map(tuple),
@@ -50,7 +50,7 @@ def test_every_bit_comes_back_of_every_type_shape_and_density(
     assert_same({"a": tensor}, unpack(pack({"a": tensor})))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(names=st.lists(st.text(max_size=20), max_size=5, unique=True), metadata=st.dictionaries(st.text(), st.text()))
 def test_names_their_order_and_metadata_come_back(names: list[str], metadata: dict[str, str]) -> None:
     state = {name: torch.full((2,), float(number)) for number, name in enumerate(names)}

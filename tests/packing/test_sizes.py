@@ -26,7 +26,7 @@ def weight(density: float, seed: int = 0, shape: tuple[int, ...] = (24, 5, 3, 3)
     return filled("float32", shape, density=density, seed=seed)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(density=st.floats(0, 0.3), seed=SEEDS)
 def test_coo_and_csr_are_as_large_as_scipys(density: float, seed: int) -> None:
     tensor = weight(density, seed)
@@ -41,7 +41,7 @@ def rice_code(gap: int, parameter: int) -> str:
     return "1" * (gap >> parameter) + "0" + (f"{gap % 2**parameter:0{parameter}b}" if parameter else "")
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(density=st.floats(0, 1), seed=SEEDS)
 def test_gap_codes_are_as_long_as_the_shortest_rice_code(density: float, seed: int) -> None:
     tensor = weight(density, seed)

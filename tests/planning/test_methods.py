@@ -17,7 +17,7 @@ from prunebench.planning import Inventory, allocate, find_allocation, method_mas
 from prunebench.planning.allocations import OWN
 from prunebench.pruning import CRITERIA, Evidence, find_granularity, prune_
 
-unhurried = settings(deadline=None, max_examples=30)
+fewer = settings(max_examples=30)
 EXAMPLE = torch.zeros(2, 8, 6, 6)
 BY_ELEMENT = [name for name, criterion in CRITERIA.items() if not criterion.by_channel]
 
@@ -56,7 +56,7 @@ def pruned_of(masks: dict[str, Tensor], names: list[str]) -> int:
     return sum(int((~masks[name]).sum()) for name in names)
 
 
-@unhurried
+@fewer
 @given(
     total=st.floats(0, 1),
     criterion=st.sampled_from(BY_ELEMENT),
@@ -75,7 +75,7 @@ def test_a_total_of_elements_is_hit_exactly(total: float, criterion: str, alloca
     assert prune_(model, found.plan, criterion=criterion, evidence=evidence).digest == found.masks.digest
 
 
-@unhurried
+@fewer
 @given(st.floats(0, 1), st.sampled_from(BY_ELEMENT), st.booleans())
 def test_global_is_one_threshold_on_the_scores_of_all_layers(total: float, criterion: str, normalized: bool) -> None:
     model = Small()
@@ -150,7 +150,7 @@ def test_limits_hold_and_the_others_lose_more(allocation: str) -> None:
         method_masks(model, EXAMPLE, allocation=allocation, total=0.6, limits=limits)
 
 
-@unhurried
+@fewer
 @given(
     shapes=st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=4),
     caps=st.lists(st.floats(0, 1), min_size=4, max_size=4),

@@ -46,7 +46,6 @@ def predicted(curves: Curves, plan: dict[str, float]) -> float:
     return accuracy
 
 
-@settings(deadline=None)
 @given(OPTIONS, st.integers(0, 120), st.sampled_from(["cost", "loss"]))
 def test_the_choice_is_the_best_of_all(options: dict[str, list[Option]], limit: int, minimise: str) -> None:
     bound = "loss" if minimise == "cost" else "cost"
@@ -72,7 +71,7 @@ def test_an_option_as_good_as_any_is_not_dominated(options: dict[str, list[Optio
         assert sorted({k.loss for k in kept}) == [k.loss for k in kept]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(CURVES, st.floats(0, 100), st.sampled_from(["size", "file", "macs"]))
 def test_the_predicted_drop_keeps_within_the_largest(curves: Curves, drop: float, cost: str) -> None:
     plan = optimal_plan(curves, Goal(cost=cost, max_drop=drop), step=0.1)
@@ -81,7 +80,7 @@ def test_the_predicted_drop_keeps_within_the_largest(curves: Curves, drop: float
     assert predicted(curves, plan) >= least - (trifle if guesses else 1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(CURVES, st.floats(0.2, 1), st.sampled_from(["size", "file", "macs"]))
 def test_the_cost_keeps_within_the_limit(curves: Curves, share: float, cost: str) -> None:
     limit = share * curves.inventory.dense_total(cost)

@@ -120,9 +120,7 @@ def test_junit_has_the_failure_and_the_properties(project: pytest.Pytester) -> N
 def test_under_xdist_and_in_any_order_the_summary_is_whole(project: pytest.Pytester) -> None:
     pytest.importorskip("xdist")
     based(project, make_record(run="unused"))
-    result = project.runpytest_subprocess(
-        *options("-n2", "--prunebench-strict=yes", "--junitxml=report.xml"), timeout=120
-    )
+    result = run(project, "-n2", "--prunebench-strict=yes", "--junitxml=report.xml")
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(
         [

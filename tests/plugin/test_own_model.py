@@ -16,9 +16,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pytest_here import run_pytest
 
 from prunebench.cli import main
 from prunebench.workloads import read_configuration
+
+pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
 PAGE, TERMINAL, TOML, GATE = (
@@ -29,7 +32,7 @@ BLOCK = re.compile(r"^```(\w+)(?: title=\"(\S+)\")?\n(.*?)^```$", re.DOTALL | re
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PRUNEBENCH_CACHE", str(tmp_path / "cache"))
@@ -45,14 +48,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_the_page_works_from_nothing_to_a_red_and_a_green_gate(project: Path) -> None:
+def test_the_page_works_from_nothing_to_a_red_and_a_green_gate(project: Path, pytester: pytest.Pytester) -> None:
     quoted = {command: lines for *_, text in BLOCK.findall(TERMINAL) for command, lines in commands(text)}
     for kind, name, text in BLOCK.findall(PAGE):
         if kind == "python":
             (project / name).write_text(text)
         else:
             for command, expected in commands(text):
-                printed, code = done(command)
+                printed, code = done(command, pytester)
                 assert (1 if command.endswith("# fails") else 0) == code, f"{command}\n{printed}"
                 check_prints(expected, printed, command)
                 check_prints(quoted.get(command, []), printed, command)
@@ -61,7 +64,7 @@ def test_the_page_works_from_nothing_to_a_red_and_a_green_gate(project: Path) ->
     for _, name, text in BLOCK.findall(GATE):
         if name:
             (project / name).write_text(text)
-    printed, code = done("pytest test_python.py")
+    printed, code = done("pytest test_python.py", pytester)
     assert 0 == code, printed
     assert re.search(r"NO_BASELINE  in-memory/by-hand-ci", printed)
 
@@ -79,13 +82,16 @@ def commands(text: str) -> Iterator[tuple[str, list[str]]]:
         yield command, printed
 
 
-def done(command: str) -> tuple[str, int]:
+def done(command: str, pytester: pytest.Pytester) -> tuple[str, int]:
     program, *arguments = shlex.split(command, comments=True)
     if program == "prunebench":
         result = CliRunner().invoke(main, arguments)
         return result.output, result.exit_code
-    programs = {"pytest": [sys.executable, "-m", "pytest", "-p", "no:randomly"], "python": [sys.executable]}
-    ran = subprocess.run([*programs.get(program, [program]), *arguments], capture_output=True, text=True, check=False)
+    if program == "pytest":
+        code, printed = run_pytest(pytester, *arguments)
+        return printed, code
+    program = sys.executable if program == "python" else program
+    ran = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     return ran.stdout + ran.stderr, ran.returncode
 
 

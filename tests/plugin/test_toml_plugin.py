@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pytest_here import run_pytest
 
-ROOT = Path(__file__).parents[2]
+pytest_plugins = ["pytester"]
+
+RunTests = Callable[..., tuple[int, str]]
 NET = """
 from torch import nn
 
@@ -57,36 +58,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_tests(folder: Path, *arguments: str, file: str = "prunebench.toml") -> tuple[int, str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "PYTEST_"))}
-    environment |= {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        "PRUNEBENCH_CACHE": str(folder / "cache"),
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-m", "pytest", *([file] if file else []), "-p", "no:randomly", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
-    return done.returncode, done.stdout + done.stderr
+@pytest.fixture
+def run_tests(folder: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> RunTests:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PRUNEBENCH_CACHE", str(folder / "cache"))
+    return lambda *arguments: run_pytest(pytester, *arguments)
 
 
-def test_ids_are_readable_and_a_file_that_is_not_named_is_left_alone(folder: Path) -> None:
-    _, printed = run_tests(folder, "--collect-only", "-q")
+def test_ids_are_readable_and_a_file_that_is_not_named_is_left_alone(run_tests: RunTests) -> None:
+    _, printed = run_tests("prunebench.toml", "--collect-only", "-q")
     names = [
         f"prunebench.toml::{run}::{test}" for run in ("half", "high") for test in ("size", "accuracy", "finetuned")
     ]
     assert names == [line for line in printed.splitlines() if "::" in line]
-    assert "no tests" in run_tests(folder, "--collect-only", "-q", file="")[1]
+    assert "no tests" in run_tests("--collect-only", "-q")[1]
 
 
-def test_one_run_passes_its_floor_and_the_other_fails_with_it_named(folder: Path) -> None:
-    code, printed = run_tests(folder, "--benchmark-save=first")
+def test_one_run_passes_its_floor_and_the_other_fails_with_it_named(folder: Path, run_tests: RunTests) -> None:
+    code, printed = run_tests("prunebench.toml", "--benchmark-save=first")
     assert 1 == code
     assert "2 failed, 4 passed" in printed, printed
     assert "Promised: at most 1.0000 (floor of prunebench.toml)." in " ".join(printed.split()), printed
     (saved,) = folder.glob(".benchmarks/*/*_first.json")
     names = {each["name"] for each in json.loads(saved.read_text())["benchmarks"]}
     assert {"half::accuracy", "half::finetuned", "high::accuracy", "high::finetuned"} == names
-    _, again = run_tests(folder, "--lf", "-q")
+    _, again = run_tests("prunebench.toml", "--lf", "-q")
     assert "2 failed, 4 deselected" in again, again
 
 
@@ -97,13 +93,13 @@ def test_one_run_passes_its_floor_and_the_other_fails_with_it_named(folder: Path
         (("-n", "2", "-k", "half"), "3 passed"),
     ],
 )
-def test_options_of_pytest_mean_what_they_mean(folder: Path, arguments: tuple[str, ...], outcome: str) -> None:
-    _, printed = run_tests(folder, *arguments)
+def test_options_of_pytest_mean_what_they_mean(arguments: tuple[str, ...], outcome: str, run_tests: RunTests) -> None:
+    _, printed = run_tests("prunebench.toml", *arguments)
     assert outcome in printed, printed
 
 
-def test_one_test_runs_alone(folder: Path) -> None:
-    code, printed = run_tests(folder, file="prunebench.toml::half::finetuned")
+def test_one_test_runs_alone(run_tests: RunTests) -> None:
+    code, printed = run_tests("prunebench.toml::half::finetuned")
     assert (0, True) == (code, "1 passed" in printed), printed
 
 
@@ -114,22 +110,24 @@ def test_one_test_runs_alone(folder: Path) -> None:
         ('workload = "mine"\nsparsity', 'workload = "min"\nsparsity', "unknown workload 'min'"),
     ],
 )
-def test_a_bad_file_is_one_line_and_no_traceback(folder: Path, old: str, new: str, said: str) -> None:
+def test_a_bad_file_is_one_line_and_no_traceback(
+    folder: Path, run_tests: RunTests, old: str, new: str, said: str
+) -> None:
     assert old in TOML
     bad = folder / "bad.toml"
     bad.write_text(TOML.replace(old, new))
-    code, printed = run_tests(folder, file="bad.toml")
+    code, printed = run_tests("bad.toml")
     assert 2 == code
     assert said in printed, printed
     assert "Traceback" not in printed
     assert "prunebench/" not in printed
 
 
-def test_a_table_of_a_pyproject_is_collected_when_it_is_named(folder: Path) -> None:
+def test_a_table_of_a_pyproject_is_collected_when_it_is_named(folder: Path, run_tests: RunTests) -> None:
     text = TOML.replace("[workload", "[tool.prunebench.workload").replace("[run", "[tool.prunebench.run")
     (folder / "pyproject.toml").write_text(text)
     try:
-        code, printed = run_tests(folder, "-k", "half and size", file="pyproject.toml")
+        code, printed = run_tests("pyproject.toml", "-k", "half and size")
     finally:
         (folder / "pyproject.toml").unlink()
     assert (0, True) == (code, "1 passed" in printed), printed

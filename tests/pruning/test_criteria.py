@@ -30,7 +30,7 @@ from prunebench.pruning import (
     pruned_count,
 )
 
-unhurried = settings(deadline=None, max_examples=25)
+fewer = settings(max_examples=25)
 
 NEEDS = frozenset({"gradients", "batch_squares", "example_squares", "input_norms"})
 BY_ELEMENT = sorted(name for name, criterion in CRITERIA.items() if not criterion.by_channel)
@@ -177,7 +177,7 @@ def test_movement_adds_up_the_steps_of_a_training() -> None:
     assert pytest.approx(expected) == float(sums["weight"])
 
 
-@unhurried
+@fewer
 @given(sparsity=st.floats(0, 1), seed=st.integers(0, 9), criterion=st.sampled_from(BY_ELEMENT), ties=st.booleans())
 def test_masks_are_those_of_a_plain_selection(sparsity: float, seed: int, criterion: str, ties: bool) -> None:
     model, evidence = Small(seed), Evidence(seed=seed)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from prunebench.errors import PlanError, UnknownNameError
 from prunebench.pruning import find_granularity, inputs_last, plan_masks, prune_, pruned_count
 
-unhurried = settings(deadline=None, max_examples=50)
+fewer = settings(max_examples=50)
 VALUES = st.sampled_from([0.0, -0.0, 0.5, -0.5, 1.0, -2.0, 3.0])
 
 
@@ -38,7 +38,7 @@ def runs(weight: Tensor, of: int) -> dict[tuple[int, ...], list[tuple[int, ...]]
     return found
 
 
-@unhurried
+@fewer
 @given(st.data(), st.sampled_from([(1, 2), (2, 4), (1, 4), (3, 4), (4, 8), (2, 3)]), st.booleans(), st.booleans())
 def test_nm_keeps_the_largest_n_of_every_m_consecutive_inputs(
     data: st.DataObject, pattern: tuple[int, int], convolution: bool, last: bool
@@ -68,7 +68,7 @@ def test_torch_takes_the_weight_as_semi_structured(layer: nn.Module) -> None:
     assert torch.equal(matrix, torch.sparse.to_sparse_semi_structured(matrix).to_dense())
 
 
-@unhurried
+@fewer
 @given(st.data(), st.sampled_from([(1, 2), (2, 1), (2, 2), (4, 1)]), st.booleans(), st.floats(0, 1))
 def test_blocks_of_least_l2_norm_go_whole(
     data: st.DataObject, size: tuple[int, int], convolution: bool, sparsity: float

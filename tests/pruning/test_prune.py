@@ -10,15 +10,13 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from prunebench.errors import MaskError, PlanError, PrunebenchError, UnknownNameError
 from prunebench.models import prunable_parameters, state_digest
 from prunebench.pruning import Criterion, Evidence, Masks, SparsityPlan, plan_masks, prune_, pruned_count
-
-unhurried = settings(deadline=None)  # a busy machine is no failure
 
 PLAN = {"0.weight": 0.3, "2.weight": 0.5, "5.weight": 0.75}
 TIED_VALUES = (0.0, -0.0, 0.5, -0.5, 1.0, -1.0)
@@ -41,7 +39,6 @@ def zeros_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: weight.detach() == 0 for name, weight in prunable_parameters(model).items()}
 
 
-@unhurried
 @given(st.fixed_dictionaries({name: st.floats(0, 1) for name in PLAN}))
 def test_each_weight_loses_its_rounded_count_and_nothing_else_changes(plan: dict[str, float]) -> None:
     model = small_model()
@@ -83,7 +80,6 @@ def test_pruning_twice_changes_nothing() -> None:
     assert first.digest == second.digest
 
 
-@unhurried
 @given(values=st.lists(st.sampled_from(TIED_VALUES), min_size=1, max_size=30), sparsity=st.floats(0, 1))
 def test_pruning_twice_changes_nothing_among_ties_and_zeros(values: list[float], sparsity: float) -> None:
     model = linear_of(values)
@@ -93,7 +89,6 @@ def test_pruning_twice_changes_nothing_among_ties_and_zeros(values: list[float],
     assert once.tolist() == model.weight.detach().tolist()
 
 
-@unhurried
 @given(
     values=st.lists(st.sampled_from(TIED_VALUES) | st.floats(-2, 2, width=32), min_size=1, max_size=30),
     steps=st.lists(st.floats(0, 1), min_size=2, max_size=4).map(sorted),

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
@@ -19,8 +19,6 @@ from torch.nn.utils import prune as torch_prune
 from prunebench.errors import PlanError
 from prunebench.pruning import SparsityPlan, as_sparsity, compounded, keep_mask, keep_masks, pruned_count
 from prunebench.pruning.selection import _keep_by_sort
-
-unhurried = settings(deadline=None)  # a busy machine is no failure
 
 SMALLEST_DENORMAL = 2.0**-149
 FEW_MAGNITUDES = (0.0, SMALLEST_DENORMAL, 2 * SMALLEST_DENORMAL, 1.0, 1.0 + 2.0**-23, math.inf)
@@ -138,7 +136,6 @@ def test_decimals_and_fractions_are_their_nearest_double_as_in_a_record(expected
     assert expected == pruned_count(50, sparsity) == pruned_count(50, float(sparsity))
 
 
-@unhurried
 @given(numel=st.integers(0, 10**7), sparsity=st.floats(0, 1))
 def test_the_count_is_within_half_an_element_of_the_sparsity(numel: int, sparsity: float) -> None:
     count = pruned_count(numel, sparsity)
@@ -146,7 +143,6 @@ def test_the_count_is_within_half_an_element_of_the_sparsity(numel: int, sparsit
     assert abs(count - sparsity * numel) <= 0.5
 
 
-@unhurried
 @given(numel=st.integers(0, 10**7), one=st.floats(0, 1), other=st.floats(0, 1))
 def test_a_higher_sparsity_never_prunes_fewer(numel: int, one: float, other: float) -> None:
     assert pruned_count(numel, min(one, other)) <= pruned_count(numel, max(one, other))
@@ -182,7 +178,6 @@ def test_a_sparsity_that_is_no_number_is_refused_by_name_and_value(sparsity: obj
     assert expected == str(caught.value)
 
 
-@unhurried
 @given(scores_and_count())
 def test_exactly_the_count_is_pruned(case: tuple[Tensor, int]) -> None:
     scores, count = case
@@ -192,7 +187,6 @@ def test_exactly_the_count_is_pruned(case: tuple[Tensor, int]) -> None:
     assert count == int((~mask).sum())
 
 
-@unhurried
 @given(scores_and_count())
 def test_no_pruned_score_is_above_a_kept_one(case: tuple[Tensor, int]) -> None:
     scores, count = case
@@ -201,14 +195,12 @@ def test_no_pruned_score_is_above_a_kept_one(case: tuple[Tensor, int]) -> None:
         assert float(scores[~mask].max()) <= float(scores[mask].min())
 
 
-@unhurried
 @given(scores_and_count())
 def test_the_smallest_go_first_and_ties_go_by_flat_index(case: tuple[Tensor, int]) -> None:
     scores, count = case
     assert keep_by_sorting_pairs(scores, count).tolist() == keep_mask(scores, count).tolist()
 
 
-@unhurried
 @given(scores_and_count())
 def test_one_more_pruned_element_leaves_the_others_pruned(case: tuple[Tensor, int]) -> None:
     scores, count = case
@@ -216,7 +208,6 @@ def test_one_more_pruned_element_leaves_the_others_pruned(case: tuple[Tensor, in
     assert not (more & ~fewer).any()
 
 
-@unhurried
 @given(scores_and_count())
 def test_selection_and_stable_sort_keep_the_elements_that_the_rule_says(case: tuple[Tensor, int]) -> None:
     scores, count = case
@@ -235,7 +226,6 @@ def test_scores_that_differ_in_their_last_bits_only_are_told_apart(dtype: torch.
         assert torch.equal(_keep_by_sort(scores, [count])[0], keep_mask(scores, count))
 
 
-@unhurried
 @given(scores_and_count(), st.lists(st.integers(0, 40), min_size=1, max_size=5))
 def test_masks_of_several_counts_are_those_of_each_and_nest(case: tuple[Tensor, int], counts: list[int]) -> None:
     scores, count = case
@@ -248,7 +238,6 @@ def test_masks_of_several_counts_are_those_of_each_and_nest(case: tuple[Tensor, 
         assert not (higher & ~lower).any(), "a higher count kept what a lower one pruned"
 
 
-@unhurried
 @given(scores_and_count(dimensions=4))
 def test_the_memory_format_does_not_change_the_mask(case: tuple[Tensor, int]) -> None:
     scores, count = case
@@ -259,7 +248,6 @@ def test_the_memory_format_does_not_change_the_mask(case: tuple[Tensor, int]) ->
     assert torch.equal(expected, keep_mask(reversed_axes, count))
 
 
-@unhurried
 @given(scores_and_count(dimensions=4))
 def test_a_mask_has_the_memory_format_of_its_scores(case: tuple[Tensor, int]) -> None:
     scores, count = case
@@ -268,7 +256,6 @@ def test_a_mask_has_the_memory_format_of_its_scores(case: tuple[Tensor, int]) ->
     assert keep_mask(scores, count).is_contiguous()
 
 
-@unhurried
 @given(zeros=st.integers(0, 200), count=st.integers(1, 199), seed=st.integers(0, 9))
 def test_many_zeros_change_nothing_about_the_rule(zeros: int, count: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -282,7 +269,6 @@ def test_ties_in_a_channels_last_weight_go_by_logical_index() -> None:
     assert [False] * 5 + [True] * 19 == keep_mask(scores, 5).flatten().tolist()
 
 
-@unhurried
 @given(scores_and_count())
 def test_scores_are_left_as_they_were(case: tuple[Tensor, int]) -> None:
     scores, count = case
@@ -340,14 +326,12 @@ def test_scores_that_are_not_floating_point_are_refused_by_name_and_type(dtype: 
     assert f"scores of 'head.weight' must be floating point, got {dtype}" == str(caught.value)
 
 
-@unhurried
 @given(distinct_magnitudes())
 def test_torch_prunes_the_same_elements_where_there_are_no_ties(case: tuple[Tensor, int]) -> None:
     weight, count = case
     assert keep_of_torch(weight, count).tolist() == keep_mask(weight.abs(), count).tolist()
 
 
-@unhurried
 @given(scores_and_count(dimensions=2))
 def test_torch_keeps_the_same_magnitudes_where_there_are_ties(case: tuple[Tensor, int]) -> None:
     scores, count = case

@@ -24,7 +24,6 @@ EXAMPLES = 500  # of each of the four kinds of test: 2,000 files
 
 mutated = settings(
     max_examples=EXAMPLES,
-    deadline=None,
     database=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

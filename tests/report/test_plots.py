@@ -293,7 +293,6 @@ def test_counts_come_from_scans_and_records_alike() -> None:
     values=st.lists(st.floats(-1, 1, width=32) | st.sampled_from([0.0, -0.0, 0.125, -0.125]), max_size=60),
     near_zero=st.sampled_from([NEAR_ZERO, 0.125, 2.0]),
 )
-@settings(deadline=None)
 def test_every_element_is_counted_once_and_the_share_near_zero_is_the_direct_one(
     values: list[float], near_zero: float
 ) -> None:
@@ -394,7 +393,7 @@ def test_records_become_points_and_two_checkpoints_become_two_series() -> None:
     st.lists(st.tuples(st.floats(20, 30), st.floats(88, 92)), min_size=1, max_size=8),
     st.sampled_from(["run", "plan 12"]),
 )
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_labels_keep_clear_of_each_other(spots: list[tuple[float, float]], label: str) -> None:
     figure = plot_frontier([plan(label, size, pruned=percent) for size, percent in spots])
     figure.canvas.draw()

@@ -81,7 +81,7 @@ def test_the_truth_is_inside_at_every_look_at_once(lost: int, gained: int, uncer
     st.integers(1, IMAGES),
     st.sampled_from([*UNCERTAINTY]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_an_interval_holds_its_estimate_and_nothing_impossible(
     lost: int, gained: int, seed: int, seen: int, uncertainty: str
 ) -> None:
@@ -125,7 +125,6 @@ def test_uncertainty_of_what_changes_save_images() -> None:
     st.booleans(),
     st.sampled_from([*UNCERTAINTY]),
 )
-@settings(deadline=None)
 def test_the_capital_is_what_its_definition_says(outcomes: list[int], total: int, more: bool, uncertainty: str) -> None:
     order, side = drawn(UNCERTAINTY[uncertainty], minimum=0.1, seed=1), 1 if more else -1
     walk = _CapitalProcess(np.array(outcomes, dtype=np.int8), order)
@@ -185,7 +184,6 @@ def test_each_error_bounds_its_own_side(most: int, spared: str) -> None:
 
 
 @given(st.integers(0, 300), st.integers(0, 150), st.integers(0, 240))
-@settings(deadline=None)
 def test_with_every_image_answered_the_decision_is_the_truth(lost: int, gained: int, most: int) -> None:
     assert (lost - gained <= most) == decided(*population(lost, gained, seed=0), IMAGES, most=most)
 
