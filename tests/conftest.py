@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from prunebench.storage.files import CACHE_VARIABLE
+
+settings.register_profile("untimed", settings.default, deadline=None)  # a busy machine is no fault
+settings.load_profile("untimed")
 
 LONG = ("test_oracle.py", "test_real_vgg.py", "test_own_model.py", "test_benchmarks.py", "test_study.py")
 """Files of few, long tests."""
