@@ -165,7 +165,14 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine")
-    session.run("coverage", "report")
+    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))  # the floor is of all tests
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Plant random changes into the code, and say which of them no test notices: nox -s mutation -- --sample 60."""
+    session.install("-e", ".[dev,mutation]")
+    session.run("python", "benchmarks/studies/mutants.py", *session.posargs, env={"CI": "true", "OMP_NUM_THREADS": "1"})
 
 
 @nox.session

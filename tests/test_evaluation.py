@@ -21,9 +21,10 @@ from torch.nn import functional
 from torchvision.models import GoogLeNetOutputs
 
 from prunebench.data.examples import Examples
-from prunebench.errors import ModelError
+from prunebench.errors import ModelError, RecordError, WorkloadError
 from prunebench.models import output_of
-from prunebench.tasks import CLASSIFICATION
+from prunebench.tasks import CLASSIFICATION, compare_answers, find_task, unpacked
+from prunebench.tasks.comparison import Outputs
 from prunebench.tasks.evaluation import Evaluation, evaluate
 
 CLASSES = 5
@@ -130,6 +131,12 @@ def test_one_logit_is_the_score_of_class_1_of_two(shape: tuple[int, ...]) -> Non
     torch.testing.assert_close(CLASSIFICATION.loss(outputs, labels), expected)
 
 
+def test_uncertainty_is_what_the_two_likeliest_classes_leave() -> None:
+    shares = torch.tensor([[0.7, 0.2, 0.1], [0.4, 0.2, 0.4], [0.0, 1.0, 0.0]])
+    outputs = torch.cat([shares.log(), torch.full((1, 3), torch.nan)])
+    torch.testing.assert_close(CLASSIFICATION.uncertainty(outputs), torch.tensor([0.5, 1.0, 0.0, 1.0]))
+
+
 @pytest.mark.parametrize("answer", [None, {}, {"scores": torch.ones(2, 3)}, (), "cat", Answer(None, None)])
 def test_an_answer_without_scores_is_refused(answer: object) -> None:
     with pytest.raises(ModelError, match=f"answers with {type(answer).__name__}: expected scores"):
@@ -219,6 +226,20 @@ def test_the_correctness_bits_decode_to_the_same_images(correct: list[bool]) -> 
     assert correct == np.unpackbits(packed, count=len(correct)).astype(bool).tolist()
 
 
+@pytest.mark.parametrize(
+    ("bits", "images", "said"),
+    [
+        ("g!A==", 8, "correct_bits are not base64"),
+        ("gAAA", 8, "correct_bits hold 3 bytes, 8 images need 1"),
+        ("4A==", 8, "correct_bits say 3 images are right, the record says 1"),
+        ("AQ==", 7, "correct_bits say 1 images are right, the record says 1"),  # the eighth of seven
+    ],
+)
+def test_bits_that_are_not_of_so_many_right_answers_are_refused(bits: str, images: int, said: str) -> None:
+    with pytest.raises(RecordError, match=said):
+        unpacked(bits, correct=1, images=images)
+
+
 def test_the_first_image_is_the_highest_bit_of_the_first_byte() -> None:
     result = evaluation(torch.zeros(9).long(), torch.tensor([True] + [False] * 8))
     assert b"\x80\x00" == base64.b64decode(result.correct_bits)
@@ -263,6 +284,55 @@ def test_bf16_answers_as_fp32_where_the_arithmetic_is_exact() -> None:
     exact = Examples(torch.where(data.inputs > 128, 255, 0).to(torch.uint8), data.targets)
     expected = evaluate(model, exact)
     assert torch.equal(expected.answers, evaluate(model, exact, precision="bf16").answers)
+
+
+def test_what_is_no_task_is_told_what_it_lacks() -> None:
+    assert CLASSIFICATION is find_task("classification")
+    with pytest.raises(WorkloadError, match="'json:dumps' is no task: it has no name, metric, kind, check, loss"):
+        find_task("json:dumps")
+
+
+def by_first_pixel(table: Tensor) -> Outputs:
+    return lambda inputs: table[(inputs[:, 0, 0, 0] * 255).round().long()]
+
+
+def numbered(*targets: int) -> Examples:
+    """Images whose pixels are all their place among them."""
+    places = torch.arange(len(targets), dtype=torch.uint8)
+    return Examples(places[:, None, None, None].expand(-1, 3, 4, 4), torch.tensor(targets))
+
+
+def test_outputs_of_two_models_are_compared_example_by_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prunebench.tasks.comparison.BATCH_SIZE", 2)
+    first = torch.tensor([[8.0, 0.0], [0.0, 1.0], [4.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    second = first.clone()
+    second[3] = torch.tensor([4.0, 1.0])
+    data, seen = numbered(0, 1, 0, 1, 1), list[tuple[int, int]]()
+    found = compare_answers(
+        by_first_pixel(first),
+        by_first_pixel(second),
+        data,
+        task=CLASSIFICATION,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert (0.5, (3,), (3,)) == (found.difference, found.different, found.ties), "a gap of 1 is within twice 4"
+    assert (4, 3) == (found.first.correct_count, found.second.correct_count)
+    assert [0, 1, 0, 1, 0] == found.first.answers.tolist()
+    assert [(2, 5), (4, 5), (5, 5)] == seen
+    assert not found.same
+    assert compare_answers(by_first_pixel(first), by_first_pixel(first * (1 + 1e-5)), data, task=CLASSIFICATION).same
+
+
+def test_one_logit_is_a_tie_by_its_distance_from_0() -> None:
+    sides = (by_first_pixel(torch.tensor(scores)) for scores in ([[-0.5], [9.0]], [[0.5], [9.0]]))
+    found = compare_answers(*sides, numbered(0, 1), task=CLASSIFICATION)
+    assert ((0,), (0,)) == (found.different, found.ties)
+
+
+def test_outputs_of_two_shapes_are_refused() -> None:
+    sides = (by_first_pixel(torch.zeros(2, classes)) for classes in (2, 3))
+    with pytest.raises(ModelError, match=r"the one answers with \(2, 2\), the other with \(2, 3\)"):
+        compare_answers(*sides, numbered(0, 1), task=CLASSIFICATION)
 
 
 class ByWeight(nn.Module):

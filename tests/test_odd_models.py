@@ -408,6 +408,7 @@ def test_what_cannot_answer_is_refused_by_evaluation_too(name: str) -> None:
         evaluate(build(), DATA.test)
 
 
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated")
 @pytest.mark.parametrize(
     ("build", "said"),
     [

@@ -184,6 +184,19 @@ def test_times_of_one_record_are_what_the_study_reads(
     assert study.Seconds(**json.loads(printed)).evaluate
 
 
+def test_mutants_are_scored_by_package_and_those_that_live_are_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By studies/mutants, from verdicts that are kept: 7 of 9 are killed, one of them by its time."""
+    names = [f"prunebench.gate.floors.x_check__mutmut_{number}" for number in range(10)]
+    codes = dict.fromkeys(names, 1) | dict(zip(names, (0, 0, -24, None), strict=False))
+    Path("floors.py.meta").write_text(json.dumps({"exit_code_by_key": codes}))
+    monkeypatch.setattr(importlib.import_module("mutants"), "FOLDER", Path())
+    printed = said("mutants", "--children", "0", capsys=capsys, monkeypatch=monkeypatch).splitlines()
+    assert ["gate", "9", "6", "1", "2", "78", "45 to 94"] == [cell.strip() for cell in printed[2].strip("|").split("|")]
+    assert {f"mutmut show {name}" for name in names[:2]} == set(printed[3:])
+
+
 def test_no_study_is_left_out() -> None:
     """Those that have tests of their own are named there."""
     named = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))

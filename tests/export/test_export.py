@@ -103,6 +103,7 @@ def failed(check: Check) -> set[str]:
 def test_onnx_runtime_gives_the_same_answers_with_the_same_bits(exported_file: Path) -> None:
     check = checked(exported_file)
     assert (Status.PASS, 300) == (check.status, check.equal)
+    assert {("tiny", "tiny")} == {(each.case, each.run) for each in check.verdicts}
     assert 4 == len(
         set(check.compared.first.answers.tolist())
     )  # a model that says one thing only would pass with any fault
@@ -288,6 +289,7 @@ def test_the_command_writes_file_card_and_check(folder: Path) -> None:
     assert "300 of 300 predictions equal" in done.output
     found = json.loads(Path("out.onnx.check.json").read_text())
     assert ("PASS", 300, DENSE.digest) == (found["status"], found["equal_predictions"], found["state"])
+    assert "out.onnx" == found["file"]
     card = Path("out.onnx.md").read_text()
     assert all(part in card for part in (DENSE.digest, "pixels in 0 to 1", "a, b, c, d", "-o out.onnx"))
 

@@ -570,6 +570,11 @@ def test_worse_never_turns_a_fail_into_a_pass_and_sides_mirror(lost, gained, mor
         assert worse is Status.FAIL
 
 
+def test_the_least_of_a_limit_is_allowed():
+    least = {"power": 0.5, "seed_spread": 0, "time_minimum_seconds": 0}
+    assert least == {name: getattr(Thresholds(**least), name) for name in least}
+
+
 @pytest.mark.parametrize(
     "limits", [{"alpha": 0}, {"alpha": math.nan}, {"margin": 0}, {"power": 1}, {"time_ratio": 1}, {"seed_spread": -1}]
 )

@@ -38,6 +38,18 @@ def test_a_shrunk_model_that_answers_the_same_passes() -> None:
     assert [Status.PASS] * 2 == statuses(make_record(shrunk=shrunk()), "the shrunk model")
 
 
+@pytest.mark.parametrize("difference", [0.0, 1e-6, 2e-4])
+def test_a_shortfall_above_0_is_a_fail(difference: float) -> None:
+    verdicts = check_record(make_record(shrunk=shrunk(difference=difference)))
+    assert {True: Status.FAIL, False: Status.PASS}[difference > 1e-4] is verdicts[-2].status
+    assert all((each.shortfall > 0) == (each.status is Status.FAIL) for each in verdicts)
+
+
+def test_an_exported_model_goes_by_its_runtime() -> None:
+    exported = ExportedModel(format="onnx", runtime="ONNX Runtime 1", file_bytes=1, answers=KEPT, difference=1e-6)
+    assert [Status.PASS] * 2 == statuses(make_record(exported=exported), "of the model in ONNX Runtime 1")
+
+
 def test_outputs_further_apart_than_rounding_fail() -> None:
     assert [Status.FAIL, Status.PASS] == statuses(make_record(shrunk=shrunk(difference=2e-4)), "the shrunk model")
 
@@ -64,7 +76,9 @@ def test_wrong_answers_of_a_shrunk_or_an_exported_model_fail_and_say_what_to_do(
 )
 def test_the_whole_interval_decides_on_a_floor(found: LatencyRatio | None, status: Status) -> None:
     floors = [Floor(figure="latency_ratio", least=1.3, rule="promised")]
-    assert [status] == statuses(make_record(latency=found, floors=floors), "times as fast as dense")
+    record = make_record(latency=found, floors=floors)
+    assert [status] == statuses(record, "times as fast as dense")
+    assert {case_id(record)} == {verdict.case for verdict in check_record(record)}
 
 
 def test_equal_weights_shrink_to_equal_sizes() -> None:

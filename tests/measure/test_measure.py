@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from prunebench.errors import ModelError
 from prunebench.measure import MIB, count_macs, file_size_bytes, nominal_size_bits, nonzeros
 from prunebench.models import build_model, save_state, state_digest
 from prunebench.pruning import Masks, prune_
@@ -59,7 +60,10 @@ def test_macs_are_outputs_times_the_inputs_of_each() -> None:
         "3.weight": (6 * 4 * 3) * (8 // 2 * 3 * 5),  # outputs (10 - 3) // 2 + 1 by (10 - 5) // 2 + 1; two groups
         "5.weight": 10 * 72,
     }
-    assert expected == count_macs(small_model(), (3, 10, 10))
+    found = count_macs(small_model(), (3, 10, 10))
+    assert expected == found
+    assert {int} == {type(macs) for macs in found.values()}
+    assert expected == count_macs(small_model(), torch.rand(4, 3, 10, 10)), "of one input of the batch"
 
 
 def test_a_model_that_is_one_layer_is_counted_too() -> None:
@@ -140,6 +144,21 @@ def test_counting_macs_leaves_the_model_as_it_was() -> None:
     assert before == state_digest(model.state_dict())
     assert model.training
     assert {"cpu"} == {parameter.device.type for parameter in model.parameters()}
+
+
+def test_counting_macs_copies_no_weight() -> None:
+    class Unique(nn.Parameter):
+        def __deepcopy__(self, memo: object) -> Tensor:
+            raise AssertionError("copied")
+
+    model = nn.Sequential(nn.Linear(3, 2, bias=False), nn.BatchNorm1d(2))
+    model[0].weight = Unique(torch.rand(2, 3))
+    assert {"0.weight": 6} == count_macs(model, (3,))
+
+
+def test_a_model_that_fails_is_told_with_its_reason() -> None:
+    with pytest.raises(ModelError, match=r"multiply-accumulates cannot be counted: RuntimeError: mat1"):
+        count_macs(nn.Linear(3, 2), (4,))
 
 
 def test_nonzeros_are_counted_by_parameter_and_buffers_are_left_out() -> None:

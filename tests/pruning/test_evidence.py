@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from prunebench.data import Examples
 from prunebench.errors import DataError, ModelError, PlanError
@@ -78,6 +81,23 @@ def test_squares_of_batches_are_those_of_examples_where_batches_have_one() -> No
     model, data = model_of(), data_of()
     one = gather_evidence(model, data, needs={"batch_squares", "example_squares"}, batch_size=1)
     assert torch.equal(one.of("batch_squares", "0.weight"), one.of("example_squares", "0.weight"))
+
+
+def test_movement_is_that_of_plain_sgd_on_a_copy() -> None:
+    torch.manual_seed(0)
+    model, data = nn.Linear(4, 3), data_of(12)
+    trained, expected = copy.deepcopy(model), torch.zeros(3, 4)
+    for batch in torch.randperm(12, generator=torch.Generator().manual_seed(3)).split(5):
+        functional.cross_entropy(trained(data.inputs[batch]), data.targets[batch]).backward()
+        with torch.no_grad():
+            expected -= trained.weight * trained.weight.grad
+            for parameter in trained.parameters():
+                parameter.sub_(0.1 * parameter.grad)
+                parameter.grad = None
+    state = state_digest(model.state_dict())
+    found = gather_evidence(model, data, needs={"movement"}, batch_size=5, learning_rate=0.1, seed=3)
+    torch.testing.assert_close(expected, found.of("movement", "weight"))
+    assert state == state_digest(model.state_dict())
 
 
 def test_1000_examples_or_all_where_there_are_fewer() -> None:

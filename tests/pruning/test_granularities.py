@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from prunebench.errors import PlanError, UnknownNameError
-from prunebench.pruning import find_granularity, inputs_last, plan_masks, prune_, pruned_count
+from prunebench.pruning import (
+    find_granularity,
+    inputs_last,
+    known_granularity,
+    plan_masks,
+    prune_,
+    pruned_count,
+)
 
 fewer = settings(max_examples=50)
 VALUES = st.sampled_from([0.0, -0.0, 0.5, -0.5, 1.0, -2.0, 3.0])
@@ -200,6 +207,14 @@ def test_names_are_parsed_and_each_thing_has_one(name: str, canonical: str) -> N
 def test_numbers_that_make_no_sense_are_refused(name: str, said: str) -> None:
     with pytest.raises(PlanError, match=said):
         find_granularity(name)
+
+
+@pytest.mark.parametrize("name", ["2:4", "block4x1", "channel"])
+def test_the_granularity_of_a_record_is_known_by_its_name(name: str) -> None:
+    known = known_granularity(name)
+    assert known is not None
+    assert name == known.name
+    assert known_granularity("9:8") is known_granularity("rows") is known_granularity("math:pi") is None
 
 
 def test_an_unknown_granularity_comes_with_those_there_are() -> None:
