@@ -21,6 +21,7 @@ from prunebench.experiments.study import Study, read_study
 from prunebench.experiments.study_search import Sampler, Search
 from prunebench.gate.studies import study_results, unbeaten
 from prunebench.planning import read_plan
+from prunebench.records import read_record
 
 __all__ = ["folder"]  # the fixture
 
@@ -88,7 +89,7 @@ def executed(name: str, text: str = SEARCH) -> Study:
 
 
 def contents(of: Study) -> list[Any]:
-    return [timeless(record) for record in of.kept().values()]
+    return [timeless(read_record(of.record_path(planned))) for planned in of.runs]
 
 
 def search(text: str) -> Search:

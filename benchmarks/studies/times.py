@@ -107,7 +107,7 @@ def take(quiet: int, busy: int) -> tuple[list[Seconds], list[Seconds]]:
 def _one() -> Seconds:
     """A record made in a process of its own."""
     with LocalExecutor(workers=1, threads=torch.get_num_threads()) as process:
-        (seconds,) = in_order(process, [one_record])
+        seconds: Seconds = next(in_order(process, [one_record]))
     return seconds
 
 
