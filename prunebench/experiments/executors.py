@@ -108,7 +108,7 @@ class Attempts(ABC):
 
 
 def in_order(executor: Executor, jobs: Iterable[Job]) -> Iterator[Any]:
-    """What the jobs return, in their order; they are done in any.
+    """Do the jobs in any order, and give what they return in theirs.
 
     Raises:
         StudyError: one failed.
