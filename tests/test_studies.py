@@ -18,11 +18,12 @@ from torch import nn
 
 from prunebench.data import Augmentation, Dataset, Examples
 from prunebench.documented.runs import DocumentedRun
+from prunebench.experiments.study import read_study
 from prunebench.models import save_state
 from prunebench.records import keep_record
 from prunebench.sensitivity import sensitivity_scan, write_scan
 from prunebench.training import Recipe
-from prunebench.workloads import DENSE, Workload
+from prunebench.workloads import BUILT_IN, DENSE, Workload
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "benchmarks" / "studies"
@@ -174,14 +175,23 @@ def speed_on_little(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study.jobs, "TABLE", SPARSITY)
 
 
-def test_times_of_one_record_are_what_the_study_reads(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_times_of_one_record_are_what_the_study_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     study: Any = importlib.import_module("times")
     on_little(study, monkeypatch)
     monkeypatch.setattr(study, "build_model", lambda name: small())
-    printed = said("times", "--one", capsys=capsys, monkeypatch=monkeypatch)
-    assert study.Seconds(**json.loads(printed)).evaluate
+    assert study.one_record().evaluate
+
+
+READY = sorted(STUDIES.glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", READY, ids=[path.stem for path in READY])
+def test_a_ready_study_is_read_and_its_table_is_in_the_docs(path: Path) -> None:
+    study = read_study(path)
+    assert study.count > 1
+    assert set(study.workloads) <= set(BUILT_IN)
+    page = (ROOT / "docs/measurements/ready-studies.md").read_text(encoding="utf-8")
+    assert f"prunebench study run benchmarks/studies/{path.name}" in page
 
 
 def test_mutants_are_scored_by_package_and_those_that_live_are_named(

@@ -258,7 +258,7 @@ def test_a_sobol_sample_takes_the_values_of_each_key_about_equally_often() -> No
         ('"magnitude" }', '["snip", "taylor"] }', "'study.reference.criterion' names 2 values"),
         ("[study.grid]", "sample = { kind = 'sobol', runs = 5 }\n[study.grid]", "at most the 4 of the grid, got 5"),
         ("[study.grid]", "sample = { kind = 'lhs', runs = 5 }\n[study.grid]", "'study.sample.kind': .*got 'lhs'"),
-        ("[study]", "[studie]", "unknown key 'studie': expected one of study"),
+        ("[study]", "[studie]", "unknown key 'studie': expected one of search, study"),
         ("[study.grid]", "[grid]", "unknown key 'grid'"),
         ('"criteria"', '"../criteria"', "'study.name'"),
     ],

@@ -19,11 +19,8 @@ Records of real runs hold the seconds of epochs too. These have evaluation alone
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -35,10 +32,10 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from prunebench.documented.runs import RUNS
+from prunebench.experiments.executors import LocalExecutor, in_order
 from prunebench.experiments.flow import PRUNING_SAMPLES, execute, prepare
 from prunebench.gate import Thresholds
 from prunebench.gate.timing import Samples, is_slower
-from prunebench.machine.memory import keep_freed_memory
 from prunebench.models import build_model
 from prunebench.training import Recipe
 from prunebench.workloads import InMemoryWorkload, find_workload
@@ -64,11 +61,7 @@ def main() -> None:
     """Start the processes, judge the pairs, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=40, help="of each kind; a pair is two processes")
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        print(json.dumps(one_record()))
-        return
     quiet, busy = take(3 * options.pairs, options.pairs)
     kinds: dict[str, Pairs] = {
         "quiet, then quiet": list(zip(quiet[::3], quiet[1::3], strict=True)),
@@ -88,9 +81,8 @@ def main() -> None:
     print(tabulate(rows(kinds), headers=headers, disable_numparse=True, colalign=alignment))
 
 
-def one_record() -> dict[str, list[float]]:
+def one_record() -> Seconds:
     """Seconds of a run without fine-tuning, of weights that nobody trained: pruning takes as long on any."""
-    keep_freed_memory()
     torch.manual_seed(0)
     untrained = InMemoryWorkload(
         name="untrained",
@@ -99,7 +91,7 @@ def one_record() -> dict[str, list[float]]:
         dataset=find_workload("digits").data(),
     )
     timings = execute(RUNS["run3"], prepare(untrained), finetune=False).timings
-    return {"prune": timings.prune, "evaluate": timings.evaluate}
+    return Seconds(prune=timings.prune, evaluate=timings.evaluate)
 
 
 def take(quiet: int, busy: int) -> tuple[list[Seconds], list[Seconds]]:
@@ -113,8 +105,10 @@ def take(quiet: int, busy: int) -> tuple[list[Seconds], list[Seconds]]:
 
 
 def _one() -> Seconds:
-    done = subprocess.run([sys.executable, __file__, "--one"], check=True, capture_output=True, text=True)  # noqa: S603
-    return Seconds(**json.loads(done.stdout))
+    """A record made in a process of its own."""
+    with LocalExecutor(workers=1, threads=torch.get_num_threads()) as process:
+        seconds: Seconds = next(in_order(process, [one_record]))
+    return seconds
 
 
 def _beside_bursts(work: Callable[[], Seconds]) -> Seconds:

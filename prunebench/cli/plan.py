@@ -57,6 +57,13 @@ MOST_NONZEROS = 2**63 - 1
     help="Vary the best of several plans (optimal, with --scan; erk; lamp) at equal size, by so many measurements at "
     "most (CMA-ES); hundreds pay.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that a search measures in at once; they share the threads.",
+)
 @click.option("--finetune", is_flag=True, help="Fine-tune what is measured; plans are then judged by what comes out.")
 @click.option("--recipe", help="Of fine-tuning. Default: the workload's first.")
 @click.option(

@@ -21,7 +21,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
-from prunebench.errors import first_line
+from prunebench.errors import StudyError, first_line
 from prunebench.machine.memory import keep_freed_memory
 
 ATTEMPTS = 3
@@ -105,6 +105,23 @@ class Attempts(ABC):
     @abstractmethod
     def _ended(self) -> Iterable[Outcome]:
         """Wait for one job at least; the ends of those that ended."""
+
+
+def in_order(executor: Executor, jobs: Iterable[Job]) -> Iterator[Any]:
+    """Do the jobs in any order, and give what they return in theirs.
+
+    Raises:
+        StudyError: one failed.
+    """
+    order, done = list(jobs), dict[Job, Any]()
+    outcomes = executor.outcomes(order)
+    for job in order:
+        while job not in done:
+            outcome = next(outcomes)
+            if outcome.error:
+                raise StudyError(outcome.error)
+            done[outcome.job] = outcome.value
+        yield done.pop(job)
 
 
 def usable_cores() -> int:

@@ -41,6 +41,7 @@ class Request:
     seed: int
     measure: bool
     search: int
+    workers: int
     finetune: bool
     recipe: str | None
     choose_on: str

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from prunebench.data import Dataset, Examples, split_validation
 from prunebench.documented.tables import find_run
 from prunebench.errors import PlanError
+from prunebench.experiments.executors import LocalExecutor, in_order
 from prunebench.experiments.flow import Progress
 from prunebench.experiments.plan_request import FROM_SCAN, Request
 from prunebench.experiments.requests import kept_dense
@@ -24,6 +27,8 @@ from prunebench.planning import (
     FineTune,
     Inventory,
     Measure,
+    MeasureAll,
+    Measured,
     Plan,
     PlanRecord,
     Reported,
@@ -187,17 +192,42 @@ def searched(
     if curves:
         starts.insert(0, open_.kept(optimal_plan(curves, request.goal(inventory), step=request.step)))
     progress.stage("measuring plans")
-    return search_plans(
-        starts,
-        _measure(request, base, base.images.choosing, request.precision, progress),
-        inventory=open_,
-        cost=limit[0],
-        limit=limit[1],
-        evaluations=request.search,
-        seed=request.seed,
-        finished=kept.record.trials,
-        on_trial=kept.add,
-    )
+    with _measuring(request, base, progress) as measure:
+        return search_plans(
+            starts,
+            measure,
+            inventory=open_,
+            cost=limit[0],
+            limit=limit[1],
+            evaluations=request.search,
+            seed=request.seed,
+            finished=kept.record.trials,
+            on_trial=kept.add,
+        )
+
+
+@contextlib.contextmanager
+def _measuring(request: Request, base: Base, progress: Progress) -> Iterator[MeasureAll]:
+    """Measure plans in this process, or several at once in processes that share its threads."""
+    assert base.images is not None, "measuring needs images"
+    if request.workers == 1:
+        yield partial(map, _measure(request, base, base.images.choosing, request.precision, progress))
+        return
+    threads = max(1, torch.get_num_threads() // request.workers)
+    with LocalExecutor(workers=request.workers, threads=threads) as executor:
+        yield lambda plans: in_order(executor, [partial(_measured, request, dict(plan)) for plan in plans])
+
+
+def _measured(request: Request, sparsity: Mapping[str, float]) -> Measured:
+    """Measure a plan in a process of its own, which loads the base model once."""
+    base = _loaded(request)
+    assert base.images is not None, "measuring needs images"
+    return _measure(request, base, base.images.choosing, request.precision, Progress())(sparsity)
+
+
+@lru_cache(maxsize=1)
+def _loaded(request: Request) -> Base:
+    return load_base(request, None, Progress())
 
 
 def reported(request: Request, made: Plan, curves: Curves | None, base: Base, progress: Progress) -> Reported:

@@ -17,6 +17,7 @@ from prunebench.experiments.flow import Setting, example_of, execute, prepare
 from prunebench.experiments.requests import requested_run, resolve
 from prunebench.experiments.rows import RunRow, add_row, row_of
 from prunebench.experiments.study import PlannedRun, Settings, Study
+from prunebench.experiments.study_search import Sampler, objectives
 from prunebench.machine.devices import resolve_device
 from prunebench.measure import count_macs, file_size_bytes
 from prunebench.records import FailedRun, failed_run, record_text, write_record
@@ -99,6 +100,12 @@ class Estimates:
         _, taken, work = self.measured.get((), (0, 1.0, 1.0))
         return self._work(planned) * taken / work
 
+    @property
+    def mean(self) -> float:
+        """Mean seconds of the runs that were measured; 0 where none was."""
+        runs, taken, _ = self.measured.get((), (1, 0.0, 0.0))
+        return taken / runs
+
     def _work(self, planned: PlannedRun) -> float:
         """Operations of the fine-tuning: three times those of its answers; and of the answers before it."""
         about, epochs = self.prepared[planned.workload], planned.epochs if planned.settings.finetune else 0
@@ -143,11 +150,16 @@ def run_study(
     """
     if executor.workers > 1 and (timed := [name for name in sorted(study.measured) if name.startswith("latency")]):
         raise StudyError(f"runs that measure {timed[0]} are not to share the machine: expected one worker")
+    if study.search and retry:
+        raise StudyError("a search went on from the runs that failed: expected no --retry")
+    progress = progress or StudyProgress()
     with _alone(study):
         kept = study.kept()
+        estimates = _estimates(study, executor, kept, progress)
+        if study.search:
+            return _execute_search(study, executor, estimates, progress).kept()
         todo = [planned for planned in study.runs if _is_to_do(kept.get(planned.id), retry=retry)]
-        estimates = _estimates(study, executor, kept, progress or StudyProgress())
-        _execute(study, todo, executor, estimates, progress or StudyProgress())
+        _execute(study, todo, executor, estimates, progress)
         return study.kept()
 
 
@@ -162,6 +174,7 @@ def preview(study: Study, executor: Executor, *, progress: StudyProgress | None 
         kept = study.kept()
         estimates = _estimates(study, executor, kept, progress)
         if not any(isinstance(row, RunRow) for row in kept.values()):
+            study = _asked(study, Sampler(study.search), 0)[0] if study.search else study
             shortest = min(study.runs, key=estimates.seconds)
             _execute(study, [shortest], executor, estimates, progress)
             kept = study.kept()
@@ -172,11 +185,11 @@ def preview(study: Study, executor: Executor, *, progress: StudyProgress | None 
         sizes = [study.record_path(planned).stat().st_size for planned in timed]
         left = [planned for planned in study.runs if planned.id not in kept]
         return Preview(
-            runs=len(study.runs),
+            runs=study.count,
             done=len(kept),
-            seconds=sum(map(estimates.seconds, left)),
+            seconds=sum(map(estimates.seconds, left)) + estimates.mean * (study.count - len(study.runs)),
             timed=len(timed),
-            record_bytes=round(fmean(sizes) * len(study.runs)),
+            record_bytes=round(fmean(sizes) * study.count),
             state_bytes=STATES * executor.workers * max(each.state_bytes for each in estimates.prepared.values()),
         )
 
@@ -199,7 +212,7 @@ def _estimates(
     study: Study, executor: Executor, kept: Mapping[str, RunRow | FailedRun], progress: StudyProgress
 ) -> Estimates:
     """Load or make data and dense models, once for all runs; what runs take, by the records that are there."""
-    names = list(dict.fromkeys(planned.workload for planned in study.runs))
+    names = study.workloads
     for name in names:
         progress.preparing(name)
     made = executor.shared({f"workload '{name}'": partial(shared_setting, name, study.settings) for name in names})
@@ -224,9 +237,55 @@ def _estimates(
     return estimates
 
 
+def _execute_search(study: Study, executor: Executor, estimates: Estimates, progress: StudyProgress) -> Study:
+    """Execute the runs that a sampler suggests, batch by batch; the study with them.
+
+    It is told of a whole batch, in the order of its suggestions: neither the workers nor a stop change the next ones.
+    """
+    assert study.search is not None, "it has one"
+    section, sampler, told, failures = study.search.section, Sampler(study.search), 0, 0
+    while told < section.runs:
+        study, batch = _asked(study, sampler, told)
+        suggested = [study.suggested(values) for values in batch]
+        runs = {planned.id: planned for each in suggested for planned in each}
+        kept = study.kept()
+        todo = [planned for planned in runs.values() if planned.id not in kept]
+        failures = _execute(study, todo, executor, estimates, progress, failures=failures)
+        kept = study.kept()
+        for each in suggested:
+            sampler.tell(objectives(section, [kept[planned.id] for planned in each]))
+        told += len(batch)
+    return study
+
+
+def _asked(study: Study, sampler: Sampler, told: int) -> tuple[Study, list[dict[str, Any]]]:
+    """The next batch of suggestions, and the study with it, written down; `told` are the suggestions before."""
+    assert study.search is not None, "it has one"
+    section = study.search.section
+    batch = [sampler.ask() for _ in range(min(section.batch, section.runs - told))]
+    known = list(study.asked[told : told + len(batch)])
+    if known != batch[: len(known)]:
+        raise StudyError(
+            f"the search of '{study.folder}' was begun with other settings, or another optuna, and chose other runs: "
+            "give the study another name"
+        )
+    if len(known) < len(batch):
+        study = study.asking([*study.asked[:told], *batch])
+        study.keep_asked()
+    return study, batch
+
+
 def _execute(
-    study: Study, todo: list[PlannedRun], executor: Executor, estimates: Estimates, progress: StudyProgress
-) -> None:
+    study: Study,
+    todo: list[PlannedRun],
+    executor: Executor,
+    estimates: Estimates,
+    progress: StudyProgress,
+    *,
+    failures: int = 0,
+) -> int:
+    """Execute runs, and keep their records; how many failed, with the `failures` before."""
+    later = study.count - len(study.runs)
     queue, source = _Queue(todo, estimates), provenance()
     jobs: dict[Job, PlannedRun] = {}
 
@@ -237,7 +296,6 @@ def _execute(
             jobs[job] = planned
             yield job
 
-    failures = 0
     for outcome in executor.outcomes(ask()):
         planned = jobs.pop(outcome.job)
         done = _kept(study, planned, outcome)
@@ -246,12 +304,14 @@ def _execute(
         else:
             estimates.add(planned, done.seconds)
         queue.done(planned)
-        progress.done(planned, done, len(queue) + len(jobs), queue.seconds() / executor.workers)
+        seconds = (queue.seconds() + later * estimates.mean) / executor.workers
+        progress.done(planned, done, len(queue) + len(jobs) + later, seconds)
         if failures > study.failure_limit:
             raise StudyError(
                 f"{failures} runs failed, and failure_limit is {study.failure_limit}; the last, '{planned.case}': "
                 f"{done.error}"
             )
+    return failures
 
 
 def _kept(study: Study, planned: PlannedRun, outcome: Outcome) -> Done:

@@ -1,4 +1,7 @@
-"""`study.toml`: the runs that a user wants compared, in their order, each with an id that follows from it alone."""
+"""`study.toml`: the runs that a user wants compared, in their order, each with an id that follows from it alone.
+
+Runs that a search chooses come as it suggests them: `study_search`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import json
 import math
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -21,10 +24,12 @@ from prunebench.documented.runs import Run, run_digest
 from prunebench.errors import PrunebenchError, StudyError
 from prunebench.experiments.requests import requested_run
 from prunebench.experiments.rows import RunRow, add_rows, read_rows, record_stamps, row_of
+from prunebench.experiments.study_search import Dimension, Search, SearchSection, dimensions_of, with_each_value
 from prunebench.machine.devices import Precision
 from prunebench.records import FailedRun, RunRecord, name_case
 from prunebench.records.record import parse_kept
-from prunebench.storage.documents import read_document
+from prunebench.storage.documents import read_document, render, verified
+from prunebench.storage.files import write_text
 from prunebench.workloads import UNDOCUMENTED_EPOCHS, find_recipe
 from prunebench.workloads.configuration import (
     ALLOCATING,
@@ -38,6 +43,8 @@ from prunebench.workloads.configuration import (
     with_name,
 )
 
+_ASKED = "search.json"
+
 STUDIES = Path(".prunebench/studies")
 """Where studies are kept, from the folder a command runs in."""
 
@@ -49,7 +56,10 @@ Natural = Annotated[StrictInt, Field(ge=0)]
 
 
 class GridSection(Section):
-    """`[study.grid]`, or one of `[[study.runs]]`: a key has one value or a list; all combinations are runs."""
+    """`[study.grid]`, or one of `[[study.runs]]`: a key has one value or a list; all combinations are runs.
+
+    Where there is `[search]`, a list is a choice, and a range may stand in the place of a value.
+    """
 
     run: Listed[str] | None = None
     criterion: Listed[str] | None = None
@@ -110,11 +120,12 @@ class StudyFile(Section):
     """The whole TOML file."""
 
     study: StudySection
+    search: SearchSection | None = None
 
 
 _TABLES: Mapping[str, type[Section]] = {
     "study": StudySection, "grid": GridSection, "runs": GridSection, "reference": GridSection, "sample": SampleSection,
-    "resources": ResourcesSection,
+    "resources": ResourcesSection, "search": SearchSection,
 }  # fmt: skip
 
 
@@ -166,20 +177,40 @@ class Study:
     """The runs of a TOML file.
 
     Attributes:
-        runs: in the file's order, the last key that has several values changing fastest, and then the seed.
+        runs: in the file's order, the last key that has several values changing fastest, and then the seed; of a search
+            those that were suggested.
+        workloads: on which the runs are.
+        seeds: how many.
         resources: of a cluster that a run needs, by Ray's names: CPU, GPU, memory in bytes.
         reference: parts of a method; each run is compared with the one that differs from it in these alone.
         measured: names of what runs measure beside size and accuracy.
+        search: what chooses the runs; None where the file names them all.
+        asked: suggestions of the search until now, as `Search.file` takes them.
     """
 
     path: Path
     name: str
     runs: tuple[PlannedRun, ...]
+    workloads: tuple[str, ...]
+    seeds: int
     reference: Mapping[str, Any]
     settings: Settings
     resources: Mapping[str, float]
     failure_limit: int
     measured: frozenset[str]
+    search: Search | None = None
+    asked: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Runs in all, those included that a search may yet suggest."""
+        later = max(0, self.search.section.runs - len(self.asked)) if self.search else 0
+        return len(self.runs) + later * self.seeds
+
+    @property
+    def at_once(self) -> int:
+        """Runs that can be executed at once; of a search, those of a batch."""
+        return self.search.section.batch * self.seeds if self.search else len(self.runs)
 
     @property
     def folder(self) -> Path:
@@ -194,6 +225,31 @@ class Study:
     def table(self) -> Path:
         """The file of the rows of its records."""
         return self.folder / "rows.jsonl"
+
+    def suggested(self, values: Mapping[str, Any]) -> list[PlannedRun]:
+        """The runs of a suggestion, one a seed."""
+        assert self.search is not None, "only a search suggests"
+        section = StudyFile.model_validate(self.search.file(values)).study
+        return [planned for planned, _ in _runs(section, self.path)]
+
+    def asking(self, asked: Iterable[Mapping[str, Any]]) -> Study:
+        """The study with the runs that a search suggests."""
+        asked = tuple(asked)
+        runs = {planned.id: planned for values in asked for planned in self.suggested(values)}
+        return replace(self, asked=asked, runs=tuple(runs.values()))
+
+    def keep_asked(self) -> None:
+        """Write down the suggestions, so that their records are found without a sampler."""
+        write_text(self.folder / _ASKED, render({"schema_version": 1, "asked": list(self.asked)}))
+
+    def _with_kept(self) -> Study:
+        """The study with the suggestions that were written down."""
+        if self.search is None or not (path := self.folder / _ASKED).is_file():
+            return self
+        asked = verified(read_document(path), path=path, newest=1)["asked"]
+        if any(each.keys() != {dimension.name for dimension in self.search.dimensions} for each in asked):
+            raise StudyError(f"the search of '{path}' chose other keys: give the study another name")
+        return self.asking(asked)
 
     def kept(self) -> dict[str, RunRow | FailedRun]:
         """The rows of the records that are there, and failures, by id, in the order of the runs.
@@ -237,9 +293,12 @@ class Study:
         names = self.runs[0].parts
         return [name for name in names if len({planned.parts[name] for planned in self.runs}) > 1]
 
-    def label(self, planned: PlannedRun) -> str:
-        """The method of a run, but for its total, by what sets it apart in this study."""
-        names = [name for name in self.varied if name != "total"] or ["run" if planned.run else "criterion"]
+    def label(self, planned: PlannedRun, *, ranges: bool = True) -> str:
+        """The method of a run, but for its total, by what sets it apart in this study; with `ranges` or without."""
+        left = {"total"}
+        if self.search and not ranges:
+            left |= {name for each in self.search.dimensions if each.ordered for name in each.path}
+        names = [name for name in self.varied if name not in left] or ["run" if planned.run else "criterion"]
         said = {"evidence_examples": "{} examples", "recalibrate": "recalibrated", "total_of": "of {}"}
         parts = [said.get(name, "{}").format(planned.parts[name]) for name in names if planned.parts[name]]
         return ", ".join(parts) or "as it is"
@@ -254,29 +313,60 @@ def read_study(path: str | Path) -> Study:
     """
     path = Path(path)
     try:
-        section = StudyFile.model_validate(read_toml(path) or {}).study
-        runs, measured = zip(*_runs(section, path), strict=True)
+        content = read_toml(path) or {}
+        dimensions = dimensions_of(content) if "search" in content else []
+        files = [StudyFile.model_validate(each) for each in with_each_value(content, dimensions)]
+        section, search = files[0].study, _search(files[0], dimensions, content)
+        runs, measured = zip(*(each for file in files for each in _runs(file.study, path)), strict=True)
         reference = _reference(section.reference, runs)
+        study = Study(
+            path=path,
+            name=section.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)[:80],
+            runs=() if search else tuple({planned.id: planned for planned in runs}.values()),
+            workloads=tuple(dict.fromkeys(planned.workload for planned in runs)),
+            seeds=len(section.seeds),
+            reference=reference,
+            settings=runs[0].settings,
+            resources=_resources(section),
+            failure_limit=section.failure_limit,
+            measured=frozenset[str]().union(*measured),
+            search=search,
+        )
+        return study._with_kept()
     except ValidationError as error:
         raise StudyError(f"'{path}': {first_problem(error, _keys)}") from error
     except PrunebenchError as error:
         said = str(error)
         raise StudyError(said if f"'{path}'" in said else f"'{path}': {said}") from error
-    return Study(
-        path=path,
-        name=section.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)[:80],
-        runs=tuple({planned.id: planned for planned in runs}.values()),
-        reference=reference,
-        settings=runs[0].settings,
-        resources=_resources(section),
-        failure_limit=section.failure_limit,
-        measured=frozenset[str]().union(*measured),
-    )
+
+
+def _search(file: StudyFile, dimensions: Sequence[Dimension], content: Mapping[str, Any]) -> Search | None:
+    study, search = file.study, file.search
+    if search is None:
+        return None
+    for name in ("runs", "sample", "reference"):
+        if getattr(study, name):
+            raise StudyError(f"'study.{name}': [search] chooses the runs of [study.grid]: expected no '{name}'")
+    by_cma, alone = search.sampler == "cma-es", search.objective == "accuracy"
+    few_ranges = len(dimensions) < 2 or not all(each.ordered for each in dimensions)
+    for is_there, problem in (
+        (len(study.workload or ()) > 1, "'study.workload': a search is on one workload"),
+        (not dimensions, "[search] has nothing to choose: expected a list or a range { from, to } in [study.grid]"),
+        (by_cma and few_ranges, "'search.sampler': cma-es varies two ranges or more, and no lists"),
+        (by_cma and not alone, "'search.sampler': cma-es has one objective: expected tpe, random or nsga-ii"),
+        (
+            alone and any(each.name == "total" for each in dimensions),
+            "'search.objective': the least total is the most accurate: expected one total, or 'accuracy and size'",
+        ),
+    ):
+        if is_there:
+            raise StudyError(problem)
+    return Search(section=search, dimensions=dimensions, content=content)
 
 
 def _keys(where: list[str]) -> set[str]:
     names = [step for step in where if step in _TABLES]
-    return set(_TABLES[names[-1]].model_fields) if names else {"study"}
+    return set(_TABLES[names[-1]].model_fields) if names else set(StudyFile.model_fields)
 
 
 def _reference(section: GridSection | None, runs: Sequence[PlannedRun]) -> dict[str, Any]:

@@ -147,6 +147,15 @@ def study_results(study: Study, kept: Mapping[str, RunRow | FailedRun]) -> list[
     ]
 
 
+def unbeaten(results: Sequence[Result], *, objective: str) -> list[Result]:
+    """Results that a search ends with: the most accurate; or by accuracy and size, those of the Pareto set."""
+    found: list[Result] = []
+    for each in sorted(results, key=lambda result: (-result.accuracy, -result.compression)):
+        if not found or (objective != "accuracy" and each.compression > found[-1].compression):
+            found.append(each)
+    return found
+
+
 def compare_methods(
     results: Sequence[Result], reference: Mapping[str, object], *, alpha: float
 ) -> list[MethodComparison]:

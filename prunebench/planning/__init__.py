@@ -18,7 +18,7 @@ from prunebench.planning.optimise import Goal, optimal_plan
 from prunebench.planning.plan import Plan, PlannedLayer, PlanRecord, Reported, make_plan, read_plan, write_plan
 from prunebench.planning.rules import compounding, documented_reading
 from prunebench.planning.search import as_large_as, local_search
-from prunebench.planning.trials import FineTune, Measure, Measured, Trial, measure_on, search_plans
+from prunebench.planning.trials import FineTune, Measure, MeasureAll, Measured, Trial, measure_on, search_plans
 
 __all__ = [
     "Allocation",
@@ -30,6 +30,7 @@ __all__ = [
     "Goal",
     "Inventory",
     "Measure",
+    "MeasureAll",
     "Measured",
     "MethodMasks",
     "Plan",

@@ -9,7 +9,7 @@ best: CMA-ES (Hansen 2016, The CMA Evolution Strategy: A Tutorial), as the packa
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ _SCALES = 2**40
 
 def local_search(
     kept: Mapping[str, int],
-    score: Callable[[dict[str, int]], float],
+    scores: Callable[[Sequence[dict[str, int]]], Sequence[float]],
     *,
     inventory: Inventory,
     cost: Cost,
@@ -40,8 +40,9 @@ def local_search(
     flattered by those it was chosen on.
 
     Args:
-        evaluations: how often `score` is called at most. It is called less often where the search comes to its end. A
-            generation takes about ten; the mean that it leads to is tried too.
+        scores: of several plans, which may be measured at once.
+        evaluations: plans that are scored at most; fewer where the search comes to its end. A generation takes about
+            ten, and the mean that it is drawn about.
         seed: of the draws; equal seeds and scores give equal searches.
     """
     import cma  # noqa: PLC0415 - takes a second, and matplotlib
@@ -54,11 +55,9 @@ def local_search(
     *varied, _ = free
     tried: list[tuple[float, dict[str, int]]] = []
 
-    def objective(change: NDArray[np.float64]) -> float:
+    def plan(change: NDArray[np.float64]) -> dict[str, int]:
         wanted = dict(kept) | {name: kept[name] * float(np.exp(by)) for name, by in zip(varied, change, strict=True)}
-        plan = as_large_as(limit, {name: wanted[name] for name in free}, kept, inventory=inventory, cost=cost)
-        tried.append((score(plan), plan))
-        return -tried[-1][0]
+        return as_large_as(limit, {name: wanted[name] for name in free}, kept, inventory=inventory, cost=cost)
 
     draws = np.random.default_rng(seed)
     options = {
@@ -68,15 +67,14 @@ def local_search(
         "verbose": -9,
     }
     strategy = cma.CMAEvolutionStrategy(np.zeros(len(varied)), FIRST_SPREAD, options)
-    objective(strategy.mean)
-    while len(tried) < evaluations and not strategy.stop():
-        generation = strategy.ask()
-        losses = [objective(change) for change in generation[: evaluations - len(tried)]]
-        if len(losses) < len(generation):
+    while len(tried) < evaluations:
+        generation = [] if strategy.stop() else strategy.ask()
+        plans = [plan(change) for change in (strategy.mean, *generation)][: evaluations - len(tried)]
+        found = scores(plans)
+        tried += zip(found, plans, strict=True)
+        if not generation or len(plans) <= len(generation):
             break
-        strategy.tell(generation, losses)
-        if len(tried) < evaluations:
-            objective(strategy.mean)
+        strategy.tell(generation, [-each for each in found[1:]])
     return max(tried, key=lambda pair: pair[0])[1]
 
 

@@ -51,6 +51,9 @@ class Measured(Part):
 Measure = Callable[[Mapping[str, float]], Measured]
 """Prunes a copy of the base model by a sparsity for each layer, and measures it."""
 
+MeasureAll = Callable[[Iterable[Mapping[str, float]]], Iterable[Measured]]
+"""Measures several, in their order."""
+
 Kind = Literal["base", "start", "search"]
 
 
@@ -99,7 +102,7 @@ def measure_on(
 
 def search_plans(
     starts: Iterable[Mapping[str, int]],
-    measure: Measure,
+    measure: MeasureAll,
     *,
     inventory: Inventory,
     cost: Cost,
@@ -113,6 +116,7 @@ def search_plans(
 
     Args:
         starts: elements kept by layer, within the limit.
+        measure: of about ten at once; `partial(map, measure_on(...))` takes one after the other.
         evaluations: most measurements of the local search; the base model and the starts come on top.
         seed: of the search.
         finished: trials of an earlier, stopped search; they are not measured again.
@@ -122,34 +126,38 @@ def search_plans(
     trials: dict[tuple[tuple[str, float], ...], Trial] = {}
     untouched = {layer.name: layer.sparsity for layer in inventory.fixed}
 
-    def tried(kind: Kind, kept: Mapping[str, int]) -> Trial:
-        sparsity = {**untouched, **inventory.sparsity(kept)}
-        key = _key(sparsity)
-        if key not in trials:
-            trials[key] = Trial(
-                kind=kind,
-                sparsity=sparsity,
-                nonzeros=sum(kept.values()) + inventory.other_nonzeros,
-                measured=known.get(key) or measure(sparsity),
-            )
-            if key not in known:
+    def tried(kind: Kind, plans: Sequence[Mapping[str, int]]) -> list[Trial]:
+        sparsities = [{**untouched, **inventory.sparsity(kept)} for kept in plans]
+        unknown = {key: each for each in sparsities if (key := _key(each)) not in known}
+        measured = iter(measure(unknown.values()))
+        for kept, sparsity in zip(plans, sparsities, strict=True):
+            if (key := _key(sparsity)) in trials:
+                continue
+            nonzeros, is_new = sum(kept.values()) + inventory.other_nonzeros, key not in known
+            if is_new:
+                known[key] = next(measured)
+            trials[key] = Trial(kind=kind, sparsity=sparsity, nonzeros=nonzeros, measured=known[key])
+            if is_new:
                 on_trial(trials[key])
-        return trials[key]
+        return [trials[_key(sparsity)] for sparsity in sparsities]
+
+    def scores(plans: Sequence[Mapping[str, int]]) -> list[float]:
+        return [trial.measured.score for trial in tried("search", plans)]
 
     base = inventory.base_kept
-    tried("base", base)
+    tried("base", [base])
     possible = [*starts, base] if inventory.total(cost, base) <= limit else [*starts]
-    start = max((tried("start", kept) for kept in possible), key=lambda trial: trial.measured.score)
+    start = max(tried("start", possible), key=lambda trial: trial.measured.score)
     found = local_search(
         inventory.kept(start.sparsity),
-        lambda kept: tried("search", kept).measured.score,
+        scores,
         inventory=inventory,
         cost=cost,
         limit=limit,
         evaluations=evaluations,
         seed=seed,
     )
-    best = max(start, tried("search", found), key=lambda trial: trial.measured.score)
+    best = max(start, *tried("search", [found]), key=lambda trial: trial.measured.score)
     return best, list(trials.values())
 
 

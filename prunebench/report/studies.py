@@ -13,7 +13,7 @@ from typing import Any
 from prunebench.errors import StudyError
 from prunebench.experiments.rows import NAMES, RunRow
 from prunebench.experiments.study import PlannedRun, Study
-from prunebench.gate.studies import MethodComparison, Result, compare_methods, half_width, study_results
+from prunebench.gate.studies import MethodComparison, Result, compare_methods, half_width, study_results, unbeaten
 from prunebench.records import FailedRun
 from prunebench.report.table import Table, columns
 from prunebench.storage.files import replacing, write_text
@@ -34,7 +34,7 @@ def study_text(study: Study, kept: Mapping[str, RunRow | FailedRun], *, alpha: f
     comparisons = compare_methods(results, study.reference, alpha=alpha)
     failed = sum(isinstance(record, FailedRun) for record in kept.values())
     rest = f"; {failed} failed, and are in no mean" if failed else ""
-    count = f"{len(kept) - failed} of {len(study.runs)} runs{rest}."
+    count = f"{len(kept) - failed} of {study.count} runs{rest}."
     blocks = []
     grouped = sorted(results, key=_comparable)
     for (workload, recipe, images), members in groupby(grouped, key=_comparable):
@@ -44,6 +44,9 @@ def study_text(study: Study, kept: Mapping[str, RunRow | FailedRun], *, alpha: f
         blocks.append(
             f"{title}\n\n{_means(sorted(members, key=lambda each: (each.compression, -each.accuracy)), alpha)}"
         )
+    if study.search:
+        objective = study.search.section.objective
+        blocks.append(f"The best in {objective}\n\n{_means(unbeaten(results, objective=objective), alpha)}")
     if comparisons:
         reference = ", ".join(f"{name} {value}" for name, value in study.reference.items())
         blocks.append(f"Compared with {reference}, all else equal\n\n{_comparisons(comparisons)}")
@@ -99,6 +102,9 @@ def _notes(
         )
     if study.settings.finetune and study.settings.select_on == "test":
         yield ('The best epoch was chosen on the test images, which is optimistic; select_on = "validation" is not.')
+    if study.search:
+        yield "The best of many is flattered by the images and seeds that it was chosen by: run it again with others."
+        return
     if not study.reference:
         yield 'Nothing is compared: [study] reference = { criterion = "magnitude" } says with what.'
         return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,14 @@ def measure(sparsity: Mapping[str, float]) -> Measured:
     return Measured(accuracy=10 + (predicted - 10) * (1 - sparsity[CONV5]) ** 0.5)
 
 
+def each(score: Callable[[dict[str, int]], float]) -> Callable[[Sequence[dict[str, int]]], list[float]]:
+    """Scores of several plans, one after the other."""
+    return lambda plans: [score(plan) for plan in plans]
+
+
 def searched(measure: Measure = measure, **changes: Any) -> tuple[Trial, list[Trial]]:
     options: dict[str, Any] = {"inventory": INVENTORY, "cost": "size", "limit": LIMIT, "evaluations": 8}
-    return search_plans([START, ERK], measure, **(options | changes))
+    return search_plans([START, ERK], partial(map, measure), **(options | changes))
 
 
 def test_the_base_model_and_the_starts_are_measured_before_the_search() -> None:
@@ -91,7 +97,9 @@ def test_after_fine_tuning_is_what_counts() -> None:
 def test_layers_that_are_kept_dense_stay_dense() -> None:
     inventory = INVENTORY.without({CONV5})
     starts = [erk(inventory, int(LIMIT / 32))]
-    best, trials = search_plans(starts, measure, inventory=inventory, cost="size", limit=LIMIT, evaluations=5)
+    best, trials = search_plans(
+        starts, partial(map, measure), inventory=inventory, cost="size", limit=LIMIT, evaluations=5
+    )
     assert {0.0} == {trial.sparsity[CONV5] for trial in trials}
     assert best.nonzeros * 32 <= LIMIT
     assert best.nonzeros == sum(INVENTORY.kept(best.sparsity).values()) + INVENTORY.other_nonzeros
@@ -158,7 +166,7 @@ def test_the_search_finds_where_elements_are_worth_more() -> None:
         return sum(worth[name] * count**0.5 for name, count in kept.items())
 
     start = {"a": 300, "b": 300, "c": 300}
-    found = local_search(start, score, inventory=inventory, cost="size", limit=32 * 900, evaluations=120)
+    found = local_search(start, each(score), inventory=inventory, cost="size", limit=32 * 900, evaluations=120)
     assert score(found) > 0.9999 * (900 * (9 + 1 + 4)) ** 0.5  # Cauchy-Schwarz: the best there is
     assert 898 <= sum(found.values()) <= 900
     assert len(asked) <= 121
@@ -174,7 +182,7 @@ def test_a_search_is_drawn_by_its_seed_alone() -> None:
             plans.append(kept)
             return float(kept["a"])
 
-        local_search(start, score, inventory=inventory, cost="size", limit=32 * 900, evaluations=25, seed=seed)
+        local_search(start, each(score), inventory=inventory, cost="size", limit=32 * 900, evaluations=25, seed=seed)
         return plans
 
     before = np.random.get_state()  # which `cma` would seed
@@ -194,7 +202,7 @@ def test_a_search_follows_a_ridge() -> None:
         along, across = logs[0] - logs[1], logs[2] - logs[3]
         return -abs(across - 2 * along) - 0.05 * (along - 1.5) ** 2
 
-    found = local_search(start, score, inventory=inventory, cost="size", limit=32 * 8000, evaluations=400)
+    found = local_search(start, each(score), inventory=inventory, cost="size", limit=32 * 8000, evaluations=400)
     assert score(start) < -0.1
     assert score(found) > -0.01
 
@@ -208,7 +216,7 @@ def test_the_search_keeps_to_its_measurements(evaluations: int) -> None:
         asked.append(kept)
         return 0.0
 
-    found = local_search(start, score, inventory=inventory, cost="size", limit=32 * 70, evaluations=evaluations)
+    found = local_search(start, each(score), inventory=inventory, cost="size", limit=32 * 70, evaluations=evaluations)
     assert len(asked) <= evaluations
     assert asked[0] == found == start
 
@@ -220,7 +228,7 @@ def test_with_one_layer_there_is_nothing_to_search() -> None:
         raise AssertionError("nothing can be exchanged")
 
     start = {"a": 50, "b": 0}
-    assert start == local_search(start, score, inventory=inventory, cost="size", limit=32 * 50, evaluations=5)
+    assert start == local_search(start, each(score), inventory=inventory, cost="size", limit=32 * 50, evaluations=5)
 
 
 # Measuring a model

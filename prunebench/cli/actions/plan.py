@@ -81,6 +81,8 @@ def _check(request: Request) -> None:
         problem = "--rule compounding takes no target of size: the scan and --max-drop say how far it goes"
     elif rule not in FROM_SCAN and (drop or not targets):
         problem = f"--rule {rule} needs one of {named}, and no --max-drop: it knows nothing of accuracy"
+    elif request.workers > 1 and not request.search:
+        problem = f"--workers is for --search, got --workers {request.workers}"
     elif request.previous and rule != "compounding":
         problem = f"--previous is for --rule compounding, got --rule {rule}"
     elif request.finetune and not request.needs_images:
@@ -113,7 +115,7 @@ def _source(request: Request, scan: Scan | None) -> list[str]:
     context = click.get_current_context()
     given = [] if request.search else [f"--rule {request.rule}"]
     for option in context.command.params:
-        untold = option.name in {"rule", "workload", "device"} or option.type is FILE
+        untold = option.name in {"rule", "workload", "device", "workers"} or option.type is FILE
         if not untold and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE:
             value = context.params[option.name or ""]
             given.append(option.opts[0] if value is True else f"{option.opts[0]} {str(value).removesuffix('.0')}")

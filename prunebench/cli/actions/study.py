@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -48,7 +49,7 @@ def run(file: Path, dry_run: bool, workers: int | None, on: str | None, retry: b
     with _executor(study, on, workers) as executor:
         if dry_run:
             found = preview(study, executor, progress=_Lines())
-            workers = executor.workers
+            workers = min(executor.workers, study.at_once)
             say(
                 f"{found.runs:,} runs, {found.done:,} done. The others take about {_time(found.seconds / workers)} of "
                 f"{workers} workers, {_time(found.seconds)} of one, by the times of {found.timed:,}.",
@@ -57,7 +58,7 @@ def run(file: Path, dry_run: bool, workers: int | None, on: str | None, retry: b
             )
             return
         kept = run_study(study, executor, retry=retry, progress=_Lines())
-    _say_status(study, kept)
+    _say_status(read_study(file), kept)
     sys.exit(1 if any(isinstance(record, FailedRun) for record in kept.values()) else 0)
 
 
@@ -65,7 +66,7 @@ def _executor(study: Study, on: str | None, workers: int | None) -> LocalExecuto
     threads = study.settings.threads
     if on is not None:
         return RayExecutor(on, resources=study.resources, threads=threads, workers=workers, say=_tell)
-    return LocalExecutor(workers=min(workers or max(1, usable_cores() // threads), len(study.runs)), threads=threads)
+    return LocalExecutor(workers=min(workers or max(1, usable_cores() // threads), study.at_once), threads=threads)
 
 
 def status(file: Path) -> None:
@@ -86,7 +87,10 @@ def plot(file: Path, alpha: float, output: Path) -> None:
     check_targets({"--output": output}, inputs=(file,))
     study = read_study(file)
     title = f"Study '{study.name}'"
-    write_figure(plot_study(study_results(study, study.kept()), alpha=alpha, title=title), output)
+    results = [
+        replace(each, label=study.label(each.planned, ranges=False)) for each in study_results(study, study.kept())
+    ]
+    write_figure(plot_study(results, alpha=alpha, title=title, lines=study.search is None), output)
     say(f"Plot: {output}")
 
 
@@ -97,7 +101,7 @@ def export(file: Path, output: Path) -> None:
     study = read_study(file)
     rows = study_rows(study, study.kept())
     write_rows(rows, output)
-    say(f"{len(rows):,} of {len(study.runs):,} runs: {output}")
+    say(f"{len(rows):,} of {study.count:,} runs: {output}")
 
 
 def _say_status(study: Study, kept: dict[str, RunRow | FailedRun]) -> None:
@@ -105,8 +109,8 @@ def _say_status(study: Study, kept: dict[str, RunRow | FailedRun]) -> None:
     for case, record in failed.items():
         assert isinstance(record, FailedRun), "chosen above"
         say(f"failed: {case}: {record.error}")
-    to_go = len(study.runs) - len(kept)
-    say(f"{len(study.runs):,} runs: {len(kept) - len(failed):,} done, {len(failed):,} failed, {to_go:,} to go. "
+    to_go = study.count - len(kept)
+    say(f"{study.count:,} runs: {len(kept) - len(failed):,} done, {len(failed):,} failed, {to_go:,} to go. "
         f"Records: {study.folder / 'records'}")  # fmt: skip
 
 

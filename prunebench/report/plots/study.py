@@ -62,7 +62,9 @@ class _Panels(Grid):
         return 0.16
 
 
-def plot_study(results: Sequence[Result], axes: GivenAxes = None, *, alpha: float = 0.05, title: str = "") -> Figure:
+def plot_study(
+    results: Sequence[Result], axes: GivenAxes = None, *, alpha: float = 0.05, title: str = "", lines: bool = True
+) -> Figure:
     """Four panels a workload: accuracy over compression and over theoretical speed-up, rank over totals, and seconds.
 
     A line is a method by one recipe, a band its interval over seeds. Ranks are those of
@@ -71,6 +73,7 @@ def plot_study(results: Sequence[Result], axes: GivenAxes = None, *, alpha: floa
     Args:
         axes: to draw into in the place of a page: as many as there are panels.
         alpha: bands are at level 1 - `alpha`.
+        lines: draw them, and ranks; else marks alone, as of a search, whose runs differ in more.
 
     Raises:
         PlotError: nothing to draw, or more methods than can be told apart; other than so many `axes`.
@@ -83,7 +86,8 @@ def plot_study(results: Sequence[Result], axes: GivenAxes = None, *, alpha: floa
     if not 0 < len(series) <= len(MORE_SERIES):
         raise PlotError(f"cannot draw {len(series)} methods in one axis: expected 1 to {len(MORE_SERIES)}")
     looks = dict(zip(series, MORE_SERIES, strict=False))
-    shown = _panels({each.result.planned.id: each.ranks for each in rank_methods(results, alpha=alpha)})
+    ranks = {each.result.planned.id: each.ranks for each in rank_methods(results, alpha=alpha)} if lines else {}
+    shown = _panels(ranks)
     grid = _Panels(panels=len(shown) * len(workloads), each=len(shown), panel=2.2, own_x=True, own_y=True)
 
     def page() -> Sequence[Axes]:
@@ -96,7 +100,7 @@ def plot_study(results: Sequence[Result], axes: GivenAxes = None, *, alpha: floa
             workload, panel = workloads[number // len(shown)], shown[number % len(shown)]
             here = {name: [one for one in all_ if one.planned.workload == workload] for name, all_ in series.items()}
             each.set_title(f"{workload}: {panel.title}" if len(workloads) > 1 else panel.title)
-            _draw(each, panel, here, looks, alpha)
+            _draw(each, panel, here, looks, alpha, lines)
         return figure_of(axes_of)
 
 
@@ -117,18 +121,23 @@ def _panels(ranks: Mapping[str, Sequence[float]]) -> list[_Panel]:
 
 
 def _draw(
-    axes: Axes, panel: _Panel, series: Mapping[str, Sequence[Result]], looks: Mapping[str, SeriesStyle], alpha: float
+    axes: Axes,
+    panel: _Panel,
+    series: Mapping[str, Sequence[Result]],
+    looks: Mapping[str, SeriesStyle],
+    alpha: float,
+    lines: bool,
 ) -> None:
     for name, results in series.items():
         look = looks[name]
         points = sorted((panel.at(each), values) for each in results if (values := panel.values(each)))
         at, means = [point for point, _ in points], [fmean(values) for _, values in points]
         widths = [half_width(values, alpha) or 0.0 for _, values in points]
-        axes.plot(
-            at, means, color=look.color, linestyle=look.line, marker=look.marker, linewidth=look.width, label=name
-        )
+        line = look.line if lines else "none"
+        axes.plot(at, means, color=look.color, linestyle=line, marker=look.marker, linewidth=look.width, label=name)
         low, high = ([mean + side * width for mean, width in zip(means, widths, strict=True)] for side in (-1, 1))
-        axes.fill_between(at, low, high, color=look.color, alpha=0.15, linewidth=0)
+        if lines:
+            axes.fill_between(at, low, high, color=look.color, alpha=0.15, linewidth=0)
         for dense in {result.dense_accuracy for result in results} if panel.dense else ():
             axes.axhline(dense, color=GREY, linewidth=0.8, dashes=(5, 3))
     if not panel.ratio:
