@@ -71,7 +71,9 @@ def patch_choice(patch, changed):
 @fault("masks frozen after the first", schedule="gradual")
 def frozen(patch):
     choose = ByMagnitude.choose
-    patch.setattr(ByMagnitude, "choose", lambda self, model, plan, alive: alive or choose(self, model, plan, alive))
+    patch.setattr(
+        ByMagnitude, "choose", lambda self, model, plan, alive, moved: alive or choose(self, model, plan, alive, moved)
+    )
 
 
 @fault("a change left out", schedule="gradual")
@@ -93,21 +95,21 @@ def not_in_force(patch):
 
 @fault("sparsity taken of what remains", schedule="iterative")
 def relative(patch):
-    def of_the_rest(model, plan, alive):
+    def of_the_rest(model, plan, alive, moved):
         before = {name: alive.sparsity(name) if alive else 0.0 for name in plan}
-        return model, SparsityPlan({name: compounded(before[name], plan[name]) for name in plan}), alive
+        return model, SparsityPlan({name: compounded(before[name], plan[name]) for name in plan}), alive, moved
 
     patch_choice(patch, of_the_rest)
 
 
 @fault("masks chosen among all elements, by other scores each time", schedule="gradual")
 def not_nested(patch):
-    def disturbed(model, plan, alive):
+    def disturbed(model, plan, alive, moved):
         other = copy.deepcopy(model)
         generator = torch.Generator().manual_seed(hash(tuple(plan.values())) % 2**32)
         for weight in other.parameters():
             weight.data = torch.rand(weight.shape, generator=generator)
-        return other, plan, None
+        return other, plan, None, moved
 
     patch_choice(patch, disturbed)
 
