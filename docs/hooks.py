@@ -18,6 +18,7 @@ import click
 import prunebench
 from prunebench.cli import main
 from prunebench.experiments.study import StudyFile
+from prunebench.experiments.study_search import RangeSection
 from prunebench.pytest_options import add_options
 from prunebench.workloads.configuration import Sections
 
@@ -104,9 +105,9 @@ def pytest_options() -> str:
 def toml_keys() -> str:
     """Every key of prunebench.toml and of study.toml, from the models that read them."""
     lines = []
-    for name, model in (("prunebench.toml", Sections), ("study.toml", StudyFile)):
+    for name, model, others in (("prunebench.toml", Sections, []), ("study.toml", StudyFile, [RangeSection])):
         lines.append(f"## Keys of {name}\n")
-        for section in model.model_json_schema()["$defs"].values():
+        for section in (*model.model_json_schema()["$defs"].values(), *(each.model_json_schema() for each in others)):
             table, _, about = re.split(r"([:,] )", section["description"].splitlines()[0], maxsplit=1)
             keys = [
                 (f"`{key}`", _takes(each), _default(each) if key not in section.get("required", ()) else "needed")

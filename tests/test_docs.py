@@ -38,7 +38,6 @@ from prunebench.documented.runs import RUNS
 from prunebench.documented.tables import read_table
 from prunebench.experiments.plan_request import Request
 from prunebench.experiments.study import StudyFile
-from prunebench.experiments.study_search import RangeSection
 from prunebench.models import build_model, save_state
 from prunebench.records import keep_record, write_record
 from prunebench.sensitivity import write_scan
@@ -336,8 +335,9 @@ def test_options_and_ini_keys_of_pytest_are_in_the_reference(
 
 
 def test_every_key_of_the_toml_files_is_in_the_reference(reference: dict[str, str]) -> None:
-    sections = [each for each in Section.__subclasses__() if each not in {Sections, StudyFile, RangeSection}]
-    keys = {key for section in (*sections, ScheduleSection) for key in section.model_fields}
+    sections = [each for each in Section.__subclasses__() if each not in {Sections, StudyFile}]
+    fields = [field for section in (*sections, ScheduleSection) for field in section.model_fields.items()]
+    keys = {field.alias or key for key, field in fields}
     assert {"epochs", "seeds", "name"} <= keys
     assert keys == {*re.findall(r"^\| `(\w+)", reference["keys"], re.MULTILINE)}
 

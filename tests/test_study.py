@@ -23,6 +23,7 @@ import pytest
 from click.testing import CliRunner, Result
 from record_factory import answered, make_record
 from scipy.stats import binomtest, ttest_1samp, ttest_ind
+from study_kills import DATA
 
 from prunebench.cli import main
 from prunebench.errors import PlotError, RecordError, StorageError, StudyError
@@ -50,15 +51,6 @@ class Net(nn.Sequential):
 
 def build():
     return Net(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
-"""
-DATA = """
-import torch
-
-def load():
-    numbers = torch.Generator().manual_seed(0)
-    targets = torch.arange(120) % 3
-    images = torch.randn(120, 1, 6, 6, generator=numbers) + targets[:, None, None, None]
-    return (images[:60], targets[:60]), (images[60:], targets[60:])
 """
 TOML = """
 [workload.mine]

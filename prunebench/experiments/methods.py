@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -58,18 +58,15 @@ class MethodAtWork:
         ]
         return f"{', '.join(kinds)}, {self.examples} examples of {self.training.digest} by {self.seed}"
 
-    def evidence(self, model: nn.Module) -> Evidence:
-        """The evidence of `model` as it is now; only the seed where the criterion reads nothing."""
-        if not self.criterion.needs:
-            return Evidence(seed=self.seed)
-        return gather_evidence(
-            model,
-            self.training,
-            needs=self.criterion.needs,
-            task=self.task,
-            examples=self.examples,
-            seed=self.seed,
-        )
+    def evidence(self, model: nn.Module, movement: Mapping[str, Tensor] | None = None) -> Evidence:
+        """The evidence of `model` as it is now, gathered but for a `movement` that is given; the seed at least."""
+        needs = self.criterion.needs - ({"movement"} if movement is not None else set())
+        found = Evidence(seed=self.seed)
+        if needs:
+            found = gather_evidence(
+                model, self.training, needs=needs, task=self.task, examples=self.examples, seed=self.seed
+            )
+        return replace(found, movement=movement) if movement is not None else found
 
     def dense_evidence(self, dense: nn.Module) -> Evidence:
         """The evidence of a dense model that nobody changes; gathered once."""
@@ -101,14 +98,13 @@ class MethodAtWork:
 
         Movement is that of the training; before its first step that of a pass over the evidence.
         """
-        evidence = self.evidence(model) if movement is None else Evidence(seed=self.seed, movement=movement)
         return plan_masks(
             model,
             plan,
             criterion=self.criterion,
             granularity=self.units,
             example=self.example,
-            evidence=evidence,
+            evidence=self.evidence(model, movement),
             alive=alive,
         )
 

@@ -46,7 +46,7 @@ class SearchSection(Section):
 
 
 class RangeSection(Section):
-    """A range in the place of a value; by default in steps of 0.01 up to 1, and of 1 beyond."""
+    """A range of `[search]`, in the place of a value; by default in steps of 0.01 up to 1, and of 1 beyond."""
 
     start: StrictInt | Number = Field(alias="from")
     to: StrictInt | Number

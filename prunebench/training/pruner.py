@@ -211,9 +211,9 @@ class Pruning:
         """True where masks change at `step`, now: where they regrow, once this batch's gradients are there."""
         return step in self._due and (self.schedule.dropped(step, self._steps) > 0) == has_gradients
 
-    def watch(self, model: nn.Module) -> None:
-        """Add up the movement of a step, where the chooser reads it: after `backward`, before the optimizer's step."""
-        if self.pruner.chooser.reads_movement:
+    def watch(self, step: int, model: nn.Module) -> None:
+        """Add up the movement of a step, while a choice is to read it: after `backward`, before the optimizer steps."""
+        if self.pruner.chooser.reads_movement and step <= max(self._due):
             add_movement_(self.movement, model)
 
     def change_(self, step: int, model: nn.Module, alive: Masks | None) -> Masks:

@@ -266,7 +266,7 @@ def _train_epoch(state: _State, settings: _Settings, number: int) -> tuple[float
             loss = settings.loss(inputs, outputs, targets)
             loss.backward()  # type: ignore[no-untyped-call]
             if state.pruning is not None:
-                state.pruning.watch(model)
+                state.pruning.watch(step, model)
             state.change_masks_(step, has_gradients=True)
             tallying.step(inputs, targets, outputs, state.optimizer)
             state.optimizer.step()
@@ -435,7 +435,8 @@ class _State:
         }
         if self.pruning is not None:
             content["masks"] = dict(self.masks) if self.masks is not None else None
-            content["trace"], content["movement"] = self.pruning.saved(), self.pruning.movement
+            content["trace"] = self.pruning.saved()
+            content["movement"] = self.pruning.movement
         buffer = io.BytesIO()  # torch.save reports a full disk as a RuntimeError, a plain write as what it is
         torch.save(content, buffer)
         with replacing(path) as temporary:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from schedule_checks import (
     CHECKS,
+    DATA,
     FINAL,
     RECIPE,
     SCHEDULES,
@@ -30,9 +31,20 @@ from tiny_networks import Plain, built
 from torch import Tensor, nn
 
 from prunebench.errors import CheckpointError, MaskError, PlanError, PrunebenchError, TrainingError, UnknownNameError
+from prunebench.experiments.methods import MethodAtWork
 from prunebench.models import state_digest
-from prunebench.pruning import Evidence, Masks, SparsityPlan, find_criterion, plan_masks, prune_
+from prunebench.pruning import (
+    Evidence,
+    Masks,
+    SparsityPlan,
+    find_criterion,
+    find_granularity,
+    plan_masks,
+    prune_,
+)
+from prunebench.pruning.criteria.movement import Movement
 from prunebench.pruning.schedules import Gradual, LearningRateRewinding, PruningSchedule
+from prunebench.tasks import CLASSIFICATION
 from prunebench.training import ByMagnitude, Pruner
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -114,6 +126,27 @@ def test_movement_is_added_up_over_all_steps_and_survives_a_stop(tmp_path: Path,
     for epoch in range(1, len(training.epochs)):
         stop(pruner(name, chooser=ByMovement()), tmp_path, after=epoch, recipe=recipe_for(name))
     assert_same(training, trained(pruner(name, chooser=ByMovement()), recipe_for(name), folder=tmp_path))
+
+
+class MovementAndInputs(Movement):
+    name = "movement and inputs"
+    needs = frozenset({"movement", "input_norms"})
+
+    def score(self, name: str, weight: Tensor, evidence: Evidence) -> Tensor:
+        evidence.of("input_norms", name)
+        return super().score(name, weight, evidence)
+
+
+def test_a_criterion_that_reads_movement_and_more_has_the_training_s_and_the_rest_gathered() -> None:
+    net, data = model(), DATA
+    asked = MethodAtWork(
+        criterion=MovementAndInputs(), units=find_granularity("element"), training=data, task=CLASSIFICATION,
+        example=data.inputs[:1], seed=0, examples=10,
+    )  # fmt: skip
+    moved = {name: torch.randn(weight.shape) for name, weight in net.named_parameters()}
+    expected = plan_masks(net, FINAL, criterion=find_criterion("movement"), evidence=Evidence(movement=moved))
+    assert expected.digest == asked.choose(net, FINAL, None, moved).digest
+    assert expected.digest != asked.choose(net, FINAL, None, None).digest
 
 
 OTHERS: dict[str, Callable[[], Pruner]] = {

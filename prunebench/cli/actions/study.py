@@ -58,7 +58,7 @@ def run(file: Path, dry_run: bool, workers: int | None, on: str | None, retry: b
             )
             return
         kept = run_study(study, executor, retry=retry, progress=_Lines())
-    _say_status(read_study(file), kept)
+    _say_status(read_study(file) if study.search else study, kept)  # which it was asked meanwhile
     sys.exit(1 if any(isinstance(record, FailedRun) for record in kept.values()) else 0)
 
 
