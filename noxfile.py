@@ -42,9 +42,10 @@ FORMS = {"wheel": "*.whl", "sdist": "*.tar.gz"}
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite."""
+    """Run the test suite, a part of it on each core."""
     session.install("-e", ".[dev]")
-    session.run("pytest", *session.posargs)
+    parts = ["--numprocesses=logical", "--dist=loadfile", "--no-loadscope-reorder"]
+    session.run("pytest", *parts, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session

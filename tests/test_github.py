@@ -20,7 +20,8 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 ACTION = ".github/actions/gate/action.yml"
 CALLED = ".github/workflows/project-gate.yml"
 CALLING = "docs/templates/prunebench.yml"
-WORKFLOWS = (".github/workflows/gate.yml", CALLED, CALLING, "docs/templates/approve.yml")
+SESSIONS = ".github/workflows/sessions.yml"
+WORKFLOWS = (".github/workflows/gate.yml", SESSIONS, CALLED, CALLING, "docs/templates/approve.yml")
 GH = """#!/usr/bin/env python3
 import json, pathlib, sys
 store = pathlib.Path("comments.json")
@@ -75,8 +76,9 @@ def test_what_is_used_is_ours_of_this_release_or_a_major_version(path: str) -> N
 @pytest.mark.parametrize("path", WORKFLOWS)
 def test_a_workflow_has_the_rights_that_it_needs_and_no_others(path: str) -> None:
     approving = path.endswith("approve.yml")
-    gating = {"contents": "read", "pull-requests": "write"}
-    assert ({"contents": "write", "actions": "read"} if approving else gating) == read(path)["permissions"]
+    expected = {"contents": "write" if approving else "read"}
+    expected |= {"actions": "read"} if approving else {} if path == SESSIONS else {"pull-requests": "write"}
+    assert expected == read(path)["permissions"]
     for checkout in (part for part in parts(path) if part.get("uses", "").startswith("actions/checkout@")):
         assert approving == checkout.get("with", {}).get("persist-credentials", True), "for code of a pull request too"
 
@@ -90,6 +92,16 @@ def test_a_caller_gives_the_inputs_that_are_required_and_no_others(caller: str, 
     where = str(Path(callee).parent if callee == ACTION else callee)
     (given,) = (part["with"] for part in parts(caller) if where in part.get("uses", ""))
     assert {name for name, each in inputs.items() if each.get("required")} <= set(given) <= set(inputs)
+
+
+@pytest.mark.parametrize("path", [".ci/run", SESSIONS])
+def test_what_checks_a_change_calls_sessions_that_exist(path: str) -> None:
+    if path == SESSIONS:
+        called = {name for job in read(path)["jobs"].values() for name in job["strategy"]["matrix"]["session"]}
+    else:
+        called = set(re.findall(r"^ +session ([a-z_ ]+\b)", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE))
+    sessions = re.findall(r"^def ([a-z]\w+)\(", (ROOT / "noxfile.py").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"lint", "types", "tests", "docs"} <= {name for each in called for name in each.split()} <= set(sessions)
 
 
 def test_hooks_of_the_template_exist() -> None:

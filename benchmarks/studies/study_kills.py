@@ -157,12 +157,16 @@ class Processes:
 
 
 class TwoNodes(Processes):
-    """A Ray cluster: a head, and two nodes of a core each."""
+    """A Ray cluster: a head, and two nodes of a core each.
+
+    Each node has a folder of its own, as a machine has. In one that they share, a node that is killed while Ray unpacks
+    the project leaves a part of it, which the others take for all (Ray 2.60: `download_and_unpack_package`).
+    """
 
     kinds = ("worker", "node", "driver")
 
-    def __init__(self, cluster: Any) -> None:
-        self.cluster = cluster
+    def __init__(self, cluster: Any, folder: str) -> None:
+        self.cluster, self.folder = cluster, folder
         self.options = ("--on", cluster.address)
 
     def fill(self) -> None:
@@ -170,7 +174,7 @@ class TwoNodes(Processes):
         for _ in range(10):
             with suppress(Exception):  # a busy machine does not start one within the 30 s that Ray gives it
                 while len(self.cluster.worker_nodes) < 2:
-                    self.cluster.add_node(num_cpus=1)
+                    self.cluster.add_node(num_cpus=1, temp_dir=tempfile.mkdtemp(dir=self.folder))
 
     def busy(self, driver: int) -> list[int]:  # noqa: ARG002 - the cluster has one
         """Processes that do runs of the driver."""
@@ -205,12 +209,13 @@ def two_nodes() -> Iterator[TwoNodes]:
 
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's name; else they wait for all other processes
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        nodes = TwoNodes(cluster)
-        nodes.fill()
-        yield nodes
-    finally:
-        cluster.shutdown()  # type: ignore[no-untyped-call]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        try:
+            nodes = TwoNodes(cluster, folder)
+            nodes.fill()
+            yield nodes
+        finally:
+            cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def children(parent: int) -> list[int]:
