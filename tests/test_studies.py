@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -18,6 +18,7 @@ from torch import nn
 
 from prunebench.data import Augmentation, Dataset, Examples
 from prunebench.documented.runs import DocumentedRun
+from prunebench.experiments.executors import Executor, Job
 from prunebench.experiments.study import read_study
 from prunebench.models import save_state
 from prunebench.records import keep_record
@@ -85,10 +86,15 @@ def said(name: str, *arguments: str, capsys: pytest.CaptureFixture[str], monkeyp
     return capsys.readouterr().out
 
 
+def here(_: Executor, jobs: Iterable[Job]) -> Iterator[Any]:
+    """Each job in this process: others have the workloads that the study names."""
+    return (job() for job in jobs)
+
+
 def on_little(study: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """The small workload and run in the place of those that the study names."""
     monkeypatch.setattr(study, "find_workload", lambda name: Small())
-    for attribute, value in (("find_run", lambda name: RUN), ("RUNS", {"run3": RUN})):
+    for attribute, value in (("find_run", lambda name: RUN), ("RUNS", {"run3": RUN}), ("in_order", here)):
         if hasattr(study, attribute):
             monkeypatch.setattr(study, attribute, value)
 

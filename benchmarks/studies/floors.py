@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import argparse
 import math
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 
 import torch
 from scipy.stats import t
 from tabulate import tabulate
+from tqdm import tqdm
 
 from prunebench.documented.runs import RUNS
+from prunebench.experiments.executors import LocalExecutor, in_order
 from prunebench.experiments.flow import execute, prepare
-from prunebench.machine.memory import keep_freed_memory
 from prunebench.records import RunRecord, keep_record
-from prunebench.report.progress import ProgressBar
 from prunebench.storage.files import cache_folder
 from prunebench.workloads import DEFAULT_WORKLOAD, find_workload, is_current, train_dense
 
@@ -30,6 +31,7 @@ CONFIDENCE = 0.999
 
 
 def main() -> None:
+    """Fine-tune every run from every seed, and print the floors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", default=DEFAULT_WORKLOAD)
     parser.add_argument("--recipe", default="quick")
@@ -37,40 +39,30 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="seeds at once; they share the threads")
     options = parser.parse_args()
-    keep_freed_memory()
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
     records: dict[str, list[RunRecord]] = {name: [] for name in RUNS}
-    for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for record in execute_all(options, seed):
-            records[record.run].append(record)
+    with LocalExecutor(workers=options.workers, threads=max(1, torch.get_num_threads() // options.workers)) as executor:
+        jobs = [partial(execute_all, options, seed) for seed in seeds]
+        for found in tqdm(in_order(executor, jobs), total=len(seeds), desc="seeds"):
+            for record in found:
+                records[record.run].append(record)
+                keep_record(record)
     print(floors_table(records))
 
 
 def execute_all(options: argparse.Namespace, seed: int) -> list[RunRecord]:
     """All runs with one seed, the dense model included where the workload trains itself."""
-    workload, checkpoint = find_workload(options.workload), options.checkpoint
-    with ProgressBar() as progress:
-        if checkpoint is None:
-            checkpoint = cache_folder() / "checkpoints" / f"{workload.name}-study-seed{seed}.safetensors"
-            data = workload.data(options.data, progress.loading)
-            progress.stage(f"seed {seed}: dense training")
-            cpu = torch.device("cpu")
-            if not is_current(checkpoint, cpu):
-                train_dense(workload, data, output=checkpoint, seed=seed, device=cpu, progress=progress)
-        setting = prepare(
-            workload,
-            options.recipe,
-            data_path=options.data,
-            checkpoint=checkpoint,
-            device=torch.device("cpu"),
-            seed=seed,
-            progress=progress,
-        )
-        records = []
-        for run in RUNS.values():
-            records.append(execute(run, setting, progress=progress))
-            keep_record(records[-1])
-        return records
+    workload, checkpoint, cpu = find_workload(options.workload), options.checkpoint, torch.device("cpu")
+    if checkpoint is None:
+        checkpoint = cache_folder() / "checkpoints" / f"{workload.name}-study-seed{seed}.safetensors"
+        if not is_current(checkpoint, cpu):
+            train_dense(workload, workload.data(options.data), output=checkpoint, seed=seed, device=cpu)
+    setting = prepare(
+        workload, options.recipe, data_path=options.data, checkpoint=checkpoint, device=cpu, seed=seed
+    )  # fmt: skip
+    return [execute(run, setting) for run in RUNS.values()]
 
 
 def floors_table(records: dict[str, list[RunRecord]]) -> str:
