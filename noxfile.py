@@ -36,6 +36,10 @@ BOUNDED = [
 ]
 """Tests of what else has a lower bound; beside each, whose."""
 
+ON_ALL_CORES = ["--numprocesses=logical", "--dist=loadfile", "--no-loadscope-reorder"]
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""Of each of the processes that share the tests."""
+
 DIST = Path("dist")
 FORMS = {"wheel": "*.whl", "sdist": "*.tar.gz"}
 
@@ -44,8 +48,7 @@ FORMS = {"wheel": "*.whl", "sdist": "*.tar.gz"}
 def tests(session: nox.Session) -> None:
     """Run the test suite, a part of it on each core."""
     session.install("-e", ".[dev]")
-    parts = ["--numprocesses=logical", "--dist=loadfile", "--no-loadscope-reorder"]
-    session.run("pytest", *parts, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    session.run("pytest", *ON_ALL_CORES, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
@@ -96,7 +99,7 @@ def torch_table(session: nox.Session) -> None:
 def pythons(session: nox.Session) -> None:
     """Run a quick part of the tests on each Python."""
     session.install("-e", ".[dev]")
-    session.run("pytest", *(session.posargs or QUICK))
+    session.run("pytest", *ON_ALL_CORES, *(session.posargs or QUICK), env=ONE_THREAD)
 
 
 @nox.session(venv_backend="uv")
@@ -105,7 +108,7 @@ def minimums(session: nox.Session) -> None:
     session.install("--resolution=lowest-direct", "-e", ".[dev,docs]")
     needed = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
     session.install("--no-deps", *(each.replace(">=", "==") for each in needed))  # nox itself asks for newer ones
-    session.run("pytest", *(session.posargs or QUICK + BOUNDED))
+    session.run("pytest", *ON_ALL_CORES, *(session.posargs or QUICK + BOUNDED), env=ONE_THREAD)
     session.run("mkdocs", "build", "--strict")
 
 

@@ -43,6 +43,7 @@ def test_a_floor_is_the_lower_limit_by_the_larger_of_two_spreads() -> None:
     assert found["digits/taylor-0.5"]["least"] == math.floor(10 * (90 - t4 * pooled * math.sqrt(4 / 3))) / 10
     assert found["digits/snip-0.5"]["least"] == math.floor(10 * (85 - t4 * 5 * math.sqrt(4 / 3))) / 10
     assert found["digits/snip-0.8"]["least"] == math.floor(10 * (2 - t2 * math.sqrt(4 / 3))) / 10
+    assert 89.5 == floors_of({"digits/bn_scale-0.1": steady})["digits/bn_scale-0.1"]["least"], "rounding is left room"
     half = 4.3027 * statistics.stdev(loose) / math.sqrt(3)
     assert [85 - half, 85 + half] == pytest.approx(found["digits/snip-0.5"]["interval"], abs=0.01)
 

@@ -36,6 +36,8 @@ FLOORS = Path(__file__).with_name("floors.json")
 CONFIDENCE, SEEDS = 0.999, 3
 TOTALS, CHANNEL_TOTALS = (0.5, 0.8, 0.95), (0.1, 0.3, 0.5)
 EVIDENCE_EXAMPLES = 200
+ROUNDING = 0.5
+"""Points that a floor is lower at least: another processor's rounding flips some answers where no seed does."""
 EPOCHS = 2
 """Of a round, where the recipe leaves them to the run."""
 
@@ -170,7 +172,7 @@ def floors_of(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]
         for name in names:
             n, own, middle = len(values[name]), variance(values[name]), mean(values[name])
             half = float(t.ppf(0.975, n - 1)) * math.sqrt(own / n)
-            away = float(t.ppf(CONFIDENCE, freedom)) * math.sqrt(max(own, pooled) * (1 + 1 / n))
+            away = max(ROUNDING, float(t.ppf(CONFIDENCE, freedom)) * math.sqrt(max(own, pooled) * (1 + 1 / n)))
             found[name] = {
                 "n": n,
                 "values": values[name],
