@@ -36,7 +36,7 @@ BOUNDED = [
 ]
 """Tests of what else has a lower bound; beside each, whose."""
 
-ON_ALL_CORES = ["--numprocesses=logical", "--dist=loadfile", "--no-loadscope-reorder"]
+ON_ALL_CORES = ["--numprocesses=logical", "--dist=loadfile", "--no-loadscope-reorder", "--durations=15"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """Of each of the processes that share the tests."""
 
