@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,6 +102,42 @@ def test_a_cluster_without_room_for_a_run_is_refused(cluster: Any) -> None:
         RayExecutor(cluster.address, resources={**ONE, "GPU": 1}, threads=1),
     ):
         raise AssertionError("refused on entry")
+
+
+LATE = """
+import os
+
+def arrive(path, times):
+    arrived = os.path.getsize(path)
+    if arrived < times:
+        with open(path, "a") as file:
+            file.write("x")
+        raise ImportError(f"{arrived + 1} times")
+    return "arrived"
+
+class Late:
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __reduce__(self):
+        return arrive, self.arguments
+"""
+
+
+@pytest.mark.parametrize(("times", "value", "error"), [(2, "arrived", ""), (9, None, r"begin: .*3 times \(3 times\)")])
+def test_a_job_that_a_node_cannot_begin_is_begun_three_times(
+    times: int, value: str | None, error: str, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path.cwd())
+    monkeypatch.delitem(sys.modules, "late", raising=False)
+    Path("late.py").write_text(LATE)
+    path = Path("arrivals").absolute()
+    path.touch()
+    job = partial(str, importlib.import_module("late").Late(str(path), times))
+    with RayExecutor(cluster.address, resources=ONE, threads=1) as executor:
+        (outcome,) = executor.outcomes([job])
+    assert value == outcome.value
+    assert re.fullmatch(f".*{error}" if error else "", outcome.error)
 
 
 def test_data_that_no_node_can_have_end_the_study_in_a_line(cluster: Any) -> None:

@@ -25,7 +25,7 @@ from prunebench.errors import StudyError, first_line
 from prunebench.machine.memory import keep_freed_memory
 
 ATTEMPTS = 3
-"""Times that a job is begun whose process is killed."""
+"""Times that a job is begun whose process is killed, or cannot begin it."""
 
 Job = Callable[[], Any]
 """A function that can be pickled, with its arguments: a `functools.partial`."""
@@ -36,7 +36,7 @@ class Outcome:
     """The end of a job: what it returned, or an error in a line.
 
     Attributes:
-        died: its processes ended without an answer, each time.
+        died: its processes ended, or could not begin, without an answer, each time.
     """
 
     job: Job

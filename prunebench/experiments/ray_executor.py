@@ -136,8 +136,8 @@ class RayExecutor(Attempts):
             value, error = self._ray.get(ref)
         except errors.RuntimeEnvSetupError as failed:
             raise StudyError(f"a node of the Ray cluster cannot take the project: {_last_line(failed)}") from failed
-        except errors.RayTaskError as failed:  # before the job began, as where prunebench is missing there
-            return Outcome(job=job, error=f"a node of the Ray cluster cannot begin: {_last_line(failed)}")
+        except errors.RayTaskError as failed:  # before the job began: prunebench is missing there, or half a node
+            return Outcome(job=job, died=True, error=f"a node of the Ray cluster cannot begin: {_last_line(failed)}")
         except errors.RayError as failed:
             return Outcome(job=job, died=True, error=f"its process or node ended: {first_line(failed)}")
         return Outcome(job=job, value=value, error=error)
