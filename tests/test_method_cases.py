@@ -25,6 +25,9 @@ def test_every_criterion_and_schedule_is_there_at_three_totals(workload: str) ->
     expected = {*CRITERIA, *pruning_schedule_names()} - AMOUNTS[workload].without.keys()
     assert dict.fromkeys(expected, 3) == {name: found.count(name) for name in found}
     assert find_workload(workload).build().get_parameter(AMOUNTS[workload].last).dim() == 2
+    assert (AMOUNTS[workload].epochs or find_workload(workload).recipes["quick"].epochs or 0) > 1, (
+        "rewound to the first"
+    )
     for case in cases(workload):
         check_method(case.method(), folder=None)
 

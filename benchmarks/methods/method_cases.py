@@ -38,8 +38,6 @@ TOTALS, CHANNEL_TOTALS = (0.5, 0.8, 0.95), (0.1, 0.3, 0.5)
 EVIDENCE_EXAMPLES = 200
 ROUNDING = 0.5
 """Points that a floor is lower at least: another processor's rounding flips some answers where no seed does."""
-EPOCHS = 2
-"""Of a round, where the recipe leaves them to the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,20 +47,22 @@ class Amount:
     Attributes:
         last: the layer that answers, which has no channels to prune.
         images: trained on, an epoch.
+        epochs: of a round, more than one, for rewinding goes back to the first; None for the recipe's.
         without: criteria and schedules that do not fit it.
     """
 
     last: str
     test_images: int | None = None
     images: int | None = None
+    epochs: int | None = None
     without: Mapping[str, str]
 
 
 AMOUNTS: Mapping[str, Amount] = {
-    "digits": Amount(last="classifier.weight", test_images=200, images=128, without={}),
+    "digits": Amount(last="classifier.weight", test_images=200, images=128, epochs=2, without={}),
     "digits-vit": Amount(last="head.weight", without={"bn_scale": "it has no batch norm"}),
     "cifar10-resnet20-padding": Amount(
-        last="linear.weight", test_images=2000, images=3072,
+        last="linear.weight", test_images=2000, images=1536, epochs=2,
         without={"weight-rewinding": "nobody has the early weights of the published checkpoint"},
     ),
 }  # fmt: skip
@@ -110,8 +110,7 @@ class Case:
             name=f"{self.name}-{self.total:g}", workload=self.workload, method=method, floors=tuple(floors),
             early=early_weights(setting) if needs_early else None, source="benchmarks/methods",
         )  # fmt: skip
-        run = resolve(asked, setting.workload, setting.dense.model, setting.data, seed=setting.seed)
-        return replace(run, epochs=EPOCHS)
+        return resolve(asked, setting.workload, setting.dense.model, setting.data, seed=setting.seed)
 
 
 def cases(workload: str) -> Iterator[Case]:
@@ -129,7 +128,8 @@ def cases(workload: str) -> Iterator[Case]:
 def prepared(workload: Workload, amount: Amount, **options: Any) -> Setting:
     """The workload as the cases use it; `options` are those of `prunebench.experiments.flow.prepare`."""
     setting = prepare(workload, "quick", test_images=amount.test_images, **options)
-    return replace(setting, recipe=replace(setting.recipe, images_per_epoch=amount.images))
+    recipe = replace(setting.recipe, epochs=amount.epochs or setting.recipe.epochs, images_per_epoch=amount.images)
+    return replace(setting, recipe=recipe)
 
 
 class _Stop(TrainingProgress):
