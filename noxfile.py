@@ -23,7 +23,7 @@ BOUNDED = [
     "tests/report/test_page.py",  # playwright, axe
     "tests/export",  # onnx, onnxruntime, onnxscript
     "tests/latency",  # openvino
-    "tests/packing/test_packing.py",  # zstandard, constriction
+    "tests/packing",  # zstandard, constriction
     "tests/planning/test_search.py",  # cma
     "tests/shrink",  # torch-pruning
     "tests/data",  # pyarrow, scikit-learn, scipy, torchvision

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from prunebench.errors import CheckpointError, first_line
 from prunebench.models import state_digest, unwrapped
+from prunebench.models.digests import as_integers
 from prunebench.packing.encodings import BLOCK, Bytes, Chunk, decode, encode
 from prunebench.packing.format import DTYPES, Entry, Header, assembled, is_dense, read_header
 from prunebench.storage.files import replacing
@@ -134,7 +135,7 @@ def _encoded(tensor: Tensor) -> list[tuple[Any, list[Chunk]]]:
 
 def _as_bytes(tensor: Tensor) -> Bytes:
     """The values in logical order, (elements, bytes of one)."""
-    flat: Bytes = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+    flat: Bytes = as_integers(tensor).contiguous().reshape(-1).view(torch.uint8).numpy()
     return flat.reshape(tensor.numel(), tensor.element_size())
 
 
@@ -159,4 +160,6 @@ def _decoded(entry: Entry, file: BinaryIO) -> Tensor:
     tensor = torch.from_numpy(values.reshape(-1)).view(dtype).reshape(entry.shape)
     if entry.strides is None:
         return tensor
-    return torch.empty_strided(tensor.shape, entry.strides, dtype=dtype).copy_(tensor)
+    placed = torch.empty_strided(tensor.shape, entry.strides, dtype=dtype)
+    as_integers(placed).copy_(as_integers(tensor))
+    return placed

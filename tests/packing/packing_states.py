@@ -36,7 +36,8 @@ def filled(
 
 def bits_of(tensor: Tensor) -> bytes:
     """Every bit of the values, in logical order."""
-    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    plain = tensor.view(torch.uint8) if tensor.element_size() == 1 else tensor  # torch 2.9 copies no 4-bit floats
+    return plain.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def mixed_state() -> dict[str, Tensor]:

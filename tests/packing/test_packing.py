@@ -67,6 +67,12 @@ def test_a_tensor_of_several_blocks_comes_back(dtype: str, density: float, count
     assert_same(state, unpack(pack(state)))
 
 
+@pytest.mark.parametrize("dtype", [*DTYPES])
+def test_a_matrix_comes_back_by_columns_too(dtype: str) -> None:
+    matrix = filled(dtype, (4, 3), density=0.5).t()
+    assert_same({"a": matrix}, unpack(pack({"a": matrix})))
+
+
 def test_nan_payloads_and_signs_of_zero_come_back() -> None:
     bits = torch.tensor([0x7FC00001, 0x7F800001, -1, -(2**31), 0, 1, 0x7F800000], dtype=torch.int32)
     for memory_format in (torch.contiguous_format, torch.channels_last):
