@@ -196,20 +196,20 @@ def prepare(
         raise DataError(
             f"training inputs have shape {data.train.shape}, test inputs {data.test.shape}: expected one shape"
         )
+    asked = data if test_images is None else data.with_test_images(test_images)  # refused before a dense training
     progress.stage("dense model")
     path = Path(checkpoint) if checkpoint else None
     dense = dense_model(workload, data, checkpoint=path, device=device, progress=progress)
     check_answers(dense.model, data.train, task=workload.task)
-    data = data if test_images is None else data.with_test_images(test_images)
-    count_macs(dense.model, _example(data))  # what cannot be counted is said now, and not after fine-tuning
+    count_macs(dense.model, _example(asked))  # what cannot be counted is said now, and not after fine-tuning
     progress.stage("evaluation of the dense model")
     return Setting(
         workload=workload,
         recipe_name=name,
         recipe=found,
-        data=data,
+        data=asked,
         dense=dense,
-        dense_evaluation=evaluate(dense.model, data.test, task=workload.task, progress=progress.evaluated),
+        dense_evaluation=evaluate(dense.model, asked.test, task=workload.task, progress=progress.evaluated),
         device=model_device(dense.model),
         precision=precision,
         seed=seed,
