@@ -157,7 +157,7 @@ def test_counting_macs_copies_no_weight() -> None:
 
 
 def test_a_model_that_fails_is_told_with_its_reason() -> None:
-    with pytest.raises(ModelError, match=r"multiply-accumulates cannot be counted: RuntimeError: mat1"):
+    with pytest.raises(ModelError, match=r"multiply-accumulates cannot be counted: RuntimeError: .*mat1"):
         count_macs(nn.Linear(3, 2), (4,))
 
 
