@@ -59,9 +59,7 @@ def execute_all(options: argparse.Namespace, seed: int) -> list[RunRecord]:
         checkpoint = cache_folder() / "checkpoints" / f"{workload.name}-study-seed{seed}.safetensors"
         if not is_current(checkpoint, cpu):
             train_dense(workload, workload.data(options.data), output=checkpoint, seed=seed, device=cpu)
-    setting = prepare(
-        workload, options.recipe, data_path=options.data, checkpoint=checkpoint, device=cpu, seed=seed
-    )  # fmt: skip
+    setting = prepare(workload, options.recipe, data_path=options.data, checkpoint=checkpoint, device=cpu, seed=seed)
     return [execute(run, setting) for run in RUNS.values()]
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from prunebench.errors import DataError
+from prunebench.machine.values import value_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,15 +114,9 @@ class Examples:
         if self.normalization:
             about = [about, self.normalization.mean, self.normalization.std]
         digest = hashlib.sha256(json.dumps(about).encode())
-        digest.update(_bytes(self.targets))
-        digest.update(_bytes(self.inputs.permute(0, 2, 3, 1) if images else self.inputs))
+        digest.update(value_bytes(self.targets).data)
+        digest.update(value_bytes(self.inputs.permute(0, 2, 3, 1) if images else self.inputs).data)
         return digest.hexdigest()
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    data: memoryview = flat.view(torch.uint8).numpy().data
-    return data
 
 
 def to_float(images: Tensor) -> Tensor:

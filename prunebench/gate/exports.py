@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from prunebench.gate.accuracy import Pair, judge_pairs
 from prunebench.gate.thresholds import Thresholds
 from prunebench.gate.verdicts import Figure, Status, Tier, Verdict, stated, worst_first
 from prunebench.machine.environment import environment
+from prunebench.machine.values import value_bytes
 from prunebench.models.fitting import COUNTER
 from prunebench.records import Accuracy
 from prunebench.storage.documents import render
@@ -164,10 +166,8 @@ def _tensors(exported: Exported, state: Mapping[str, Tensor], name: str) -> Verd
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:
-    if one.dtype != other.dtype or one.shape != other.shape:
-        return False
-    first, second = (each.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for each in (one, other))
-    return torch.equal(first, second)
+    same_kind = one.dtype == other.dtype and one.shape == other.shape
+    return same_kind and np.array_equal(value_bytes(one), value_bytes(other))
 
 
 def _outputs(compared: Comparison, name: str) -> Verdict:

@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from prunebench.errors import CheckpointError
+from prunebench.machine.values import value_bytes
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
@@ -22,13 +22,7 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
     for name in sorted(state):
         if not isinstance(state[name], Tensor):
             raise CheckpointError(f"'{name}' of the model's state is {type(state[name]).__name__}: expected a tensor")
-        tensor = state[name].detach().cpu()
+        tensor = state[name]
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(as_integers(tensor).contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(value_bytes(tensor).data)
     return digest.hexdigest()
-
-
-def as_integers(tensor: Tensor) -> Tensor:
-    """The memory of `tensor`, seen as integers: these torch copies in each version, not all types of small floats."""
-    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    return tensor.view(integers.get(tensor.element_size(), tensor.dtype))

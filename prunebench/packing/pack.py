@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.errors import CheckpointError, first_line
+from prunebench.machine.values import as_integers, value_bytes
 from prunebench.models import state_digest, unwrapped
-from prunebench.models.digests import as_integers
 from prunebench.packing.encodings import BLOCK, Bytes, Chunk, decode, encode
 from prunebench.packing.format import DTYPES, Entry, Header, assembled, is_dense, read_header
 from prunebench.storage.files import replacing
@@ -135,8 +135,7 @@ def _encoded(tensor: Tensor) -> list[tuple[Any, list[Chunk]]]:
 
 def _as_bytes(tensor: Tensor) -> Bytes:
     """The values in logical order, (elements, bytes of one)."""
-    flat: Bytes = as_integers(tensor).contiguous().reshape(-1).view(torch.uint8).numpy()
-    return flat.reshape(tensor.numel(), tensor.element_size())
+    return value_bytes(tensor).reshape(tensor.numel(), tensor.element_size())
 
 
 def _entry(name: str, tensor: Tensor, blocks: list[tuple[Any, list[Chunk]]]) -> Entry:
