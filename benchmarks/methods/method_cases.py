@@ -37,7 +37,7 @@ CONFIDENCE, SEEDS = 0.999, 3
 TOTALS, CHANNEL_TOTALS = (0.5, 0.8, 0.95), (0.1, 0.3, 0.5)
 EVIDENCE_EXAMPLES = 200
 ROUNDING = 0.5
-"""Points that a floor is lower at least, one image of 200, for the rounding of processors on which nothing was measured.
+"""Points that a floor is lower at least, one image of 200, for the rounding of processors that nobody measured on.
 
 Nine cases of ResNet-20 were the same to the image with AVX2 and, by `ATEN_CPU_CAPABILITY=default`, without.
 """
