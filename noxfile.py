@@ -8,7 +8,7 @@ import nox
 nox.options.sessions = ["lint", "types", "tests", "bench", "docs"]
 nox.options.default_venv_backend = "uv|virtualenv"
 
-TORCH = {"2.9.1": "0.24.1", "2.11.0": "0.26.0", "2.13.0": "0.28.0", "2.14.1": "0.29.1"}
+TORCH = {"2.9.1": "0.24.1", "2.11.0": "0.26.0", "2.13.0": "0.28.0", "2.15.0": "0.29.2"}
 """torch -> torchvision: the oldest supported, two between, the newest. The only place that says so."""
 
 PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
