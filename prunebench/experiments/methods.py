@@ -18,6 +18,7 @@ from prunebench.pruning import (
     Granularity,
     Masks,
     SparsityPlan,
+    evidence_count,
     find_criterion,
     find_granularity,
     gather_evidence,
@@ -114,8 +115,10 @@ def at_work(method: Method, workload: Workload, training: Examples, example: Ten
 
     Raises:
         UnknownNameError, ImportedNameError, PlanError: its criterion or granularity cannot be found.
+        DataError: its evidence takes more examples than there are.
     """
     folder = folder_of(workload)
+    evidence_count(training, method.evidence_examples)
     return MethodAtWork(
         criterion=find_criterion(method.criterion, folder=folder),
         units=find_granularity(method.granularity, folder=folder),

@@ -7,7 +7,7 @@ from prunebench.pruning.criteria import (
     find_criterion,
     scores_of,
 )
-from prunebench.pruning.evidence import Evidence, Need, add_movement_, gather_evidence
+from prunebench.pruning.evidence import Evidence, Need, add_movement_, evidence_count, gather_evidence
 from prunebench.pruning.granularities import (
     GRANULARITIES,
     Aggregation,
@@ -39,6 +39,7 @@ __all__ = [
     "check_units",
     "compounded",
     "criterion_names",
+    "evidence_count",
     "find_criterion",
     "find_granularity",
     "gather_evidence",

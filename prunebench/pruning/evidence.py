@@ -69,6 +69,18 @@ class Evidence:
         return found[name].cpu()
 
 
+def evidence_count(training: Examples, examples: int | None) -> int:
+    """Examples of the training set that evidence is of: 1,000 where none are asked for, or all where there are fewer.
+
+    Raises:
+        DataError: more than there are.
+    """
+    count = min(EXAMPLES, len(training)) if examples is None else examples
+    if not 1 <= count <= len(training):
+        raise DataError(f"evidence takes 1 to {len(training):,} examples of the training set, got {count:,}")
+    return count
+
+
 def gather_evidence(
     model: nn.Module,
     training: Examples,
@@ -97,12 +109,9 @@ def gather_evidence(
     """
     model, _ = in_float32(check_model(model))
     device = model_device(model)
-    count = min(EXAMPLES, len(training)) if examples is None else examples
-    if not 1 <= count <= len(training) or batch_size < 1:
-        raise DataError(
-            f"evidence takes 1 to {len(training):,} examples of the training set in batches of at least 1, got "
-            f"{count:,} in batches of {batch_size:,}"
-        )
+    count = evidence_count(training, examples)
+    if batch_size < 1:
+        raise DataError(f"evidence takes batches of at least 1 example, got {batch_size:,}")
     indices = torch.randperm(len(training), generator=torch.Generator().manual_seed(seed))[:count]
     check_answers(model, training, task=task)
 

@@ -121,9 +121,9 @@ def test_each_example_is_seen_once() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"examples": 41}, "takes 1 to 40 examples of the training set in batches of at least 1, got 41"),
-        ({"examples": 0}, "got 0 in batches of 50"),
-        ({"batch_size": 0}, "got 40 in batches of 0"),
+        ({"examples": 41}, "takes 1 to 40 examples of the training set, got 41"),
+        ({"examples": 0}, "of the training set, got 0"),
+        ({"batch_size": 0}, "takes batches of at least 1 example, got 0"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(settings: dict[str, int], said: str) -> None:

@@ -44,6 +44,22 @@ def test_without_a_place_it_goes_to_the_run_folder(untrained_checkpoint: Path, t
     assert "digits validation" == read_scan(path).data
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("--images", "601"), "images must be at most the 600 there are, got 601"),
+        (("--criterion", "taylor", "--evidence-examples", "9999"), "of the training set, got 9,999"),
+    ],
+)
+def test_more_images_than_there_are_are_refused_before_a_dense_training(
+    asked: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prunebench.cli.actions.scan.dense_model", lambda *_, **__: pytest.fail("it trains"))
+    done = scan(*asked)
+    assert 2 == done.exit_code, done.output
+    assert said in done.stderr
+
+
 @pytest.mark.parametrize("command", [("scan",), ("run", "run1", "--no-finetune")])
 def test_where_nothing_can_be_kept_it_says_so_before_anything_is_read(command: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / ".prunebench").write_text("a file where the folder belongs")

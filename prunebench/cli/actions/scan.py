@@ -55,15 +55,16 @@ def scan(
     with ProgressBar() as progress:
         progress.stage("data")
         loaded = chosen.data(data, progress.loading)
-        progress.stage("dense model")
-        dense = dense_model(chosen, loaded, checkpoint=checkpoint, device=resolve_device(device), progress=progress)
+        scanned = images_to_scan(loaded, on=on, limit=images, seed=seed)  # refused before a dense training
         asked = Method(criterion=criterion, granularity=granularity, evidence_examples=evidence_examples)
         example = loaded.train.fed(loaded.train.inputs[:1])
         method = at_work(asked, chosen, loaded.train, example, seed=seed)
+        progress.stage("dense model")
+        dense = dense_model(chosen, loaded, checkpoint=checkpoint, device=resolve_device(device), progress=progress)
         progress.stage("scan")
         found = sensitivity_scan(
             dense.model,
-            images_to_scan(loaded, on=on, limit=images, seed=seed),
+            scanned,
             task=chosen.task,
             sparsities=sparsities,
             compounding=compounding,
