@@ -36,6 +36,8 @@ BOUNDED = [
 ]
 """Tests of what else has a lower bound; beside each, whose."""
 
+LONG = ["tests/faults", "tests/test_oracle.py"]
+
 ON_ALL_CORES = ["--numprocesses=logical", "--dist=loadfile", "--no-loadscope-reorder", "--durations=15"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """Of each of the processes that share the tests."""
@@ -49,6 +51,13 @@ def tests(session: nox.Session) -> None:
     """Run the test suite, a part of it on each core."""
     session.install("-e", ".[dev]")
     session.run("pytest", *ON_ALL_CORES, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def long_tests(session: nox.Session) -> None:
+    """Run the tests that take minutes, which the whole suite skips or cuts short."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", *ON_ALL_CORES, *(session.posargs or LONG), env=ONE_THREAD)
 
 
 @nox.session
