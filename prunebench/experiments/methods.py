@@ -118,9 +118,11 @@ def at_work(method: Method, workload: Workload, training: Examples, example: Ten
         DataError: its evidence takes more examples than there are.
     """
     folder = folder_of(workload)
-    evidence_count(training, method.evidence_examples)
+    criterion = find_criterion(method.criterion, folder=folder)
+    if criterion.needs:
+        evidence_count(training, method.evidence_examples)
     return MethodAtWork(
-        criterion=find_criterion(method.criterion, folder=folder),
+        criterion=criterion,
         units=find_granularity(method.granularity, folder=folder),
         training=training,
         task=workload.task,
