@@ -482,12 +482,27 @@ def test_killed_workers_and_a_killed_driver_lose_nothing_and_change_nothing(own_
     def records() -> int:
         return len(study().kept())
 
+    def halted(count: int) -> list[int]:
+        """The workers, halted while a training of theirs is under way: however slow we are, it has not ended."""
+        workers = children(driver.pid)
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        if len(workers) >= count and begun():
+            return workers
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        return []
+
     with subprocess.Popen(command, env=slow) as driver:
-        until(begun)
-        os.kill(children(driver.pid)[0], signal.SIGKILL)
+        killed, *others = until(lambda: halted(1))
+        os.kill(killed, signal.SIGKILL)
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
         until(lambda: records() >= 2)
-        workers = until(lambda: len(children(driver.pid)) == 2 and begun() and children(driver.pid))
+        workers = until(lambda: halted(2))
         driver.kill()
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))  # they do not outlive it
     assert 2 <= records() < 8
     assert 0 == subprocess.run(command, env=slow).returncode
