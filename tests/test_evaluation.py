@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import math
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import make_dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -404,22 +404,22 @@ ALLOWING = {
 }
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("allowing", ALLOWING)
-def test_settings_are_ieee_inside_and_put_back_after(allowing: str, precision: str) -> None:
+def test_settings_are_ieee_inside_and_put_back_after(allowing: str) -> None:
     """In a process of its own: some settings cannot be put back by anybody."""
     program = f"""
 import torch
 from torch import backends as b
 from prunebench.machine.devices import arithmetic
-from test_evaluation import _every_setting
+{inspect.getsource(_every_setting)}
 {ALLOWING[allowing]}
-before = _every_setting()
-with arithmetic(torch.device("cpu"), {precision!r}):
-    inside = _every_setting()
-    assert set(inside.values()) - {{inside["all"], inside["benchmark"]}} <= {{"ieee"}}, inside
-    if {allowing!r} not in ("IEEE for convolutions", "IEEE for all"):
-        b.cuda.matmul.allow_tf32, b.cudnn.allow_tf32  # may be read: they contradict nothing
-assert before == _every_setting()
+for precision in ("fp32", "bf16"):
+    before = _every_setting()
+    with arithmetic(torch.device("cpu"), precision):
+        inside = _every_setting()
+        assert set(inside.values()) - {{inside["all"], inside["benchmark"]}} <= {{"ieee"}}, inside
+        if {allowing!r} not in ("IEEE for convolutions", "IEEE for all"):
+            b.cuda.matmul.allow_tf32, b.cudnn.allow_tf32  # may be read: they contradict nothing
+    assert before == _every_setting(), precision
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=Path(__file__).parent, check=True)
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
