@@ -225,7 +225,9 @@ def _states(loaded: dict[Any, Any], entry: str = "", depth: int = 0) -> dict[str
     """Tensors by name in a dict and in the dicts below it, but those of an optimizer, whose parameters have numbers."""
     items = list(dict.items(loaded))  # not its own method: an unpickled OrderedDict may have been given another
     found: dict[str, State] = {}
-    if own := {name: value for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}:
+    if own := {
+        name: value for name, value in items if isinstance(name, str) and (isinstance(value, Tensor) or _unread(value))
+    }:
         found[entry] = own
     for name, value in items:
         if isinstance(name, str) and isinstance(value, dict) and depth < DEPTH and not name.startswith("optim"):
@@ -236,6 +238,8 @@ def _states(loaded: dict[Any, Any], entry: str = "", depth: int = 0) -> dict[str
 def _odd_tensor(state: State) -> str | None:
     """The first tensor of a state that holds no plain values, in words."""
     for name, value in state.items():
+        if kind := _unread(value):
+            return f"{name!r} as a {kind} tensor"
         kinds = {
             "nested": value.is_nested,
             "quantized": value.is_quantized,
@@ -245,6 +249,12 @@ def _odd_tensor(state: State) -> str | None:
         if kind := next((kind for kind, is_so in kinds.items() if is_so), None):
             return f"{name!r} as a {kind} tensor"
     return None
+
+
+def _unread(value: object) -> str | None:
+    """The kind of a tensor that torch does not let its restricted unpickler make; it depends on torch's version."""
+    _, _, kind = (stands_for(value) or "").partition("torch._utils._rebuild_")
+    return kind.removesuffix("_tensor").replace("_", " ") or None
 
 
 def _rank(entry: str) -> int:
