@@ -44,6 +44,9 @@ PROTOCOL = 2
 
 SAVED = "and save torch.save(model.state_dict(), ...)"
 AGAIN = "save it again as safetensors or as torch.save(model.state_dict(), ...)"
+OWN_TENSOR = (
+    "holds a tensor of a class of its own, which only its own code can load: load it where that is, and save plain tensors"
+)
 PICKLED_MODEL = f"holds a whole pickled model, which only its own code can load: load it where that is, {SAVED}"
 LEGACY_PICKLES = 4
 """A file from before torch 1.6 is a magic number, a version, the system, and then the object: four pickles in a row."""
@@ -76,6 +79,8 @@ def read_pickled(path: Path) -> Any:
             f"{AGAIN}"
         ) from error
     except Exception as error:  # torch.load raises RuntimeError, EOFError, KeyError, ... on damaged files
+        if "inherit from Tensor" in str(error):  # a stand-in does not
+            raise CheckpointError(f"'{path}' {OWN_TENSOR}") from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"cannot read '{path}', it is damaged, truncated or no checkpoint: {reason}") from error
 

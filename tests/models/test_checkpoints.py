@@ -304,6 +304,17 @@ def test_a_tensor_that_is_no_plain_one_is_refused_by_name(
         load_state(tmp_path / "odd.pth")
 
 
+class _OwnTensor(Tensor):
+    pass
+
+
+def test_a_tensor_of_a_class_of_its_own_is_called_so(tmp_path: Path) -> None:
+    """Not damaged or truncated: quantisation libraries save such."""
+    torch.save({"a": torch.zeros(2), "b": torch.zeros(3).as_subclass(_OwnTensor)}, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=r"odd.pth' holds a tensor of a class of its own"):
+        load_state(tmp_path / "odd.pth")
+
+
 def test_complex_numbers_go_where_complex_numbers_were() -> None:
     model = nn.Module()
     model.register_buffer("turns", torch.zeros(2, dtype=torch.complex64))
