@@ -44,9 +44,7 @@ PROTOCOL = 2
 
 SAVED = "and save torch.save(model.state_dict(), ...)"
 AGAIN = "save it again as safetensors or as torch.save(model.state_dict(), ...)"
-OWN_TENSOR = (
-    "holds a tensor of a class of its own, which only its own code can load: load it where that is, and save plain tensors"
-)
+OWN_TENSOR = "holds a tensor of a class that only its own code can load: load it where that is, and save plain tensors"
 PICKLED_MODEL = f"holds a whole pickled model, which only its own code can load: load it where that is, {SAVED}"
 LEGACY_PICKLES = 4
 """A file from before torch 1.6 is a magic number, a version, the system, and then the object: four pickles in a row."""
