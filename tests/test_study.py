@@ -484,7 +484,7 @@ def test_killed_workers_and_a_killed_driver_lose_nothing_and_change_nothing(own_
 
     def halted(count: int) -> list[int]:
         """The workers, halted while a training of theirs is under way: however slow we are, it has not ended."""
-        workers = children(driver.pid)
+        workers = children(driver.pid) if begun() else []
         for pid in workers:
             os.kill(pid, signal.SIGSTOP)
         if len(workers) >= count and begun():
