@@ -38,7 +38,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     return cache
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def is_asked_for(request: pytest.FixtureRequest) -> bool:
     """True where the test's file, or its folder within `tests`, was named to pytest: it may take minutes."""
     tests, directory = Path(__file__).parent, request.config.invocation_params.dir
